@@ -889,3 +889,672 @@ class LazySource(object):
 
     def __getattr__(self, question):
         return getattr(self._open_source(), question)
+
+
+# ---------------------------------------------------------------------------
+# Kernel expression: tree + types + machine -> ftrace's own words
+#
+# A pure function of the tree, the types and the Target.  Gives a Compiled trace:
+# the words of a kprobe line (Documentation/trace/kprobetrace.rst), the filter, and
+# where in the person's text each came from.  Touches nothing.
+# ---------------------------------------------------------------------------
+
+# arguments: the registers of the first arguments, in order.  stack: the index in
+# $stackN of the first argument that found no register, at a function's entry.
+# by_reference: a struct of more than 16 bytes is passed behind a pointer.
+Architecture = namedtuple('Architecture', 'name arguments stack by_reference registers')
+ARCHITECTURES = {
+    'x86_64': Architecture(
+        'x86_64', ('di', 'si', 'dx', 'cx', 'r8', 'r9'), 1, False,
+        frozenset('ax bx cx dx si di bp sp ip cs ss flags orig_ax'.split()
+                  + ['r%d' % i for i in range(8, 16)])),
+    'aarch64': Architecture(
+        'aarch64', tuple('x%d' % i for i in range(8)), 0, True,
+        frozenset(['x%d' % i for i in range(31)] + ['lr', 'sp', 'pc', 'pstate'])),
+}
+
+# What is traced on: an Architecture, and whether its kernel has the types x8 to x64
+# (Linux 4.9; before it, u8 to u64 print hexadecimal).
+Target = namedtuple('Target', 'architecture hexadecimal')
+
+# A value on its way: in memory `offset` bytes behind the address that base fetches,
+# or base itself where offset is None.  type is a reference, None if it is not known.
+Place = namedtuple('Place', 'base offset type bit_offset bit_size')
+Place.__new__.__defaults__ = (0, 0)
+
+# text: the kernel's words behind NAME=.  size in bytes, None if the kernel decides.
+# kind: 'string', 'signed', 'unsigned'.  column: the value's in the person's text.
+Argument = namedtuple('Argument', 'name text kind size column')
+
+# columns: where in the person's text each word of the kprobe line comes from.
+Compiled = namedtuple('Compiled', 'text kind event place arguments filter columns')
+KernelFilter = namedtuple('KernelFilter', 'text marks')     # marks: (position, column) pairs
+
+# What the kernel's trace_probe.h allows.
+NAME_LIMIT, VALUE_LIMIT, ARGUMENT_LIMIT, LINE_LIMIT = 32, 63, 128, 4095
+ARRAY_LIMIT = 64
+OFFSET_LIMIT = 1 << 31      # bytes, and more than any struct has
+RESERVED_NAMES = frozenset((
+    'common_type', 'common_flags', 'common_preempt_count', 'common_pid', 'common_tgid',
+    '__probe_ip', '__probe_ret_ip', '__probe_func'))
+
+# Headers in a packet, by the layer that skb->data points at: what lies before them.
+PACKET_LAYERS = {
+    'l2': {'ethhdr': (), 'iphdr': ('ethhdr',), 'icmphdr': ('ethhdr', 'iphdr'),
+           'tcphdr': ('ethhdr', 'iphdr'), 'udphdr': ('ethhdr', 'iphdr')},
+    'l3': {'iphdr': (), 'icmphdr': ('iphdr',), 'tcphdr': ('iphdr',), 'udphdr': ('iphdr',)},
+    'l4': {'icmphdr': (), 'tcphdr': (), 'udphdr': ()},
+}
+PACKET_DATA = {'cdata': 1, 'sdata': 2, 'ldata': 4, 'qdata': 8}      # bytes of an element
+PACKET_STRING = 'Sdata'
+
+# Names whose values are turned around on the screen, and back in the filter.
+# size in bytes; form: 'ip', or the base that the swapped number is shown in.
+Conversion = namedtuple('Conversion', 'size form')
+CONVERSIONS = {
+    'ip_': Conversion(4, 'ip'),
+    'B16_': Conversion(2, 16), 'B32_': Conversion(4, 16), 'B64_': Conversion(8, 16),
+    'b16_': Conversion(2, 10), 'b32_': Conversion(4, 10), 'b64_': Conversion(8, 10),
+}
+
+
+def number(text):
+    """Return the number that text writes in decimal or, with 0x, hexadecimal; else ValueError."""
+    if len(text) > 20 or not re.match(r'0[xX][0-9a-fA-F]+$|[0-9]+$', text):
+        raise ValueError(text)
+    return int(text, 16 if text[:2] in ('0x', '0X') else 10)
+
+
+def number_at(token, limit, what):
+    """Return the number of a token, which is to stay below limit."""
+    try:
+        value = number(token.text)
+    except ValueError:
+        value = limit
+    if value >= limit:
+        raise TraceError('no %s is as large as that' % what, token.column)
+    return value
+
+
+def conversion_of(name):
+    """Return the Conversion that a value's name asks for, or None."""
+    return CONVERSIONS.get(name[:name.find('_') + 1])
+
+
+def swapped(number, size):
+    """Return number with its bytes, size of them, in the other order."""
+    data = struct.pack('<Q', number & 0xffffffffffffffff)[:size]
+    return struct.unpack('>Q', data.rjust(8, b'\0'))[0]
+
+
+def shown_number(conversion, number):
+    """Return, as text for the screen, a number that the kernel printed."""
+    if conversion.form == 'ip':
+        return '.'.join(str(byte) for byte in bytearray(struct.pack('<I', number & 0xffffffff)))
+    return ('0x%x' if conversion.form == 16 else '%d') % swapped(number, conversion.size)
+
+
+def kernel_number(conversion, operand):
+    """Return, as text for a filter, what the person wrote; ValueError if it is no such value."""
+    if conversion.form == 'ip':
+        if not re.match(r'[0-9]{1,3}(?:\.[0-9]{1,3}){3}$', operand):
+            raise ValueError(operand)
+        parts = bytearray(int(part) for part in operand.split('.'))     # each below 256
+        return '0x%x' % struct.unpack('<I', bytes(parts))
+    value = number(operand)
+    if value >> 8 * conversion.size:
+        raise ValueError(operand)
+    return ('0x%x' if conversion.form == 16 else '%d') % swapped(value, conversion.size)
+
+
+def compile_trace(trace, event, symbol, types, target):
+    """Return the Compiled form of a Probe on symbol, to be the event called event."""
+    symbol_text = symbol + ('+' + trace.offset.text if trace.offset else '')
+    if trace.kind == 'r' and trace.offset:
+        raise TraceError("a return trace takes no offset", trace.offset.column)
+    check_names(trace)
+    arguments = compile_values(trace, symbol, types, target)
+    line_size = len(symbol_text) + sum(len(argument.name + argument.text) + 2
+                                       for argument in arguments)
+    if line_size > LINE_LIMIT - NAME_LIMIT:
+        raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
+                         'two traces' % (LINE_LIMIT, line_size + NAME_LIMIT), trace.symbol.column)
+    columns = (0, trace.symbol.column) + tuple(argument.column for argument in arguments)
+    return Compiled(trace.text, trace.kind, event, symbol_text, arguments,
+                    trace.filter and compile_filter(trace.filter, probe_fields(trace, arguments),
+                                                    arguments), columns)
+
+
+def compile_event(trace, fields):
+    """Return the Compiled form of an Event; fields are its format's, None if they are unknown."""
+    if fields is not None:
+        fields = dict(COMMON_FIELDS, **fields)
+    return Compiled(trace.text, trace.kind, trace.event.text, trace.system.text, (),
+                    trace.filter and compile_filter(trace.filter, fields, ()),
+                    (trace.system.column,))
+
+
+def check_names(trace):
+    seen = set()
+    if len(trace.values) > ARGUMENT_LIMIT:
+        raise TraceError('a trace holds at most %d values, this has %d'
+                         % (ARGUMENT_LIMIT, len(trace.values)),
+                         trace.values[ARGUMENT_LIMIT].name.column)
+    for value in trace.values:
+        name = value.name.text
+        if not re.match(r'[A-Za-z_][A-Za-z0-9_]*$', name):
+            problem = 'is no name: letters, digits and _, a letter or _ first'
+        elif len(name) > NAME_LIMIT:
+            problem = 'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)
+        elif name in RESERVED_NAMES:
+            problem = "is the kernel's own name; choose another"
+        elif name in seen:
+            problem = 'is there twice; values need different names'
+        else:
+            seen.add(name)
+            continue
+        raise TraceError("'%s' %s" % (name, problem), value.name.column)
+
+
+def compile_values(trace, symbol, types, target):
+    """Return the Arguments of a Probe, the same for every prototype that its function has."""
+    prototypes = [None]
+    if any(needs_prototype(value) for value in trace.values):
+        prototypes = find_prototypes(trace, symbol, types) or [None]
+    return tuple(compile_for_all(value, trace, prototypes, types, target)
+                 for value in trace.values)
+
+
+def needs_prototype(value):
+    if value.raw or value.base.text == '$comm':
+        return False
+    if value.base.kind == 'argument':
+        return True
+    return value.base.text == '$retval' and not value.cast and bool(
+        value.accesses or value.packet or value.letter and not value.fetch_type)
+
+
+def find_prototypes(trace, symbol, types):
+    """Return the Functions of a symbol; a variant (.constprop.0) has its function's."""
+    try:
+        return types.functions(symbol) or types.functions(symbol.split('.')[0])
+    except NoTypesError:
+        if any(value.accesses or value.packet for value in trace.values):
+            raise
+        return []       # a register alone can be shown without types
+
+
+def compile_for_all(value, trace, prototypes, types, target):
+    outcomes = []
+    for function in prototypes:
+        try:
+            outcomes.append(compile_value(value, trace, function, types, target))
+        except TraceError as error:
+            outcomes.append(error)
+    compiled = [outcome for outcome in outcomes if isinstance(outcome, Argument)]
+    if not compiled:
+        raise outcomes[0]
+    if len(compiled) < len(outcomes) or len(set(compiled)) > 1:
+        raise TraceError('several functions have this name, and the value differs: %s; say which '
+                         'with a cast, !(TYPE)' % '; '.join(
+                             sorted(set(prototype(types, function) for function in prototypes))),
+                         value.base.column)
+    return compiled[0]
+
+
+def compile_value(value, trace, function, types, target):
+    """Return the Argument of a Value, in a trace of function, a Function or None."""
+    if value.raw:
+        return finish(value, value.raw.text, raw_type(value.raw.text))
+    place = base_place(value, trace, function, types, target)
+    if value.cast:
+        place = place._replace(type=cast_type(value.cast, types))
+    if value.packet:
+        return compile_packet(value, place, types, target)
+    if value.accesses and place.type is None and value.base.kind == 'argument':
+        raise no_prototype(value, '!(struct NAME *)%%%s->...' % value.base.text)
+    for access in value.accesses:
+        place = follow(place, access, types)
+    return compile_place(value, place, types, target, 'X')
+
+
+def finish(value, text, fetch_type=''):
+    """Return the Argument of a Value from the kernel's words for it."""
+    name, column = value.name.text, (value.raw or value.base).column
+    whole = text + ':' + fetch_type if fetch_type and not value.raw else text
+    if len(whole) > VALUE_LIMIT:
+        raise TraceError('the kernel takes a value of %d characters, this one becomes %d: %s; '
+                         'start from a register nearer to it'
+                         % (VALUE_LIMIT, len(whole), whole), column)
+    kind, size = 'unsigned', None
+    match = re.match(r'([sux])([0-9]+)$', fetch_type)
+    if match:
+        kind = 'signed' if match.group(1) == 's' else 'unsigned'
+        size = int(match.group(2)) // 8
+    elif 'string' in fetch_type or text == '$comm':
+        kind = 'string'
+    conversion = conversion_of(name)
+    if conversion and size != conversion.size:
+        raise TraceError("'%s' turns around a number of %d bytes, and this is %s; another name "
+                         'leaves it as it is' % (
+                             name[:name.index('_') + 1], conversion.size,
+                             'one of %d' % size if size else 'none (name its :type)'), column)
+    return Argument(name, whole, kind, size, column)
+
+
+def raw_type(text):
+    match = re.search(r':([^:]*)$', text)
+    return match.group(1) if match else ''
+
+
+def base_place(value, trace, function, types, target):
+    """Return the Place that a value starts from."""
+    base, architecture = value.base, target.architecture
+    if base.kind == 'argument':
+        return argument_place(base, trace, function, types, architecture)
+    if base.kind == 'register':
+        return Place('%' + register_name(base, architecture), None, None)
+    if base.kind == 'symbol':
+        return Place('@' + base.text, 0, None)
+    if base.text == '$retval':
+        if trace.kind != 'r':
+            raise TraceError('$retval is there on return only: begin the trace with r', base.column)
+        return Place('$retval', None, function and function.result)
+    return Place(base.text, None, None)
+
+
+def register_name(base, architecture):
+    """Return the kernel's name of a register, which drops the r of %rdi."""
+    for name in (base.text, base.text[1:] if base.text.startswith('r') else ''):
+        if name in architecture.registers:
+            return name
+    raise TraceError('%s has no register %%%s%s' % (
+        architecture.name, base.text, nearest(base.text, architecture.registers)), base.column)
+
+
+def argument_place(base, trace, function, types, architecture):
+    """Return where an argument lies when the function begins."""
+    index = number_at(base, ARGUMENT_LIMIT, 'list of arguments')
+    if trace.kind == 'r':
+        raise TraceError('on return the argument registers hold something else: there is $retval, '
+                         'and an entry trace (p) for the arguments', base.column)
+    if trace.offset and number_at(trace.offset, OFFSET_LIMIT, 'function'):
+        raise TraceError('inside a function the argument registers hold something else: name a '
+                         'register, %%%s, with a cast where a member is wanted, '
+                         '!(struct NAME *)%%%s->...'
+                         % (architecture.arguments[0], architecture.arguments[0]), base.column)
+    if function is None:
+        return locate_argument(index, [], None, architecture)
+    if index >= len(function.parameters):
+        raise TraceError('%s has %s: %s' % (function.name, count_of(
+            len(function.parameters), 'argument'), prototype(types, function)), base.column)
+    sizes = [aggregate_size(types, parameter.type) for parameter in function.parameters[:index + 1]]
+    return locate_argument(index, sizes, function.parameters[index].type, architecture)
+
+
+def aggregate_size(types, ref):
+    """Return the bytes of a struct or union that is passed by value, None for all else."""
+    found = stripped(types, ref)
+    return found.size if found.kind in ('struct', 'union') else None
+
+
+def locate_argument(index, sizes, ref, architecture):
+    """Return the Place of an argument by the calling convention (System V x86-64, AAPCS64).
+
+    sizes are in bytes, of the arguments up to this one that are a struct by value, and None
+    for the others; they move what follows them.
+    """
+    registers, stack = 0, architecture.stack
+    for position in range(index + 1):
+        size = sizes[position] if position < len(sizes) else None
+        by_reference = size is not None and size > 16 and architecture.by_reference
+        words = 1 if size is None or by_reference else (size + 7) // 8
+        in_memory = words > 2
+        if not in_memory and registers + words <= len(architecture.arguments):
+            place = Place('%' + (architecture.arguments + ('',))[registers], None, ref)
+            registers += words
+        else:
+            place = Place('$stack%d' % stack, None, ref)
+            if size is not None and not by_reference:
+                place = Place('$stack', 8 * stack, ref)
+            stack += words
+            if architecture.by_reference and words > 1:
+                registers = len(architecture.arguments)
+    return Place(place.base, 0, ref) if by_reference else place
+
+
+def cast_type(cast, types):
+    try:
+        return find_c_type(types, cast.text)
+    except TraceError as error:
+        raise TraceError(str(error), cast.column)
+
+
+def fetch(place):
+    """Return the kernel's words for a Place, without a type."""
+    if place.offset is None:
+        return place.base
+    if place.base.startswith('@'):
+        return place.base + ('+0x%x' % place.offset if place.offset else '')
+    return '+0x%x(%s)' % (place.offset, place.base)
+
+
+def follow(place, access, types):
+    """Return the Place of a member of what lies at place."""
+    operator, name = access.operator, access.name
+    if place.type is None:
+        raise TraceError('the type of %s is not known here: cast it, !(struct NAME *)%s%s%s'
+                         % (fetch(place), fetch(place), operator.text, name.text),
+                         operator.column)
+    held = stripped(types, place.type)
+    if operator.text == '->':
+        if held.kind != 'pointer':
+            raise TraceError('%s is not a pointer: use .%s' % (
+                what_is(types, place.type), name.text), operator.column)
+        place = Place(fetch(place), 0, held.target)
+        held = stripped(types, held.target)
+    elif held.kind == 'pointer':
+        raise TraceError('%s is a pointer: use ->%s' % (
+            what_is(types, place.type), name.text), operator.column)
+    if held.kind not in ('struct', 'union'):
+        raise TraceError('%s has no members' % what_is(types, place.type), operator.column)
+    if place.offset is None:
+        raise TraceError('%s lies in a register, of which ftrace reads no members'
+                         % what_is(types, place.type), operator.column)
+    place = member_place(place, held, name, types)
+    for index in access.indexes:
+        place = element_place(place, index, types)
+    return place
+
+
+def what_is(types, ref):
+    return "this, '%s'," % spelled(types, ref)
+
+
+def member_place(place, held, name, types):
+    member = find_member(types, held, name.text)
+    if member is None:
+        names = member_names(types, held)
+        raise TraceError("%s has no member '%s'%s" % (
+            spelled(types, held), name.text, nearest(name.text, names) if names
+            else ': it is only declared in these types'), name.column)
+    return Place(place.base, place.offset + member.bit_offset // 8, member.type,
+                 member.bit_offset % 8, member.bit_size)
+
+
+def element_place(place, index, types):
+    """Return the Place of an array's element, or of what a pointer points at, as in C."""
+    held, at = stripped(types, place.type), number_at(index, OFFSET_LIMIT, 'array')
+    if held.kind == 'pointer':
+        return Place(fetch(place), at * size_of(types, held.target), held.target)
+    if held.kind != 'array':
+        raise TraceError('%s is no array' % what_is(types, place.type), index.column)
+    if held.length and at >= held.length:
+        raise TraceError('the index is past the end: the array has %s, 0 to %d' % (
+            count_of(held.length, 'element'), held.length - 1), index.column)
+    return Place(place.base, place.offset + at * size_of(types, held.target), held.target)
+
+
+def compile_packet(value, place, types, target):
+    """Return the Argument of a value in the packet of the sk_buff at place."""
+    layer, header = value.packet.layer, value.packet.header
+    headers = PACKET_LAYERS[layer.text if layer else 'l3']
+    if header.text not in headers:
+        legal = [mark for mark in sorted(PACKET_LAYERS) if header.text in PACKET_LAYERS[mark]]
+        raise TraceError("there is no '%s' at %s: %s" % (
+            header.text, layer.text if layer else 'l3, the layer where none is named',
+            'its layers are ' + ', '.join(legal) if legal else 'the headers are ' + ', '.join(
+                sorted(PACKET_LAYERS['l2']))), header.column)
+    start = skb_data(value, place, types)
+    before = sum(struct_size(types, name, header) for name in headers[header.text])
+    start = start._replace(offset=before, type=find_struct(types, header.text, header))
+    if not value.accesses:
+        raise TraceError('name a member of the header: ->%s'
+                         % types.members(start.type)[0].name, value.base.column)
+    first = value.accesses[0]
+    if first.operator.text != '->':
+        raise TraceError('the header stands behind a pointer: use ->%s' % first.name.text,
+                         first.operator.column)
+    if first.name.text in PACKET_DATA or first.name.text == PACKET_STRING:
+        return compile_packet_data(value, start, types, target)
+    place = follow(start, first._replace(operator=first.operator._replace(text='.')), types)
+    for access in value.accesses[1:]:
+        place = follow(place, access, types)
+    return compile_place(value, place, types, target, 'U')
+
+
+def skb_data(value, place, types):
+    """Return the Place at sk_buff->data; a struct sk_buff ** is followed once more."""
+    column = value.base.column
+    skb = find_struct(types, 'sk_buff', value.packet.header)
+    if place.type is None and value.base.kind == 'argument':
+        raise no_prototype(value, '@(struct %s *)%s!(struct sk_buff **)%%%s->...' % (
+            value.packet.header.text, value.packet.layer.text if value.packet.layer else '',
+            value.base.text))
+    if place.type is not None:
+        held = stripped(types, place.type)
+        inner = stripped(types, held.target) if held.kind == 'pointer' else held
+        if inner.kind == 'pointer':
+            place, inner = Place(fetch(place), 0, None), stripped(types, inner.target)
+        if held.kind != 'pointer' or (inner.kind, inner.name) != ('struct', 'sk_buff'):
+            raise TraceError('%s is no struct sk_buff *: @(...) reads the packet of an skb; '
+                             'or cast it, !(struct sk_buff *)'
+                             % what_is(types, held), column)
+    data = find_member(types, skb, 'data')
+    if data is None:
+        raise SourceError('struct sk_buff has no member data in these types')
+    return Place(fetch(Place(fetch(place), data.bit_offset // 8, None)), 0, None)
+
+
+def no_prototype(value, way_out):
+    return TraceError('no prototype is known for this function, so %%%s has no type: cast it, %s'
+                      % (value.base.text, way_out), value.base.column)
+
+
+def find_struct(types, name, token):
+    ref = types.find('struct', name)
+    if ref is None:
+        raise TraceError("these types have no 'struct %s'" % name, token.column)
+    return ref
+
+
+def struct_size(types, name, token):
+    return size_of(types, find_struct(types, name, token))
+
+
+def compile_packet_data(value, start, types, target):
+    """Return the Argument of what follows a header: its i-th 1, 2, 4 or 8 bytes, or a string."""
+    access = value.accesses[0]
+    name, end = access.name, start.offset + size_of(types, start.type)
+    if len(value.accesses) > 1:
+        raise TraceError("'%s' has no members" % name.text, value.accesses[1].operator.column)
+    if name.text == PACKET_STRING:
+        if value.letter or access.indexes:
+            raise TraceError('Sdata is a string: it takes neither a letter nor an index',
+                             (value.letter or access.indexes[0]).column)
+        return finish(value, fetch(start._replace(offset=end)),
+                      value.fetch_type.text if value.fetch_type else 'string')
+    if len(access.indexes) != 1:
+        raise TraceError('say which of them: %s[0]' % name.text, name.column)
+    size = PACKET_DATA[name.text]
+    index = number_at(access.indexes[0], OFFSET_LIMIT, 'packet')
+    text = fetch(start._replace(offset=end + size * index))
+    return finish(value, text, value.fetch_type.text if value.fetch_type
+                  else number_type(value.letter.text if value.letter else 'U', size, target))
+
+
+def number_type(letter, size, target):
+    """Return the fetch type of a number of size bytes."""
+    return '%s%d' % ('u' if letter == 'X' and not target.hexadecimal else letter.lower(), 8 * size)
+
+
+def compile_place(value, place, types, target, default):
+    """Return the Argument that shows what lies at place."""
+    if value.fetch_type:
+        return compile_typed(value, place, types)
+    if place.type is None or is_plain(value):
+        return compile_untyped(value, place, target)
+    if place.bit_size:
+        return compile_bitfield(value, place, types)
+    held = stripped(types, place.type)
+    if held.kind == 'array':
+        return compile_array(value, place, held, types)
+    if held.kind == 'pointer' and not value.letter and is_text(types, held.target):
+        return finish(value, '+0x0(%s)' % fetch(place), 'string')
+    if held.size not in (1, 2, 4, 8) or held.kind == 'void':
+        raise TraceError(unshowable(types, place.type, held), value_end(value))
+    letter = value.letter.text if value.letter else default
+    return finish(value, fetch(place), number_type(letter, held.size, target))
+
+
+def is_plain(value):
+    """Tell whether a value is a register or $retval and nothing else."""
+    return not (value.letter or value.cast or value.accesses) and (
+        value.base.kind == 'register' or value.base.text == '$retval')
+
+
+def compile_untyped(value, place, target):
+    if value.base.text == '$comm':
+        if value.letter:
+            raise TraceError('$comm is a string, which no letter goes with', value.letter.column)
+        return finish(value, '$comm')
+    if is_plain(value):
+        return finish(value, fetch(place))
+    letter = value.letter.text if value.letter else 'X'
+    return finish(value, fetch(place), number_type(letter, 8, target))
+
+
+def compile_typed(value, place, types):
+    """Return the Argument of a value with a :type; a string is read where a pointer points."""
+    text, fetch_type = fetch(place), value.fetch_type.text
+    if value.letter:
+        raise TraceError("a letter and a :type: the type says it all, leave out the '%s'"
+                         % value.letter.text, value.letter.column)
+    if re.match('u?string', fetch_type) and value.base.text != '$comm':
+        held = None if place.type is None else stripped(types, place.type)
+        if held.kind == 'pointer' if held else place.offset is None:
+            text = '+0x0(%s)' % text
+    return finish(value, text, fetch_type)
+
+
+def compile_bitfield(value, place, types):
+    """Return the Argument of a bitfield: of the smallest unit that holds its bits."""
+    last = place.bit_offset + place.bit_size
+    unit = [bits for bits in (8, 16, 32, 64) if last <= bits]
+    if not unit:
+        raise TraceError('these %d bits lie in nine bytes, which ftrace cannot take in one'
+                         % place.bit_size, value_end(value))
+    letter = value.letter.text if value.letter else 'U'
+    if letter == 'X' or letter == 'S' and stripped(types, place.type).signed:
+        raise TraceError('the kernel shows a bitfield in decimal and without a sign: '
+                         'leave out the %s' % letter, value.letter.column)
+    return finish(value, fetch(place), 'b%d@%d/%d' % (place.bit_size, place.bit_offset, unit[0]))
+
+
+def compile_array(value, place, held, types):
+    letter = value.letter.text if value.letter else None
+    if not is_text(types, held.target) or stripped(types, held.target).name != 'char':
+        raise TraceError('%s is an array: take one element, [0], or give a :type'
+                         % what_is(types, place.type), value_end(value))
+    if letter in ('S', 'U'):
+        raise TraceError('a char array shows as a string, or with X as its bytes; %s goes with '
+                         'an element, [0]' % letter, value.letter.column)
+    if not letter:
+        return finish(value, fetch(place), 'string')
+    if not 0 < held.length <= ARRAY_LIMIT:
+        raise TraceError('the kernel shows up to %d bytes of an array, and this has %s: take one, '
+                         '[0]' % (ARRAY_LIMIT, held.length or 'no length'), value.letter.column)
+    return finish(value, fetch(place), 'x8[%d]' % held.length)
+
+
+def unshowable(types, ref, held):
+    if held.kind in ('struct', 'union'):
+        return '%s is %s long: take a member of it' % (
+            what_is(types, ref), count_of(held.size, 'byte')) if held.size else (
+            "%s is only declared in these types" % what_is(types, ref))
+    return '%s is no value that ftrace can show' % what_is(types, ref)
+
+
+def value_end(value):
+    """Return the column of the last word of a value."""
+    return value.accesses[-1].name.column if value.accesses else value.base.column
+
+
+def count_of(count, noun):
+    return '%d %s%s' % (count, noun, '' if count == 1 else 's')
+
+
+# Fields that every event has, and the kernel's own (Documentation/trace/events.rst).
+COMMON_FIELDS = {
+    'common_type': 'unsigned', 'common_flags': 'unsigned', 'common_preempt_count': 'unsigned',
+    'common_pid': 'signed', 'CPU': 'unsigned', 'cpu': 'unsigned', 'COMM': 'string',
+    'comm': 'string'}
+NUMBER = re.compile(r'-?(?:0[xX][0-9a-fA-F]+|[0-9]+)$')
+
+
+def probe_fields(trace, arguments):
+    """Return the kinds of the fields that a filter of this Probe may name."""
+    fields = dict(COMMON_FIELDS)
+    for name in ('__probe_func', '__probe_ret_ip') if trace.kind == 'r' else ('__probe_ip',):
+        fields[name] = 'unsigned'
+    fields.update((argument.name, argument.kind) for argument in arguments)
+    return fields
+
+
+def compile_filter(written, fields, arguments):
+    """Return the KernelFilter: the person's text with the operands that the kernel wants.
+
+    fields maps names to kinds; where it is None, names go unchecked.
+    """
+    own = set(argument.name for argument in arguments)
+    text, marks, done = '', [], written.column
+    for predicate in written.predicates:
+        name, operand = predicate.name, predicate.operand
+        if fields is not None and name.text not in fields:
+            raise TraceError("this trace has no '%s' to filter on%s" % (
+                name.text, nearest(name.text, fields) or ': there is ' + ', '.join(
+                    sorted(set(fields) - set(COMMON_FIELDS)) or ['common_pid'])), name.column)
+        conversion = conversion_of(name.text) if name.text in own else None
+        kind = fields.get(name.text) if fields else None
+        marks.append((len(text) + name.column - done, name.column))
+        text += written.text[done - written.column:operand.column - written.column]
+        text += compile_operand(predicate, kind, conversion)
+        done = operand.column + len(operand.text)
+    return KernelFilter(text + written.text[done - written.column:], tuple(marks))
+
+
+def compile_operand(predicate, kind, conversion):
+    """Return an operand in the kernel's words."""
+    name, operator, operand = predicate
+    is_number = NUMBER.match(operand.text)
+    if conversion:
+        return convert_operand(predicate, conversion)
+    if kind == 'string' and operator.text not in ('==', '!=', '~'):
+        raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name.text,
+                         operator.column)
+    if kind in ('signed', 'unsigned'):
+        if operator.text == '~':
+            raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
+        if not is_number:
+            raise TraceError("'%s' is a number, '%s' is not" % (name.text, operand.text),
+                             operand.column)
+        if kind == 'unsigned' and operand.text.startswith('-'):
+            raise TraceError("'%s' has no sign here: write S before its value" % name.text,
+                             operand.column)
+    if operand.kind == 'quoted' or kind == 'other' or is_number and kind != 'string':
+        return operand.text
+    # The kernel takes an unquoted string no more (Linux 4.17).
+    return "'%s'" % operand.text if '"' in operand.text else '"%s"' % operand.text
+
+
+def convert_operand(predicate, conversion):
+    name, operator, operand = predicate
+    if operator.text not in ('==', '!=', '&'):
+        raise TraceError("the bytes of '%s' are in network order: only ==, != and & mean anything"
+                         % name.text, operator.column)
+    try:
+        return kernel_number(conversion, operand.text)
+    except ValueError:
+        raise TraceError("'%s' is %s" % (operand.text, 'no IPv4 address, as in 10.0.0.1'
+                         if conversion.form == 'ip' else
+                         'no number of %d bytes' % conversion.size), operand.column)
