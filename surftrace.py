@@ -1558,3 +1558,201 @@ def convert_operand(predicate, conversion):
         raise TraceError("'%s' is %s" % (operand.text, 'no IPv4 address, as in 10.0.0.1'
                          if conversion.form == 'ip' else
                          'no number of %d bytes' % conversion.size), operand.column)
+
+
+# ---------------------------------------------------------------------------
+# Plan: compiled traces -> steps, each with its undo
+#
+# The plan is data.  -S prints it, a live run performs it, -o writes it as a script:
+# three readers of one list.  Its texts are unquoted; those who print for a shell quote.
+# Touches nothing.
+# ---------------------------------------------------------------------------
+
+# action: mkdir, rmdir, append, write, or restore (write what was there before).
+# path: below the root of tracefs.  undo: a Step, or None where another's undo does it.
+# origin: the Compiled trace that a kernel's refusal should point at.
+Step = namedtuple('Step', 'action path text undo origin')
+Step.__new__.__defaults__ = (None, None, None)
+
+# create makes the instance and the probes, start makes them fire: what is still in the
+# ring buffer has to be read between the undoing of the one and of the other.
+Plan = namedtuple('Plan', 'create start')
+
+# Stands in a plan for the name of the run, which is that of its instance and of its
+# group: known when it is claimed.  No argument of a process can hold this character.
+RUN = '\0'
+RUN_NAME = 'surftrace'
+RUN_LIMIT = 100
+DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and all kernels have it
+
+
+def make_plan(traces, stacks, instances=True):
+    """Return the Plan that sets up Compiled traces, in an instance of its own if there can be."""
+    top = 'instances/%s/' % RUN if instances else ''
+    create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1]))] if instances else []
+    filters, enables = [], []
+    for trace in traces:
+        group = trace.place if trace.kind == 'e' else RUN
+        directory = '%sevents/%s/%s/' % (top, group, trace.event)
+        private = instances or trace.kind != 'e'    # nobody else's events, or view of them
+        if trace.kind != 'e':
+            create.append(Step('append', 'kprobe_events', probe_line(trace), Step(
+                'append', 'kprobe_events', '-:%s/%s' % (RUN, trace.event)), trace))
+        if trace.filter:
+            filters.append(Step('write', directory + 'filter', trace.filter.text,
+                                None if private else Step('restore', directory + 'filter'), trace))
+        enables.append(Step('write', directory + 'enable', '1',
+                            Step('write', directory + 'enable', '0') if private
+                            else Step('restore', directory + 'enable'), trace))
+    return Plan(create, filters + enables + [
+        Step('write', top + 'options/stacktrace', '1' if stacks else '0',
+             None if instances else Step('restore', top + 'options/stacktrace')),
+        Step('write', top + 'tracing_on', '1',
+             Step('write', top + 'tracing_on', '0') if instances
+             else Step('restore', top + 'tracing_on'))])
+
+
+def probe_line(trace):
+    words = ['%s:%s/%s' % (trace.kind, RUN, trace.event), trace.place]
+    return ' '.join(words + ['%s=%s' % (argument.name, argument.text)
+                             for argument in trace.arguments])
+
+
+def joined_undo(steps):
+    """Return the undo of steps in reverse order; neighbours that append to one file are one."""
+    joined = []
+    for undo in [step.undo for step in reversed(steps) if step.undo]:
+        if joined and undo.action == 'append' == joined[-1].action and undo.path == joined[-1].path:
+            undo = undo._replace(text=joined.pop().text + '\n' + undo.text)
+        joined.append(undo)
+    return joined
+
+
+def quoted(text):
+    """Return text as one word of a shell."""
+    return text if re.match(r'[A-Za-z0-9_./:+-]+$', text) else "'%s'" % text.replace("'", "'\\''")
+
+
+def quoted_for_run(text):
+    """Return text as one word of a script in which $run is the name of the run."""
+    return '"$run"'.join(quoted(part) if part else '' for part in text.split(RUN))
+
+
+def shell_line(step, root, run):
+    """Return a Step as a line that a person can paste into a shell."""
+    return shell_words(step, lambda text: quoted(text.replace(RUN, run)), root + '/')
+
+
+def shell_words(step, quote, root=''):
+    path = quote(root + step.path)
+    if step.action in ('mkdir', 'rmdir'):
+        return '%s %s' % (step.action, path)
+    # The echo of some shells turns \n and the like around; printf's %s does not.
+    echo = "printf '%s\\n'" if '\\' in step.text else 'echo'
+    return '%s %s %s %s' % (echo, quote(step.text), '>>' if step.action == 'append' else '>', path)
+
+
+SCRIPT_HEAD = '''\
+#!/bin/sh
+# Written by surftrace.py.  It sets up, streams, and cleans up what is its own:
+%s
+set -u
+say() { echo "surftrace: $*" >&2; }
+give_up() { say "$*"; exit 1; }
+
+tracing= mounted=
+while read -r device directory type rest; do
+    case $type in
+        tracefs) tracing=$directory; break ;;
+        debugfs) [ -n "$tracing" ] || tracing=$directory/tracing ;;
+    esac
+done < /proc/mounts
+if [ -z "$tracing" ]; then
+    if mount -t tracefs nodev /sys/kernel/tracing 2> /dev/null; then
+        tracing=/sys/kernel/tracing mounted=$tracing
+    elif mount -t debugfs nodev /sys/kernel/debug 2> /dev/null; then
+        tracing=/sys/kernel/debug/tracing mounted=/sys/kernel/debug
+    fi
+fi
+cd "${tracing:-/nonexistent}" 2> /dev/null || give_up 'no tracefs here: run as root'
+
+run=%s number=0 step=0 reader= claimed=
+warn() { say "not undone: $*"; status=1; }
+clean_up() {
+    status=$?
+    trap '' HUP INT QUIT PIPE TERM
+%s
+    # What the reader has not taken yet is still in the buffer.
+    if [ -n "$reader" ]; then
+        sleep 1
+        kill "$reader" 2> /dev/null
+        wait "$reader" 2> /dev/null
+        sed '/^#/d' %strace 2> /dev/null
+    fi
+    exec 3<&-
+%s
+    cd /
+    [ -z "$mounted" ] || umount "$mounted" || warn "umount $mounted"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 129' HUP
+trap 'exit 0' INT
+trap 'exit 131' QUIT
+trap 'exit 0' PIPE
+trap 'exit 143' TERM
+'''
+
+SCRIPT_CLAIM = '''
+# The first free name; whoever opens trace_pipe first has it.
+until mkdir instances/"$run" 2> /dev/null &&
+        command exec 3< instances/"$run"/trace_pipe 2> /dev/null; do
+    number=$((number + 1)) run=%s$number
+    [ "$number" -lt %d ] || give_up "no instance can be made in $tracing/instances: run as root"
+done
+claimed=1
+'''
+
+SCRIPT_TAIL = '''
+cat <&3 &
+reader=$!
+wait "$reader"
+reader=
+'''
+
+
+def script(plan, texts):
+    """Return a Plan as a script for /bin/sh, dash and busybox ash; texts are its traces."""
+    steps = [step for step in plan.create + plan.start if step.action != 'mkdir']
+    instances = len(steps) < len(plan.create + plan.start)
+    undo = [script_undo(number, step) for number, step in enumerate(steps, 1) if step.undo]
+    first_start = sum(1 for step in plan.create if step.action != 'mkdir' and step.undo)
+    undo_create, undo_start = undo[:first_start][::-1], undo[first_start:][::-1]
+    if instances:
+        undo_create.append('    [ -z "$claimed" ] || rmdir instances/"$run" || '
+                           'warn "rmdir $tracing/instances/$run"')
+    head = SCRIPT_HEAD % ('\n'.join('#   ' + quoted(text) for text in texts), RUN_NAME,
+                          '\n'.join(undo_start), 'instances/"$run"/' if instances else '',
+                          '\n'.join(undo_create))
+    claim = SCRIPT_CLAIM % (RUN_NAME, RUN_LIMIT) if instances else '\nexec 3< trace_pipe\n'
+    return head + claim + '\n'.join(
+        script_step(number, step) for number, step in enumerate(steps, 1)) + SCRIPT_TAIL
+
+
+def script_step(number, step):
+    line = shell_words(step, quoted_for_run)
+    if step.undo and step.undo.action == 'restore':
+        line = 'saved%d=$(cat %s)\n%s' % (number, quoted_for_run(step.path), line)
+    return '%s || give_up %s\nstep=%d' % (line, quoted(
+        'the kernel refused: ' + (step.origin.text if step.origin else step.path)), number)
+
+
+def script_undo(number, step):
+    undo = step.undo
+    if undo.action == 'restore':
+        saved = 'saved%d' % number
+        line = '{ [ "$%s" != none ] || %s=0; echo "$%s" > %s; }' % (
+            saved, saved, saved, quoted_for_run(undo.path))
+    else:
+        line = shell_words(undo, quoted_for_run)
+    return '    [ "$step" -lt %d ] || %s || warn %s' % (number, line, quoted_for_run(undo.path))
