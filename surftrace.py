@@ -1756,3 +1756,629 @@ def script_undo(number, step):
     else:
         line = shell_words(undo, quoted_for_run)
     return '    [ "$step" -lt %d ] || %s || warn %s' % (number, line, quoted_for_run(undo.path))
+
+
+# ---------------------------------------------------------------------------
+# Kernel: the plan -> tracefs, and back
+#
+# The only section that touches tracefs, /proc and mounts.  Gives what the running
+# kernel knows (symbols, fields of events, what it can do), and the Session, which
+# performs a plan, streams, and undoes it.
+# ---------------------------------------------------------------------------
+
+Symbol = namedtuple('Symbol', 'name module')
+Counts = namedtuple('Counts', 'lost missed')
+
+VARIANT = re.compile(r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$')
+READ_SIZE = 1 << 16     # bytes
+
+
+class KernelError(Error):
+    """A file of tracefs could not be read or written."""
+
+    def __init__(self, message, number=None):
+        Error.__init__(self, message)
+        self.errno = number
+
+
+class Tracefs(object):
+    """The files of one tracefs; paths are relative to its root."""
+
+    def __init__(self, root, console=None, mounted=None):
+        self.root = root
+        self.console = console
+        self.mounted = mounted      # the directory that was mounted for this run
+
+    def path(self, name):
+        return os.path.join(self.root, name)
+
+    def _attempt(self, call, name, *rest):
+        try:
+            return call(self.path(name), *rest)
+        except EnvironmentError as error:
+            raise KernelError('%s: %s' % (self.path(name), explain(error.errno)), error.errno)
+
+    def read(self, name):
+        """Return a file's text."""
+        return to_text(self._attempt(read_file, name))
+
+    def read_if_there(self, name):
+        """Return a file's text, '' if it cannot be read."""
+        try:
+            return self.read(name)
+        except KernelError:
+            return ''
+
+    def write(self, name, text, append=False):
+        """Write a line; with append behind what is there (without it, everyone's is emptied)."""
+        self._attempt(write_file, name, to_bytes(text + '\n'),
+                      os.O_WRONLY | (os.O_APPEND if append else os.O_TRUNC))
+
+    def make_directory(self, name):
+        """Make a directory; return False if it is there already."""
+        try:
+            self._attempt(os.mkdir, name)
+        except KernelError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            return False
+        return True
+
+    def remove_directory(self, name):
+        self._attempt(os.rmdir, name)
+
+    def open(self, name, flags=os.O_RDONLY):
+        return self._attempt(os.open, name, flags)
+
+    def has(self, name):
+        return os.path.exists(self.path(name))
+
+    def names(self, name):
+        """Return the names in a directory, none if it cannot be read."""
+        try:
+            return os.listdir(self.path(name))
+        except EnvironmentError:
+            return []
+
+    def close(self):
+        """Take back the mount that this run made."""
+        if self.mounted:
+            run_mount(self.console, ['umount', self.mounted])
+
+
+def read_file(path):
+    with open(path, 'rb', 0) as stream:
+        return stream.read()
+
+
+def write_file(path, data, flags):
+    # open(path, 'a') would seek, which these files refuse.
+    descriptor = os.open(path, flags)
+    try:
+        while data:
+            data = data[os.write(descriptor, data):]
+    finally:
+        os.close(descriptor)
+
+
+def explain(number):
+    """Return what an errno means here, with the way out where there is one."""
+    reason = os.strerror(number).lower()
+    if number in (errno.EACCES, errno.EPERM):
+        return reason + (': run as root' if os.geteuid() else
+                         ': the kernel is locked down, or this is a container')
+    return reason
+
+
+def find_tracefs():
+    """Return the root of tracefs as /proc/mounts has it, or None."""
+    found = {}
+    try:
+        mounts = to_text(read_file('/proc/mounts'))
+    except EnvironmentError:
+        return None
+    for line in mounts.splitlines():
+        fields = line.split(' ')
+        where = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match.group(1), 8)), fields[1])
+        if fields[2] in ('tracefs', 'debugfs'):
+            found.setdefault(fields[2], where)
+    if 'tracefs' in found:
+        return found['tracefs']
+    return os.path.join(found['debugfs'], 'tracing') if 'debugfs' in found else None
+
+
+def open_tracefs(root, console):
+    """Return the Tracefs to trace with; it is mounted if nobody has done so."""
+    root = root or find_tracefs()
+    mounted = None
+    if root is None:
+        if os.geteuid():
+            raise KernelError('tracing needs root; -S shows the lines without')
+        for kind, where, below in (('tracefs', '/sys/kernel/tracing', ''),
+                                   ('debugfs', '/sys/kernel/debug', 'tracing')):
+            if os.path.isdir(where) and run_mount(console, ['mount', '-t', kind, 'nodev', where]):
+                root, mounted = os.path.join(where, below).rstrip('/'), where
+                break
+        else:
+            raise KernelError('this kernel has no tracefs (CONFIG_FTRACE), or it cannot be '
+                              'mounted from here')
+    tracefs = Tracefs(root, console, mounted)
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise KernelError('%s: %s' % (root, explain(
+            errno.EACCES if os.path.exists(root) else errno.ENOENT)))
+    return tracefs
+
+
+def run_mount(console, command):
+    """Run mount or umount, show it, and tell whether it succeeded."""
+    import subprocess       # seldom needed, and slow to load
+    console.line(' '.join(quoted(word) for word in command))
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    except EnvironmentError as error:
+        console.note('%s: %s' % (command[0], explain(error.errno)))
+        return False
+    complaint = to_text(process.communicate()[1]).strip()
+    if process.returncode:
+        console.note(complaint or '%s failed' % ' '.join(command))
+    return process.returncode == 0
+
+
+def running_architecture():
+    """Return the name of this machine's architecture, as ARCHITECTURES has it where it does."""
+    return os.uname()[4]
+
+
+def running_target(tracefs, architecture):
+    """Return the Target that the running kernel is, as far as it tells."""
+    readme = tracefs.read_if_there('README') if tracefs else ''
+    return Target(architecture, 'x8/16/32/64' in readme if readme else True)
+
+
+def symbol_listings(tracefs, traceable):
+    """Yield the lists of symbols that can be read: what ftrace lists first, if that will do."""
+    if tracefs and traceable:
+        listing = tracefs.read_if_there('available_filter_functions')
+        if listing:
+            yield listing, 0
+    try:
+        yield to_text(read_file('/proc/kallsyms')), 2
+    except EnvironmentError:
+        return
+
+
+def find_symbol(tracefs, token, traceable):
+    """Return the Symbol that a trace names, or its only variant; None if nothing can be read.
+
+    traceable: the function's entry or return is wanted, which ftrace's list is for.
+    """
+    listings = list(symbol_listings(tracefs, traceable))
+    fragments = set()
+    for listing, column in listings:
+        variants = {}
+        for symbol in symbols_like(listing, column, token.text):
+            if symbol.name == token.text:
+                return symbol
+            kind = variants if VARIANT.match(symbol.name[len(token.text):]) else fragments
+            if kind is variants:
+                variants[symbol.name] = symbol
+            else:
+                fragments.add(symbol.name)
+        if len(variants) == 1:
+            return list(variants.values())[0]
+        if variants:
+            raise TraceError("the compiler made several of '%s', trace the one you mean: %s" % (
+                token.text, ', '.join(sorted(variants))), token.column)
+    if not listings:
+        return None
+    raise TraceError("this kernel has no function '%s'%s" % (
+        token.text, '; there are only fragments of it, ' + ', '.join(sorted(fragments))
+        if fragments else nearest(token.text, symbol_names(*listings[-1])) or
+        ': it may be inlined, or have another name here'), token.column)
+
+
+def symbols_like(listing, column, name):
+    """Yield the Symbols called name, or name and a suffix, of a list with names in that column."""
+    at = listing.find(name)
+    while at >= 0:
+        start, end = listing.rfind('\n', 0, at) + 1, listing.find('\n', at)
+        end = len(listing) if end < 0 else end
+        fields = listing[start:end].split()
+        if (fields[column:] and (fields[column] == name or fields[column].startswith(name + '.'))
+                and (not column or fields[1] in 'tTwW')):
+            yield Symbol(fields[column], fields[-1].strip('[]') if fields[column + 1:] else None)
+        at = listing.find(name, end)
+
+
+def symbol_names(listing, column):
+    return [line.split()[column] for line in listing.splitlines() if line]
+
+
+def event_fields(tracefs, trace):
+    """Return the kinds of an event's fields; None if they cannot be read here."""
+    directory = 'events/%s/%s' % (trace.system.text, trace.event.text)
+    if not tracefs.names('events'):
+        return None
+    if not tracefs.has(directory):
+        names = tracefs.names('events/' + trace.system.text)
+        token = trace.event if names else trace.system
+        raise TraceError("this kernel has no event '%s/%s'%s" % (
+            trace.system.text, trace.event.text,
+            nearest(token.text, names or tracefs.names('events'))), token.column)
+    text = tracefs.read_if_there(directory + '/format')
+    return dict((name, field_kind(declaration, array, signed))
+                for declaration, name, array, signed in re.findall(
+                    r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*signed:([01]);', text)) if text else None
+
+
+def field_kind(declaration, array, signed):
+    """Return 'string', 'signed', 'unsigned' or 'other' for a field as its format declares it."""
+    if re.search(r'\bchar(?:\[\]| ?\*)', declaration) or array and declaration.strip() == 'char':
+        return 'string'
+    if array or re.search(r'\*|struct|__data_loc|__rel_loc', declaration):
+        return 'other'
+    return 'signed' if signed == '1' else 'unsigned'
+
+
+class Signals(object):
+    """The signals that end a run, taken while it is under way.
+
+    One only marks the run for its end, and wakes whoever polls `wake`; what is being done is
+    finished first, and a second one changes nothing.
+    """
+
+    def __enter__(self):
+        self.received = None
+        self.wake, self._write_end = os.pipe()
+        self._earlier = {}
+        for taken in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+            # A shell's & ignores INT and QUIT, which would leave no way to end; nohup is meant.
+            if taken != signal.SIGHUP or signal.getsignal(taken) != signal.SIG_IGN:
+                self._earlier[taken] = signal.signal(taken, self._take)
+                signal.siginterrupt(taken, False)
+        return self
+
+    def _take(self, number, _):
+        if self.received is None:
+            self.received = number
+            os.write(self._write_end, b'!')
+
+    def check(self):
+        """Raise StopRun if the run is to end."""
+        if self.received is not None:
+            raise StopRun()
+
+    def __exit__(self, *_):
+        for taken, earlier in self._earlier.items():
+            signal.signal(taken, earlier)
+        os.close(self.wake)
+        os.close(self._write_end)
+
+    def status(self):
+        """Return the exit status: Ctrl+C is the ordinary end of a trace."""
+        return 0 if self.received in (None, signal.SIGINT) else 128 + self.received
+
+
+class Session(object):
+    """One live run: what it has done to the kernel so far, and the way back.
+
+    Its instance is locked by flock on the directory, which tells other runs that it is alive,
+    and by its open trace_pipe, of which the kernel allows one (a replayed script has no other).
+    """
+
+    def __init__(self, tracefs, plan, console, signals):
+        self.tracefs, self.plan, self.console, self.signals = tracefs, plan, console, signals
+        self.run = None
+        self.top = ''               # the instance's directory, or the root's
+        self.lock = self.pipe = None
+        self.created, self.started = [], []     # steps done, with the undo they need
+        self.clean = True
+
+    def set_up(self):
+        """Perform the plan; raises KernelError, or StopRun if a signal comes."""
+        if not any(step.action == 'mkdir' for step in self.plan.create):
+            self._claim_top()
+        for steps, done in ((self.plan.create, self.created), (self.plan.start, self.started)):
+            for step in steps:
+                self.signals.check()
+                self._perform(step, done)
+
+    def _perform(self, step, done):
+        if step.action == 'mkdir':
+            self._claim()
+            self.console.line(shell_line(step, self.tracefs.root, self.run))
+            done.append(step)
+            return
+        undo = step.undo
+        if undo and undo.action == 'restore':
+            before = self.tracefs.read(self._path(undo)).strip()
+            undo = undo._replace(action='write', text='0' if before == 'none' else before)
+        self.console.line(shell_line(step, self.tracefs.root, self.run))
+        try:
+            self._write(step)
+        except KernelError as error:
+            raise refusal(step, error, self.tracefs, self.top, self.run)
+        done.append(step._replace(undo=undo))
+
+    def _path(self, step):
+        return step.path.replace(RUN, self.run)
+
+    def _write(self, step):
+        self.tracefs.write(self._path(step), step.text.replace(RUN, self.run),
+                           step.action == 'append')
+
+    # Claiming a name
+
+    def _claim(self):
+        for number in range(RUN_LIMIT):
+            run = RUN_NAME + str(number or '')
+            if self._claim_name(run):
+                self.run, self.top = run, 'instances/%s/' % run
+                return
+        raise KernelError('%d runs are under way already, or left behind: see %s'
+                          % (RUN_LIMIT, self.tracefs.path('instances')))
+
+    def _claim_name(self, run):
+        """Make, lock and open an instance; tell whether it is ours now.
+
+        What a killed run left under that name is removed first.
+        """
+        directory = 'instances/' + run
+        for _ in range(RUN_LIMIT):
+            self.signals.check()
+            made = self.tracefs.make_directory(directory)
+            try:
+                if not self._lock(directory):
+                    return False
+                if made:
+                    self._remove_probes(run)
+                    return True
+                self._remove_leftover(run, directory)
+            except KernelError as error:
+                self._unlock()
+                if error.errno == errno.ENOENT:
+                    continue            # its owner has just removed it
+                if made:
+                    self.tracefs.remove_directory(directory)
+                if error.errno == errno.EBUSY:
+                    return False        # somebody reads it, or has its probes enabled
+                raise
+        return False
+
+    def _claim_top(self):
+        """Take the top-level buffer, all that kernels before 3.10 have."""
+        self.run = RUN_NAME
+        try:
+            locked = self._lock('')
+        except KernelError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            locked = False
+        if not locked:
+            raise KernelError('%s is being read by somebody else, and this kernel has no '
+                              'instances' % self.tracefs.path('trace_pipe'))
+        self._remove_probes(self.run)
+
+    def _lock(self, directory):
+        """Take the lock and trace_pipe of a directory; tell whether nobody else holds the lock."""
+        self.lock = self.tracefs.open(directory)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except EnvironmentError:
+            self._unlock()
+            return False
+        if os.fstat(self.lock).st_nlink == 0:       # removed since it was opened
+            raise KernelError('%s went away' % directory, errno.ENOENT)
+        self.pipe = self.tracefs.open(os.path.join(directory, 'trace_pipe'),
+                                      os.O_RDONLY | os.O_NONBLOCK)
+        return True
+
+    def _unlock(self):
+        self._close_pipe()
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
+    def _close_pipe(self):
+        if self.pipe is not None:
+            os.close(self.pipe)
+            self.pipe = None
+
+    def _remove_leftover(self, run, directory):
+        """Remove an instance that nobody holds, and its probes."""
+        used = self.tracefs.read_if_there(directory + '/set_event').strip()
+        if used:
+            self.tracefs.write(directory + '/events/enable', '0')
+        removed = self._remove_probes(run)
+        self._close_pipe()
+        self.tracefs.remove_directory(directory)
+        if used or removed:
+            self.console.note('removed what a run that was killed had left: instance %s, %s'
+                              % (run, count_of(removed, 'probe')))
+        self._unlock()
+
+    def _remove_probes(self, run):
+        """Remove all probes of the group called run; return how many there were."""
+        lines = self.tracefs.read_if_there('kprobe_events')
+        names = sorted(set(re.findall(r'^[a-z][0-9]*:%s/(\S+)' % run, lines, re.MULTILINE)))
+        if names:
+            self.tracefs.write('kprobe_events', '\n'.join(
+                '-:%s/%s' % (run, name) for name in names), append=True)
+        return len(names)
+
+    # Streaming
+
+    def stream(self, output):
+        """Copy events to output until a signal comes or output takes no more."""
+        poll = select.poll()
+        poll.register(self.pipe, select.POLLIN)
+        poll.register(self.signals.wake, select.POLLIN)
+        poll.register(output.descriptor, 0)     # wakes when its reader has gone
+        while self.signals.received is None and not output.closed:
+            for descriptor, happened in wait_for(poll):
+                if descriptor == output.descriptor and happened & (select.POLLERR
+                                                                   | select.POLLHUP):
+                    output.closed = True
+            data = self._read_events()
+            if data is None:
+                break
+            output.write(data, self.signals.wake)
+
+    def _read_events(self):
+        """Return what is in the buffer, READ_SIZE bytes or a little more, None at its end."""
+        parts, size = [], 0
+        while size < READ_SIZE:
+            try:
+                part = os.read(self.pipe, READ_SIZE)
+            except EnvironmentError as error:
+                if error.errno in (errno.EAGAIN, errno.EINTR):
+                    break
+                raise KernelError('%strace_pipe: %s' % (self.top, explain(error.errno)))
+            if not part:
+                return b''.join(parts) or None
+            parts.append(part)
+            size += len(part)
+        return b''.join(parts)
+
+    # The way back
+
+    def stop(self, output):
+        """Stop the events, drain the buffer into output, count, and undo the rest.
+
+        Returns the Counts, None if the run did not come as far as that.  Whatever cannot be
+        undone is told, and does not keep the rest from being undone.
+        """
+        started = bool(self.started)
+        self._undo(self.started)
+        counts = None
+        if started:
+            try:
+                data = self._read_events()
+                while data:
+                    output.write(data)
+                    data = self._read_events()
+                output.flush()
+            except Error as error:
+                self._warn(error)
+            counts = self._count()
+        self._close_pipe()
+        self._undo(self.created)
+        self._unlock()
+        return counts
+
+    def _undo(self, done):
+        steps = joined_undo(done)
+        del done[:]
+        for step in steps:
+            self.console.line(shell_line(step, self.tracefs.root, self.run))
+            try:
+                self._undo_step(step)
+            except KernelError as error:
+                self._warn(error)
+
+    def _undo_step(self, step):
+        if step.action == 'rmdir':
+            return self.tracefs.remove_directory(self._path(step))
+        try:
+            self._write(step)
+        except KernelError:
+            if '\n' not in step.text:
+                raise
+            self._remove_singly(step)
+
+    def _remove_singly(self, step):
+        """Remove one by one what a write of several lines has left."""
+        left = self.tracefs.read('kprobe_events')
+        for line in step.text.replace(RUN, self.run).split('\n'):
+            if re.search(r'^[a-z][0-9]*:%s\s' % re.escape(line[2:]), left, re.MULTILINE):
+                try:
+                    self.tracefs.write(step.path, line, append=True)
+                except KernelError as error:
+                    self._warn(error)
+
+    def _warn(self, error):
+        self.clean = False
+        self.console.note('not undone: %s' % error)
+
+    def _count(self):
+        """Return how many events the kernel dropped, and how many probes it missed."""
+        lost = 0
+        for name in self.tracefs.names(self.top + 'per_cpu'):
+            stats = self.tracefs.read_if_there('%sper_cpu/%s/stats' % (self.top, name))
+            lost += sum(int(count) for count in re.findall(
+                r'^(?:overrun|dropped events): (\d+)', stats, re.MULTILINE))
+        missed = 0
+        probes = self.tracefs.read_if_there('kprobe_events').splitlines()
+        # kprobe_profile has no group in its lines, but the order of kprobe_events.
+        for probe, profile in zip(probes, self.tracefs.read_if_there(
+                'kprobe_profile').splitlines()):
+            if re.match('[a-z][0-9]*:%s/' % self.run, probe):
+                missed += int(profile.split()[-1])
+        return Counts(lost, missed)
+
+
+def wait_for(poll, milliseconds=None):
+    """Return what poll has to say; an interrupted wait (Python 2) has nothing."""
+    try:
+        return poll.poll(milliseconds)
+    except (EnvironmentError, select.error) as error:
+        if error.args[0] != errno.EINTR:
+            raise
+        return []
+
+
+ERROR_LOG = re.compile(r'error: (.*)\n  Command: (.*)\n( *)\^')
+
+
+def refusal(step, error, tracefs, top, run):
+    """Return the Error for a step that the kernel refused, in its own words where it has some."""
+    if step.origin is None or error.errno not in (
+            errno.EINVAL, errno.ENOENT, errno.EILSEQ, errno.EEXIST, errno.E2BIG,
+            errno.EADDRNOTAVAIL, errno.ENODEV, errno.EOPNOTSUPP):
+        return error
+    if error.errno == errno.ENOENT and not tracefs.has(step.path.replace(RUN, run)):
+        return missing_file(step, tracefs, error)
+    is_filter = step.path.endswith('filter')
+    text = step.text.replace(RUN, run)
+    reason, column = REFUSALS.get(error.errno, os.strerror(error.errno).lower()), None
+    # The file keeps the last eight; another run's may be among them.
+    for logged, command, caret in ERROR_LOG.findall(
+            tracefs.read_if_there((top if is_filter else '') + 'error_log')):
+        if command.split() == text.split():
+            reason = logged[:1].lower() + logged[1:]
+            column = origin_column(step, len(caret) - len('  Command: '), command, is_filter)
+    refused = Error('the kernel refused this %s: %s; its line was: %s' % (
+        'filter' if is_filter else 'trace', reason, text))
+    refused.text = step.origin.text
+    refused.column = column if column is not None else step.origin.columns[0]
+    return refused
+
+
+# What the bare number means where the kernel keeps no error_log (before 5.2).
+REFUSALS = {
+    errno.EINVAL: 'invalid argument (dmesg may know more)',
+    errno.ENOENT: 'it has no such function',
+    errno.EILSEQ: 'the offset is not at the start of an instruction',
+    errno.EEXIST: 'an event of that name is there already',
+    errno.E2BIG: 'too many values',
+    errno.EADDRNOTAVAIL: 'several functions have this name',
+    errno.EOPNOTSUPP: 'this function cannot be probed',
+}
+
+
+def missing_file(step, tracefs, error):
+    if step.path == 'kprobe_events':
+        return KernelError('%s is not there: this kernel has no kprobes (CONFIG_KPROBE_EVENTS); '
+                           'events (e ...) can be traced, and -S shows the lines for another'
+                           % tracefs.path(step.path), error.errno)
+    return error
+
+
+def origin_column(step, position, command, is_filter):
+    """Return the column in the person's text of a position in the kernel's command, or None."""
+    trace = step.origin
+    if is_filter:
+        before = [column for mark, column in trace.filter.marks if mark <= position]
+        return before[-1] if before else None
+    word = len(command[:position].split(' ')) - 1
+    return trace.columns[word] if 0 <= word < len(trace.columns) else None
