@@ -2382,3 +2382,405 @@ def origin_column(step, position, command, is_filter):
         return before[-1] if before else None
     word = len(command[:position].split(' ')) - 1
     return trace.columns[word] if 0 <= word < len(trace.columns) else None
+
+
+# ---------------------------------------------------------------------------
+# Output: trace lines -> the person
+#
+# Takes the kernel's lines as bytes, turns around the values whose names ask for it,
+# and counts.  stdout carries the product, stderr what is said to the person.
+# Touches these two and nothing else; neither can hold up the clean-up.
+# ---------------------------------------------------------------------------
+
+PATIENCE = 2000     # milliseconds that a reader may take nothing while the run ends
+
+
+class Console(object):
+    """stderr: echoed lines, notes and errors.  What nobody reads is dropped, never waited for."""
+
+    def __init__(self, descriptor=2):
+        self.descriptor = descriptor
+        self.patience = PATIENCE
+
+    def line(self, text):
+        """Write a line, with whatever could steer a terminal made visible."""
+        text = re.sub(r'[\x00-\x08\x0b-\x1f\x7f]', '?', text)
+        data = to_bytes(text + '\n')
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        while data:
+            if not wait_for(poll, self.patience):
+                self.patience = 0
+                return
+            try:
+                # A pipe that can be written to takes this much without blocking.
+                data = data[os.write(self.descriptor, data[:select.PIPE_BUF]):]
+            except EnvironmentError:
+                return
+
+    def note(self, text):
+        self.line('surftrace: ' + text)
+
+    def error(self, error):
+        self.note(str(error))
+        if error.text is not None:
+            self.line('  ' + error.text)
+            if error.column is not None:
+                self.line('  ' + ' ' * error.column + '^')
+
+
+class Output(object):
+    """stdout: the lines of a trace, in large blocks, and how many events they were."""
+
+    def __init__(self, rewrite=None, stacks=False, descriptor=1):
+        self.original = self.descriptor = descriptor
+        self.rewrite = rewrite      # bytes of whole lines -> bytes, None to leave them
+        self.stacks = stacks
+        self.closed = False         # its reader has gone
+        self.events = 0
+        self.partial = b''          # a line whose end has not been read yet
+        self.pending = b''          # what its reader has not taken yet
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+            self._open_again()
+
+    def _open_again(self):
+        """Make writes not block: in an open file of our own, since others share the first."""
+        try:
+            self.descriptor = os.open('/proc/self/fd/%d' % self.original,
+                                      os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except EnvironmentError:
+            pass
+
+    def write(self, data, wake=None):
+        """Write events; what stdout does not take before `wake` is readable stays pending."""
+        if self.closed:
+            return
+        data = self.partial + data
+        end = data.rfind(b'\n') + 1
+        data, self.partial = data[:end], data[end:]
+        self.events += count_events(data, self.stacks)
+        self.pending += self.rewrite(data) if self.rewrite else data
+        self._write_pending(wake)
+
+    def flush(self):
+        """Write what is left, unless the reader takes nothing for PATIENCE."""
+        self.pending, self.partial = self.pending + self.partial, b''
+        self._write_pending(None)
+        if self.pending and not self.closed:
+            raise Error('stdout took nothing for %d s: %d bytes of events were not written'
+                        % (PATIENCE // 1000, len(self.pending)))
+
+    def _write_pending(self, wake):
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        while self.pending and not self.closed:
+            try:
+                self.pending = self.pending[os.write(self.descriptor, self.pending):]
+            except EnvironmentError as error:
+                if error.errno == errno.EAGAIN:
+                    ready = wait_for(poll, None if wake is not None else PATIENCE)
+                    if self.descriptor not in [descriptor for descriptor, _ in ready]:
+                        return
+                elif error.errno == errno.EPIPE:
+                    self.closed = True
+                elif error.errno != errno.EINTR:
+                    raise Error('stdout: %s' % os.strerror(error.errno).lower())
+
+
+def count_events(data, stacks):
+    """Return how many events the lines in data are: less notes of loss, and lines of stacks."""
+    count = data.count(b'\n')
+    if b' EVENTS]\n' in data:
+        count -= len(re.findall(br'(?m)^CPU:\d+ \[LOST \d+ EVENTS\]$', data))
+    if stacks:
+        count -= data.count(b': <stack trace>\n') + data.count(b'\n => ')
+        count -= data.startswith(b' => ')
+    return count
+
+
+def make_rewriter(traces):
+    """Return a function that turns around the prefixed values of Compiled traces, or None.
+
+    It takes and returns bytes of whole lines.  Nothing but these traces' own events is touched.
+    """
+    patterns = [event_pattern(trace) for trace in traces
+                if any(conversion_of(argument.name) for argument in trace.arguments)]
+
+    def rewrite(data):
+        for pattern, conversions in patterns:
+            data = pattern.sub(lambda match: rewrite_line(match, conversions), data)
+        return data
+    return rewrite if patterns else None
+
+
+def event_pattern(trace):
+    """Return a pattern that matches the lines of a trace's event, and its groups' Conversions.
+
+    The command's name takes 16 columns, whatever is in it; the values follow in the order of the
+    arguments, so that no string can pass for the value behind it.
+    """
+    parts = [r'(?m)^.{16}-[0-9]+ [^\n]*?[0-9]: %s: \([^()\n]*\)' % re.escape(trace.event)]
+    conversions = []
+    for argument in trace.arguments:
+        conversion = conversion_of(argument.name)
+        value = r'(?:"[^\n]*"|\(fault\))' if argument.kind == 'string' else r'[^\n]*?'
+        if conversion:
+            conversions.append(conversion)
+            value = '(-?[0-9]+|0x[0-9a-f]+)'
+        parts.append(' %s=%s' % (argument.name, value))
+    return re.compile(to_bytes(''.join(parts) + '$')), conversions
+
+
+def rewrite_line(match, conversions):
+    line, start, parts, done = match.group(), match.start(), [], 0
+    for group, conversion in enumerate(conversions, 1):
+        first, end = match.start(group) - start, match.end(group) - start
+        value = shown_number(conversion, int(line[first:end], 0))
+        parts += [line[done:first], to_bytes(value)]
+        done = end
+    return b''.join(parts + [line[done:]])
+
+
+# ---------------------------------------------------------------------------
+# Command line: arguments -> a run
+#
+# Options are declared, read and checked here, and nowhere else; main() is the only
+# place that ends the program.
+# ---------------------------------------------------------------------------
+
+EPILOG = """\
+a trace, one argument each:
+  p SYMBOL[+OFFSET] [NAME=VALUE ...] [f:FILTER]    when a kernel function is entered
+  r SYMBOL [NAME=VALUE ...] [f:FILTER]             when it returns
+  e SYSTEM/EVENT [f:FILTER]                        when an event of the kernel fires
+
+  VALUE   %0->mm->mm_users  a member of the first argument     $retval   what is returned
+          %di  a register        !(struct sock *)%di->sk_rcvbuf  with a type of its own
+          S, U, X in front: signed, unsigned, hexadecimal;   :TYPE behind: ftrace's own
+          @(struct iphdr *)l3%0->saddr  a header in the packet of the sk_buff %0
+  NAME    ip_... shows an IPv4 address, B16_ B32_ B64_ b16_ b32_ b64_ swap bytes
+  FILTER  f:comm==bash&&(users>1||common_pid==1)
+
+examples:
+%s"""
+
+# Each is run by the tests: a command, and what it shows.
+EXAMPLES = (
+    ("-S 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users'",
+     'the lines that would set this up; no root, nothing is touched'),
+    ("'p wake_up_new_task comm=%0->comm f:comm!=bash'",
+     'every new task but those of bash, until Ctrl+C'),
+    ("'r kernel_clone pid=S$retval'",
+     'the process id that each fork returns'),
+    ("-s 'p do_sys_openat2 file=%1:ustring'",
+     'every file that is opened, with the kernel stack'),
+    ("'p ip_rcv ip_src=@(struct iphdr *)l3%0->saddr len=%0->len'",
+     'each IPv4 packet that comes in'),
+    ("'e sched/sched_process_exec'",
+     'every program that is started'),
+    ("-o trace.sh -S 'p kernel_clone comm=$comm'",
+     'a script that does it on a machine without Python'),
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with this program's voice for mistakes."""
+
+    def error(self, message):
+        raise UsageError(message + '; -h shows how')
+
+
+def make_parser():
+    examples = '\n'.join('  surftrace.py %s\n      %s' % example for example in EXAMPLES)
+    parser = Parser(
+        prog='surftrace.py', usage='%(prog)s [options] TRACE [TRACE ...]', add_help=False,
+        description='Trace kernel functions and events in the words of the kernel source.',
+        epilog=EPILOG.replace('%s', examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('traces', metavar='TRACE', nargs='*', help=argparse.SUPPRESS)
+    add('-h', '--help', action='help', help='show this help')
+    add('-v', '--vmlinux', metavar='FILE',
+        help='take types from this file, raw BTF or an ELF file with a section .BTF')
+    add('-f', '--file', metavar='FILE',
+        help='read traces from a file, one a line; - is stdin, # begins a comment')
+    add('-o', '--output', metavar='FILE', help='write a shell script that does the same')
+    add('-a', '--arch', metavar='ARCH', choices=sorted(ARCHITECTURES),
+        help='take the registers of aarch64 or x86_64')
+    add('-s', '--stack', action='store_true', help='show the kernel stack of each event')
+    add('-S', '--show', action='store_true', help='show the lines, and touch nothing')
+    add('--tracefs', metavar='DIR', help='where tracefs is mounted, if not where /proc/mounts says')
+    add('--debug', action='store_true', help='show a traceback with an error')
+    return parser
+
+
+def read_options(argv):
+    """Return the checked options."""
+    options = make_parser().parse_args(argv)
+    here = running_architecture()
+    options.elsewhere = bool(options.show and (options.vmlinux or options.arch))
+    if options.arch and options.arch != here and not options.show:
+        raise UsageError('-a %s on a machine that is %s: add -S, which shows the lines for it'
+                         % (options.arch, here))
+    if not options.arch and here not in ARCHITECTURES:
+        raise UsageError('the registers of %s are not known; -a takes %s, with -S'
+                         % (here, ' or '.join(sorted(ARCHITECTURES))))
+    options.arch = options.arch or here
+    options.texts = [one_line(text) for text in options.traces]
+    if options.file:
+        options.texts += read_trace_file(options.file)
+    if not options.texts:
+        raise UsageError("no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
+    return options
+
+
+def read_trace_file(path):
+    """Return the traces in a file; blank lines and those that begin with # are none."""
+    try:
+        data = read_file('/proc/self/fd/0' if path == '-' else path)
+    except EnvironmentError as error:
+        raise UsageError('%s: %s' % (path, os.strerror(error.errno).lower()))
+    lines = [one_line(line) for line in to_text(data).splitlines()]
+    return [line for line in lines if line.strip() and not line.lstrip().startswith('#')]
+
+
+def types_of(options):
+    unavailable = None
+    if options.arch != running_architecture() and not options.vmlinux:
+        unavailable = ("the types of this machine's kernel would be wrong for %s: name a file "
+                       'with that kernel\'s BTF with -v' % options.arch)
+    return Types(options.vmlinux, unavailable)
+
+
+def compile_all(options, tracefs, console):
+    """Return the Compiled traces; tracefs is None where it cannot or must not be asked."""
+    architecture = ARCHITECTURES[options.arch]
+    target = (Target(architecture, True) if options.elsewhere
+              else running_target(tracefs, architecture))
+    types, traces, events = types_of(options), [], set()
+    for number_of_trace, text in enumerate(options.texts):
+        try:
+            tree = parse_trace(text)
+            if tree.kind == 'e':
+                fields = event_fields(tracefs, tree) if tracefs else None
+                trace = compile_event(tree, fields)
+                check_once(trace, events)
+            else:
+                symbol = choose_symbol(tree, options, tracefs, console)
+                trace = compile_trace(tree, 'f%d' % number_of_trace, symbol.name,
+                                      types.of(symbol.module), target)
+        except TraceError as error:
+            error.text = text
+            raise
+        traces.append(trace)
+    return traces
+
+
+def check_once(trace, events):
+    if (trace.place, trace.event) in events:
+        raise TraceError('this event is there twice: join the filters with ||', trace.columns[0])
+    events.add((trace.place, trace.event))
+
+
+def choose_symbol(tree, options, tracefs, console):
+    """Return the Symbol to probe: the one that is named, or the only variant of it."""
+    token = tree.symbol
+    symbol = None if options.elsewhere else find_symbol(tracefs, token, not tree.offset)
+    if symbol is None:
+        return Symbol(token.text, None)
+    if symbol.name != token.text:
+        console.note("this kernel has '%s' only as '%s', which is traced; the compiler may have "
+                     'moved or dropped arguments' % (token.text, symbol.name))
+    return symbol
+
+
+def show(options, console):
+    """Print the set-up, and touch nothing."""
+    root = options.tracefs or (None if options.elsewhere else find_tracefs())
+    tracefs = None
+    if root and not options.elsewhere and os.access(root, os.R_OK | os.X_OK):
+        tracefs = Tracefs(root)
+    traces = compile_all(options, tracefs, console)
+    plan = make_plan(traces, options.stack)
+    if options.output:
+        write_script(options, plan)
+    lines = [shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
+             for step in plan.create + plan.start]
+    output = Output()
+    output.write(to_bytes(''.join(line + '\n' for line in lines)))
+    output.flush()
+    return 0
+
+
+def trace_live(options, console):
+    """Set up, stream until the end, and clean up; return the exit status."""
+    with Signals() as signals:
+        tracefs = open_tracefs(options.tracefs, console)
+        try:
+            traces = compile_all(options, tracefs, console)
+            plan = make_plan(traces, options.stack, tracefs.has('instances'))
+            if options.output:
+                write_script(options, plan)
+            output = Output(make_rewriter(traces), options.stack)
+            session = Session(tracefs, plan, console, signals)
+            return run_session(session, output, console, signals)
+        finally:
+            tracefs.close()
+
+
+def run_session(session, output, console, signals):
+    status = 0
+    try:
+        session.set_up()
+        session.stream(output)
+    except StopRun:
+        pass
+    except Error as error:
+        console.error(error)
+        status = error.status
+    finally:
+        counts = session.stop(output)
+    if counts:
+        tell_counts(output.events, counts, console)
+    return status or (signals.status() if session.clean else 1)
+
+
+def tell_counts(events, counts, console):
+    message = count_of(events, 'event')
+    if counts.lost:
+        message += ', and %d lost: the ring buffer was full' % counts.lost
+    if counts.missed:
+        message += ', and %d missed: too many calls were under way at once' % counts.missed
+    console.note(message)
+
+
+def write_script(options, plan):
+    """Write the plan as a script that can be executed."""
+    try:
+        with open(options.output, 'wb') as stream:
+            stream.write(to_bytes(script(plan, options.texts)))
+            mode = os.fstat(stream.fileno()).st_mode
+            os.chmod(options.output, mode | (mode & 0o444) >> 2)
+    except EnvironmentError as error:
+        raise Error('%s: %s' % (options.output, os.strerror(error.errno).lower()))
+
+
+def main(argv):
+    console = Console()
+    try:
+        options = read_options(argv)
+        return show(options, console) if options.show else trace_live(options, console)
+    except Error as error:
+        if '--debug' in argv:
+            raise
+        console.error(error)
+        return error.status
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
