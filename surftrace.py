@@ -593,7 +593,7 @@ def find_integer(words):
     rest = [word for word in words if word not in sign]
     if len(rest) > 1 and 'int' in rest:
         rest.remove('int')
-    name = ' '.join(rest) or (sign and 'int')
+    name = ' '.join(rest) or ('int' if sign else '')
     if name not in INTEGER_SIZES or len(sign) > 1:
         return None
     signed = sign != ['unsigned'] and name != '_Bool'
@@ -1861,6 +1861,13 @@ def write_file(path, data, flags):
         os.close(descriptor)
 
 
+def text_if_there(path):
+    try:
+        return to_text(read_file(path))
+    except EnvironmentError:
+        return ''
+
+
 def explain(number):
     """Return what an errno means here, with the way out where there is one."""
     reason = os.strerror(number).lower()
@@ -1873,11 +1880,7 @@ def explain(number):
 def find_tracefs():
     """Return the root of tracefs as /proc/mounts has it, or None."""
     found = {}
-    try:
-        mounts = to_text(read_file('/proc/mounts'))
-    except EnvironmentError:
-        return None
-    for line in mounts.splitlines():
+    for line in text_if_there('/proc/mounts').splitlines():
         fields = line.split(' ')
         where = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match.group(1), 8)), fields[1])
         if fields[2] in ('tracefs', 'debugfs'):
@@ -1935,46 +1938,56 @@ def running_target(tracefs, architecture):
     return Target(architecture, 'x8/16/32/64' in readme if readme else True)
 
 
-def symbol_listings(tracefs, traceable):
-    """Yield the lists of symbols that can be read: what ftrace lists first, if that will do."""
-    if tracefs and traceable:
-        listing = tracefs.read_if_there('available_filter_functions')
-        if listing:
-            yield listing, 0
-    try:
-        yield to_text(read_file('/proc/kallsyms')), 2
-    except EnvironmentError:
-        return
+class Symbols(object):
+    """The functions of the running kernel, as far as they can be read; each list once."""
 
+    def __init__(self, tracefs):
+        self.tracefs = tracefs
+        self.read = {}
 
-def find_symbol(tracefs, token, traceable):
-    """Return the Symbol that a trace names, or its only variant; None if nothing can be read.
-
-    traceable: the function's entry or return is wanted, which ftrace's list is for.
-    """
-    listings = list(symbol_listings(tracefs, traceable))
-    fragments = set()
-    for listing, column in listings:
-        variants = {}
-        for symbol in symbols_like(listing, column, token.text):
-            if symbol.name == token.text:
-                return symbol
-            kind = variants if VARIANT.match(symbol.name[len(token.text):]) else fragments
-            if kind is variants:
-                variants[symbol.name] = symbol
+    def _listing(self, traceable):
+        """Return what ftrace or what kallsyms lists, '' if it cannot be read."""
+        if traceable not in self.read:
+            if not traceable:
+                text = text_if_there('/proc/kallsyms')
+            elif self.tracefs:
+                text = self.tracefs.read_if_there('available_filter_functions')
             else:
-                fragments.add(symbol.name)
-        if len(variants) == 1:
-            return list(variants.values())[0]
-        if variants:
-            raise TraceError("the compiler made several of '%s', trace the one you mean: %s" % (
-                token.text, ', '.join(sorted(variants))), token.column)
-    if not listings:
+                text = ''
+            self.read[traceable] = text
+        return self.read[traceable]
+
+    def find(self, token, traceable):
+        """Return the Symbol that a trace names, or its only variant; None if no list can be read.
+
+        traceable: the entry or return of the function is wanted, which ftrace's own list is for.
+        """
+        fragments, listed = set(), False
+        for ftrace in (True, False) if traceable else (False,):
+            listing, column = self._listing(ftrace), 0 if ftrace else 2
+            listed = listed or bool(listing)
+            found = dict((symbol.name, symbol) for symbol in symbols_like(
+                listing, column, token.text))
+            if token.text in found:
+                return found[token.text]
+            variants = [name for name in found if VARIANT.match(name[len(token.text):])]
+            if len(variants) == 1:
+                return found[variants[0]]
+            if variants:
+                raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
+                                 % (token.text, ', '.join(sorted(variants))), token.column)
+            fragments.update(found)
+        if listed:
+            self._miss(token, sorted(fragments))
         return None
-    raise TraceError("this kernel has no function '%s'%s" % (
-        token.text, '; there are only fragments of it, ' + ', '.join(sorted(fragments))
-        if fragments else nearest(token.text, symbol_names(*listings[-1])) or
-        ': it may be inlined, or have another name here'), token.column)
+
+    def _miss(self, token, fragments):
+        """Raise the error for a function that is not there."""
+        names = [] if fragments else symbol_names(self._listing(False) or self._listing(True))
+        raise TraceError("this kernel has no function '%s'%s" % (
+            token.text, '; there are only fragments of it, ' + ', '.join(fragments) if fragments
+            else nearest(token.text, names) or ': it may be inlined, or have another name here'),
+            token.column)
 
 
 def symbols_like(listing, column, name):
@@ -1990,8 +2003,10 @@ def symbols_like(listing, column, name):
         at = listing.find(name, end)
 
 
-def symbol_names(listing, column):
-    return [line.split()[column] for line in listing.splitlines() if line]
+def symbol_names(listing):
+    """Return the names in a list of symbols, kallsyms' (ADDRESS TYPE NAME) or ftrace's."""
+    lines = [line.split() for line in listing.splitlines()]
+    return [fields[2] if len(fields) > 2 else fields[0] for fields in lines if fields]
 
 
 def event_fields(tracefs, trace):
@@ -2136,14 +2151,20 @@ class Session(object):
                 self._remove_leftover(run, directory)
             except KernelError as error:
                 self._unlock()
-                if error.errno == errno.ENOENT:
-                    continue            # its owner has just removed it
                 if made:
-                    self.tracefs.remove_directory(directory)
+                    self._remove_made(directory)
+                elif error.errno == errno.ENOENT:
+                    continue            # its owner has just removed it
                 if error.errno == errno.EBUSY:
                     return False        # somebody reads it, or has its probes enabled
                 raise
         return False
+
+    def _remove_made(self, directory):
+        try:
+            self.tracefs.remove_directory(directory)
+        except KernelError as error:
+            self._warn(error)
 
     def _claim_top(self):
         """Take the top-level buffer, all that kernels before 3.10 have."""
@@ -2440,7 +2461,11 @@ class Output(object):
         self.events = 0
         self.partial = b''          # a line whose end has not been read yet
         self.pending = b''          # what its reader has not taken yet
-        mode = os.fstat(descriptor).st_mode
+        self.patience = PATIENCE
+        try:
+            mode = os.fstat(descriptor).st_mode
+        except EnvironmentError:
+            raise Error('stdout is closed')
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             self._open_again()
 
@@ -2464,12 +2489,12 @@ class Output(object):
         self._write_pending(wake)
 
     def flush(self):
-        """Write what is left, unless the reader takes nothing for PATIENCE."""
+        """Write what is left, unless the reader takes nothing for as long as our patience."""
         self.pending, self.partial = self.pending + self.partial, b''
         self._write_pending(None)
         if self.pending and not self.closed:
-            raise Error('stdout took nothing for %d s: %d bytes of events were not written'
-                        % (PATIENCE // 1000, len(self.pending)))
+            raise Error('stdout took nothing for a while: %d bytes of events were not written'
+                        % len(self.pending))
 
     def _write_pending(self, wake):
         poll = select.poll()
@@ -2481,12 +2506,13 @@ class Output(object):
                 self.pending = self.pending[os.write(self.descriptor, self.pending):]
             except EnvironmentError as error:
                 if error.errno == errno.EAGAIN:
-                    ready = wait_for(poll, None if wake is not None else PATIENCE)
+                    ready = wait_for(poll, self.patience if wake is None else None)
                     if self.descriptor not in [descriptor for descriptor, _ in ready]:
+                        self.patience = 0       # it has been waited for once
                         return
                 elif error.errno == errno.EPIPE:
                     self.closed = True
-                elif error.errno != errno.EINTR:
+                else:
                     raise Error('stdout: %s' % os.strerror(error.errno).lower())
 
 
@@ -2632,7 +2658,8 @@ def read_options(argv):
     options.texts = [one_line(text) for text in options.traces]
     if options.file:
         options.texts += read_trace_file(options.file)
-    if not options.texts:
+    options.trees = [pointing_at(text, parse_trace, text) for text in options.texts]
+    if not options.trees:
         raise UsageError("no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
     return options
 
@@ -2660,35 +2687,40 @@ def compile_all(options, tracefs, console):
     architecture = ARCHITECTURES[options.arch]
     target = (Target(architecture, True) if options.elsewhere
               else running_target(tracefs, architecture))
-    types, traces, events = types_of(options), [], set()
-    for number_of_trace, text in enumerate(options.texts):
-        try:
-            tree = parse_trace(text)
-            if tree.kind == 'e':
-                fields = event_fields(tracefs, tree) if tracefs else None
-                trace = compile_event(tree, fields)
-                check_once(trace, events)
-            else:
-                symbol = choose_symbol(tree, options, tracefs, console)
-                trace = compile_trace(tree, 'f%d' % number_of_trace, symbol.name,
-                                      types.of(symbol.module), target)
-        except TraceError as error:
-            error.text = text
-            raise
-        traces.append(trace)
-    return traces
+    types, symbols, events = types_of(options), Symbols(tracefs), set()
+
+    def compile_tree(tree, number_of_trace):
+        if tree.kind == 'e':
+            check_once(tree, events)
+            return compile_event(tree, event_fields(tracefs, tree) if tracefs else None)
+        symbol = choose_symbol(tree, options, symbols, console)
+        return compile_trace(tree, 'f%d' % number_of_trace, symbol.name,
+                             types.of(symbol.module), target)
+
+    return [pointing_at(tree.text, compile_tree, tree, number_of_trace)
+            for number_of_trace, tree in enumerate(options.trees)]
 
 
-def check_once(trace, events):
-    if (trace.place, trace.event) in events:
-        raise TraceError('this event is there twice: join the filters with ||', trace.columns[0])
-    events.add((trace.place, trace.event))
+def pointing_at(text, call, *arguments):
+    """Return what call gives, and let its errors point at text."""
+    try:
+        return call(*arguments)
+    except TraceError as error:
+        error.text = text
+        raise
 
 
-def choose_symbol(tree, options, tracefs, console):
+def check_once(tree, events):
+    name = (tree.system.text, tree.event.text)
+    if name in events:
+        raise TraceError('this event is there twice: join the filters with ||', tree.system.column)
+    events.add(name)
+
+
+def choose_symbol(tree, options, symbols, console):
     """Return the Symbol to probe: the one that is named, or the only variant of it."""
     token = tree.symbol
-    symbol = None if options.elsewhere else find_symbol(tracefs, token, not tree.offset)
+    symbol = None if options.elsewhere else symbols.find(token, not tree.offset)
     if symbol is None:
         return Symbol(token.text, None)
     if symbol.name != token.text:
@@ -2710,6 +2742,7 @@ def show(options, console):
     lines = [shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
              for step in plan.create + plan.start]
     output = Output()
+    output.patience = None      # there is nothing to clean up: it can wait
     output.write(to_bytes(''.join(line + '\n' for line in lines)))
     output.flush()
     return 0
