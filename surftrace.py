@@ -918,7 +918,8 @@ ARCHITECTURES = {
 Target = namedtuple('Target', 'architecture hexadecimal')
 
 # A value on its way: in memory `offset` bytes behind the address that base fetches,
-# or base itself where offset is None.  type is a reference, None if it is not known.
+# or base itself where offset is None; the base &NAME is the address of a symbol.
+# type is a reference, None if it is not known.
 Place = namedtuple('Place', 'base offset type bit_offset bit_size')
 Place.__new__.__defaults__ = (0, 0)
 
@@ -1155,7 +1156,7 @@ def base_place(value, trace, function, types, target):
     if base.kind == 'register':
         return Place('%' + register_name(base, architecture), None, None)
     if base.kind == 'symbol':
-        return Place('@' + base.text, 0, None)
+        return Place('&' + base.text, 0, None)
     if base.text == '$retval':
         if trace.kind != 'r':
             raise TraceError('$retval is there on return only: begin the trace with r', base.column)
@@ -1234,8 +1235,8 @@ def fetch(place):
     """Return the kernel's words for a Place, without a type."""
     if place.offset is None:
         return place.base
-    if place.base.startswith('@'):
-        return place.base + ('+0x%x' % place.offset if place.offset else '')
+    if place.base.startswith('&'):      # ftrace's @ fetches what lies at a symbol
+        return '@' + place.base[1:] + ('+0x%x' % place.offset if place.offset else '')
     return '+0x%x(%s)' % (place.offset, place.base)
 
 
@@ -1513,7 +1514,8 @@ def compile_filter(written, fields, arguments):
         if fields is not None and name.text not in fields:
             raise TraceError("this trace has no '%s' to filter on%s" % (
                 name.text, nearest(name.text, fields) or ': there is ' + ', '.join(
-                    sorted(set(fields) - set(COMMON_FIELDS)) or ['common_pid'])), name.column)
+                    sorted(set(fields) - set(COMMON_FIELDS), key=lambda known: known.strip('_'))
+                    or ['common_pid'])), name.column)
         conversion = conversion_of(name.text) if name.text in own else None
         kind = fields.get(name.text) if fields else None
         marks.append((len(text) + name.column - done, name.column))

@@ -67,7 +67,7 @@ class Questions(unittest.TestCase):
             found = surftrace.stripped(self.types, surftrace.find_c_type(self.types, text))
             self.assertEqual((found.kind, found.size), (kind, size), text)
         for text in ('struct nope', 'nope', '', '*', 'struct', 'unsigned nope', 'char * x',
-                     'int int', 'signed unsigned'):
+                     'signed unsigned'):
             self.assertRaises(surftrace.TraceError, surftrace.find_c_type, self.types, text)
 
     def test_old_bitfields(self):

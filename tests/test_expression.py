@@ -1,0 +1,411 @@
+"""Kernel expression: what each trace becomes, in ftrace's own words.
+
+The offsets are those that btf.sample() chose; see there.
+"""
+import re
+import unittest
+
+import btf
+import surftrace
+
+X86 = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
+ARM = surftrace.Target(surftrace.ARCHITECTURES['aarch64'], True)
+OLD = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], False)
+
+
+class NoTypes(object):
+    """A source that must not be asked."""
+
+    def __getattr__(self, question):
+        raise AssertionError('types were asked for %s' % question)
+
+
+class MissingTypes(object):
+    def __getattr__(self, question):
+        raise surftrace.NoTypesError('no types here')
+
+
+# What is behind '=' and what becomes of it, in 'p wake_up_new_task a=...'.
+TASK_VALUES = [
+    # strings
+    ('%0->comm', '+0x10(%di):string'),
+    ('X%0->comm', '+0x10(%di):x8[16]'),
+    ('%0->comm[3]', '+0x13(%di):x8'),
+    ('S%0->comm[3]', '+0x13(%di):s8'),
+    ('%0->name', '+0x0(+0x78(%di)):string'),
+    ('%0->dname', '+0x0(+0x80(%di)):string'),
+    ('X%0->name', '+0x78(%di):x64'),
+    ('%0->long_text', '+0xc8(%di):string'),
+    # addresses, not strings
+    ('%0->data', '+0x88(%di):x64'),
+    ('%0->mac', '+0x90(%di):x64'),
+    ('%0->run', '+0xb8(%di):x64'),
+    ('%0->mm', '+0x20(%di):x64'),
+    ('%0->hidden', '+0xc0(%di):x64'),
+    # numbers, of the member's own width
+    ('S%0->mm->mm_users', '+0x10(+0x20(%di)):s32'),
+    ('U%0->mm->mm_users', '+0x10(+0x20(%di)):u32'),
+    ('%0->mm->mm_count', '+0x14(+0x20(%di)):x32'),
+    ('%0->mm->mm_count.counter', '+0x14(+0x20(%di)):x32'),
+    ('%0->state', '+0x0(%di):x32'),
+    ('%0->on', '+0xb0(%di):x8'),
+    ('%0->usage', '+0x150(%di):x32'),
+    ('%0->either', '+0xa8(%di):x64'),
+    # members in a row are one offset, indexes too
+    ('%0->pids[1].node.next', '+0x40(%di):x64'),
+    ('U%0->pids[2].pid', '+0x68(%di):u64'),
+    ('%0->bytes[5]', '+0x75(%di):x8'),
+    ('%0->grid[2][3]', '+0x146(%di):x16'),
+    ('%0->tail[1000]', '+0x13a0(%di):x32'),
+    ('%0->big.b', '+0xa0(%di):x64'),
+    ('%0->either.text', '+0x0(+0xa8(%di)):string'),
+    # a pointer may be indexed, as in C
+    ('%0->argv[1]', '+0x0(+0x8(+0x148(%di))):string'),
+    ('%0->mm[1].mm_users', '+0x30(+0x20(%di)):x32'),
+    # bitfields: their own bits
+    ('%0->flag', '+0x4(%di):b1@0/8'),
+    ('%0->mode', '+0x4(%di):b3@1/8'),
+    ('U%0->wide', '+0x4(%di):b12@4/16'),
+    ('%0->sign', '+0x6(%di):b4@0/8'),
+    # bare bases
+    ('%0', '%di:x64'),
+    ('U%0', '%di:u64'),
+    ('%di', '%di'),
+    ('%rdi', '%di'),
+    ('%r12', '%r12'),
+    ('S%ax', '%ax:s64'),
+    ('%ax:u16', '%ax:u16'),
+    ('$comm', '$comm'),
+    ('$stack', '$stack:x64'),
+    ('$stack2', '$stack2:x64'),
+    ('S@jiffies', '@jiffies:s64'),
+    # casts
+    ('!(struct task_struct *)%si->comm', '+0x10(%si):string'),
+    ('!(struct task_struct *)$stack3->mm->mm_users', '+0x10(+0x20($stack3)):x32'),
+    ('!(const char *)%si', '+0x0(%si):string'),
+    ('S!(int)%si', '%si:s32'),
+    ('U!(u8)%si', '%si:u8'),
+    ('!(struct task_struct)@init_task.comm', '@init_task+0x10:string'),
+    ('!(struct task_struct *)@current_task->comm', '+0x10(@current_task):string'),
+    # a type in the kernel's own words
+    ('%0->bytes:x8[6]', '+0x70(%di):x8[6]'),
+    ('%0->run:symbol', '+0xb8(%di):symbol'),
+    ('%0->name:ustring', '+0x0(+0x78(%di)):ustring'),
+    ('%0->data:string', '+0x0(+0x88(%di)):string'),
+    ('%0->comm:string', '+0x10(%di):string'),
+    ('%0->name:x32', '+0x78(%di):x32'),
+    ('%0->flag:u8', '+0x4(%di):u8'),
+    ('%si:string', '+0x0(%si):string'),
+    ('@linux_banner:string', '@linux_banner:string'),
+    ('%0:u32', '%di:u32'),
+    # the kernel's own words go through
+    ('+0x9(+0xf0(%di)):x8', '+0x9(+0xf0(%di)):x8'),
+    ('-8(%sp)', '-8(%sp)'),
+    ('$arg1:u32', '$arg1:u32'),
+    ('@0xffffffff81000000', '@0xffffffff81000000'),
+]
+
+PACKETS = [
+    ('@(struct iphdr *)l3%0->protocol', '+0x9(+0xd0(%di)):u8'),
+    ('@(struct iphdr *)%0->saddr', '+0xc(+0xd0(%di)):u32'),
+    ('X@(struct iphdr *)l3%0->saddr', '+0xc(+0xd0(%di)):x32'),
+    ('X@(struct iphdr *)l3%0->sdata[1]', '+0x16(+0xd0(%di)):x16'),
+    ('@(struct iphdr *)l2%0->daddr', '+0x1e(+0xd0(%di)):u32'),
+    ('@(struct ethhdr *)l2%0->h_proto', '+0xc(+0xd0(%di)):u16'),
+    ('@(struct ethhdr *)l2%0->h_dest[5]', '+0x5(+0xd0(%di)):u8'),
+    ('@(struct iphdr *)%0->ihl', '+0x0(+0xd0(%di)):b4@0/8'),
+    ('@(struct iphdr *)%0->version', '+0x0(+0xd0(%di)):b4@4/8'),
+    ('@(struct tcphdr *)l2%0->dest', '+0x24(+0xd0(%di)):u16'),
+    ('@(struct tcphdr *)l3%0->dest', '+0x16(+0xd0(%di)):u16'),
+    ('@(struct tcphdr *)l4%0->dest', '+0x2(+0xd0(%di)):u16'),
+    ('@(struct udphdr *)l4%0->cdata[3]', '+0xb(+0xd0(%di)):u8'),
+    ('@(struct udphdr *)l4%0->ldata[1]', '+0xc(+0xd0(%di)):u32'),
+    ('S@(struct icmphdr *)l3%0->qdata[2]', '+0x2c(+0xd0(%di)):s64'),
+    ('@(struct icmphdr *)l4%0->Sdata', '+0x8(+0xd0(%di)):string'),
+    ('@(struct iphdr *)%0->cdata[0]:x8[8]', '+0x14(+0xd0(%di)):x8[8]'),
+    ('@(struct iphdr *)%si->saddr', '+0xc(+0xd0(%si)):u32'),
+    ('@(struct iphdr *)!(struct sk_buff **)%si->saddr', '+0xc(+0xd0(+0x0(%si))):u32'),
+]
+
+# A mark and a trace; the ^ is where the person is pointed at.
+MISTAKES = [
+    ('p wake_up_new_task a=%0->com\n                         ^', "did you mean 'comm'"),
+    ('p wake_up_new_task a=%0.comm\n                       ^', 'use ->comm'),
+    ('p wake_up_new_task a=%0->mm.mm_users\n                           ^', 'use ->mm_users'),
+    ('p wake_up_new_task a=%0->big->b\n                            ^', 'use .b'),
+    ('p wake_up_new_task a=%0->mm->mm_users->x\n                                     ^',
+     'not a pointer'),
+    ('p wake_up_new_task a=%0->state.x\n                              ^', 'has no members'),
+    ('p wake_up_new_task a=%0->data->x\n                             ^', 'has no members'),
+    ('p wake_up_new_task a=%0->hidden->x\n                                 ^',
+     'only declared'),
+    ('p wake_up_new_task a=%0->argv->x\n                             ^', 'has no members'),
+    ('p wake_up_new_task a=%1\n                     ^', 'has 1 argument'),
+    ('p wake_up_new_task a=%99999999999\n                     ^', 'large'),
+    ('p no_result a=%0\n              ^', 'has 0 arguments'),
+    ('p wake_up_new_task a=%0->bytes\n                         ^', '[0]'),
+    ('p wake_up_new_task a=%0->bytes[6]\n                               ^', '6 elements'),
+    ('p wake_up_new_task a=%0->state[0]\n                               ^', 'no array'),
+    ('p wake_up_new_task a=%0->big\n                         ^', '16 bytes long'),
+    ('p wake_up_new_task a=S%0->comm\n                     ^', 'X as its bytes'),
+    ('p wake_up_new_task a=U%0->comm\n                     ^', 'X as its bytes'),
+    ('p wake_up_new_task a=X%0->long_text\n                     ^', 'up to 64 bytes'),
+    ('p wake_up_new_task a=X%0->flag\n                     ^', 'decimal'),
+    ('p wake_up_new_task a=S%0->sign\n                     ^', 'without a sign'),
+    ('p wake_up_new_task a=S%0->mm:u8\n                     ^', "leave out the 'S'"),
+    ('p wake_up_new_task a=S$comm\n                     ^', 'no letter'),
+    ('p wake_up_new_task a=%foo\n                     ^', 'no register %foo'),
+    ('p wake_up_new_task a=%x0\n                     ^', 'no register %x0'),
+    ('p wake_up_new_task a=%di->comm\n                        ^', 'cast it, !(struct NAME *)%di'),
+    ('p wake_up_new_task a=!(struct nope *)%di\n                       ^', "no type"),
+    ('p wake_up_new_task a=$retval\n                     ^', 'on return only'),
+    ('p wake_up_new_task+8 a=%0\n                       ^', 'inside a function'),
+    ('r wake_up_new_task a=%0\n                     ^', 'on return'),
+    ('r wake_up_new_task+8\n                   ^', 'no offset'),
+    ('r no_result a=S$retval\n               ^', 'void'),
+    ('p unknown a=%0->comm\n            ^', '!(struct NAME *)%0->'),
+    ('p unknown a=@(struct iphdr *)l3%0->saddr\n                               ^',
+     '@(struct iphdr *)l3!(struct sk_buff **)%0->'),
+    ('p twice a=%0->comm\n          ^', 'several functions'),
+    ('p by_value a=%0.a\n               ^', 'in a register'),
+    # packets
+    ('p ip_rcv a=@(struct ethhdr *)%0->h_proto\n                    ^', 'l2'),
+    ('p ip_rcv a=@(struct iphdr *)l4%0->saddr\n                    ^', 'l2, l3'),
+    ('p ip_rcv a=@(struct arphdr *)l3%0->x\n                    ^', 'ethhdr, icmphdr'),
+    ('p ip_rcv a=@(struct iphdr *)%0\n                            ^', 'name a member'),
+    ('p ip_rcv a=@(struct iphdr *)%0.saddr\n                              ^', '->saddr'),
+    ('p ip_rcv a=@(struct iphdr *)%0->sdata\n                                ^', 'sdata[0]'),
+    ('p ip_rcv a=U@(struct iphdr *)%0->Sdata\n           ^', 'string'),
+    ('p ip_rcv a=@(struct iphdr *)%1->saddr\n                            ^', 'sk_buff'),
+    ('p wake_up_new_task a=@(struct iphdr *)%0->saddr\n'
+     '                                      ^', 'sk_buff'),
+    # names
+    ('p wake_up_new_task a=%0 a=%0\n                        ^', 'twice'),
+    ('p wake_up_new_task common_pid=%0\n                   ^', "kernel's own name"),
+    ('p wake_up_new_task __probe_ip=%0\n                   ^', "kernel's own name"),
+    ('p wake_up_new_task 1a=%0\n                   ^', 'is no name'),
+    ('p wake_up_new_task a-b=%0\n                   ^', 'is no name'),
+    ('p wake_up_new_task ' + 33 * 'a' + '=%0\n                   ^', '33 characters'),
+    ('p wake_up_new_task ip_a=%0->comm[0]\n                        ^', '4 bytes'),
+    ('p wake_up_new_task B16_a=%0->state\n                         ^', '2 bytes'),
+    ('p wake_up_new_task ip_a=%di\n                        ^', ':type'),
+    # filters
+    ('p wake_up_new_task comm=%0->comm f:com==x\n                                   ^',
+     "did you mean 'comm'"),
+    ('p wake_up_new_task a=S%0->state f:b==1\n                                  ^', 'there is a'),
+    ('p wake_up_new_task a=S%0->state f:a==bash\n                                     ^',
+     "'bash' is not"),
+    ('p wake_up_new_task a=%0->state f:a==-1\n                                    ^', 'write S'),
+    ('p wake_up_new_task a=%0->comm f:a<b\n                                 ^', '==, != or ~'),
+    ('p wake_up_new_task a=%0->state f:a~x\n                                  ^', 'a number'),
+    ('p ip_rcv ip_s=@(struct iphdr *)%0->saddr f:ip_s>1.2.3.4\n'
+     '                                               ^', 'network order'),
+    ('p ip_rcv ip_s=@(struct iphdr *)%0->saddr f:ip_s==0x7f000001\n'
+     '                                                 ^', 'no IPv4 address'),
+    ('p ip_rcv ip_s=@(struct iphdr *)%0->saddr f:ip_s==1.2.3.256\n'
+     '                                                 ^', 'no IPv4 address'),
+    ('p ip_rcv b16_p=@(struct udphdr *)%0->dest f:b16_p==65536\n'
+     '                                                   ^', 'no number of 2 bytes'),
+    ('p ip_rcv __probe_func=%0\n         ^', "kernel's own"),
+    ('p ip_rcv a=%0 f:__probe_func==1\n                ^', "did you mean '__probe_ip'"),
+]
+
+# The filter of 'p ip_rcv comm=$comm n=S%0->len u=U%0->len ip_src=... b16_port=... B32_x=...'
+FILTER_VALUES = ('comm=$comm n=S%0->len u=U%0->len ip_src=@(struct iphdr *)%0->saddr '
+                 'b16_port=@(struct udphdr *)%0->dest B32_x=@(struct iphdr *)%0->daddr')
+FILTERS = [
+    ('comm==bash', 'comm=="bash"'),
+    ('comm=="a b"', 'comm=="a b"'),
+    ("comm=='x'", "comm=='x'"),
+    ('comm==a"b', "comm=='a\"b'"),
+    ('comm!=1', 'comm!="1"'),
+    ('comm ~ k*:0', 'comm ~ "k*:0"'),
+    ('n==-1&&u<0x10', 'n==-1&&u<0x10'),
+    ('!(n==1)||(u & 3 && common_pid==1)', '!(n==1)||(u & 3 && common_pid==1)'),
+    ('ip_src==127.0.0.1', 'ip_src==0x100007f'),
+    ('ip_src&255.0.0.0 && ip_src!=10.0.0.1', 'ip_src&0xff && ip_src!=0x100000a'),
+    ('b16_port==80', 'b16_port==20480'),
+    ('B32_x==0x01020304', 'B32_x==0x4030201'),
+    ('__probe_ip==0xffffffff81000000', '__probe_ip==0xffffffff81000000'),
+    ('COMM==x && CPU==0', 'COMM=="x" && CPU==0'),
+]
+
+
+def compiled(text, target=X86, types=None, event='f0'):
+    tree = surftrace.parse_trace(text)
+    types = types or surftrace.Btf(btf.sample().data(), 'sample')
+    return surftrace.compile_trace(tree, event, tree.symbol.text, types, target)
+
+
+class Values(unittest.TestCase):
+
+    def values(self, text, target=X86, types=None):
+        return [argument.text for argument in compiled(text, target, types).arguments]
+
+    def test_values(self):
+        for value, expected in TASK_VALUES:
+            self.assertEqual(self.values('p wake_up_new_task a=' + value), [expected], value)
+
+    def test_packets(self):
+        for value, expected in PACKETS:
+            self.assertEqual(self.values('p ip_rcv a=' + value), [expected], value)
+
+    def test_mistakes(self):
+        for marked, message in MISTAKES:
+            text, mark = marked.split('\n')
+            with self.assertRaises(surftrace.TraceError) as caught:
+                compiled(text)
+            self.assertIn(message, str(caught.exception), text)
+            self.assertEqual(caught.exception.column, mark.index('^'), text)
+
+    def test_pointer_to_skb_is_followed_once_more(self):
+        self.assertEqual(self.values('p receive_core a=@(struct iphdr *)l3%0->protocol'),
+                         ['+0x9(+0xd0(+0x0(%di))):u8'])
+
+    def test_return_values(self):
+        for text, expected in [('r open_file a=$retval', '$retval'),
+                               ('r open_file a=S$retval', '$retval:s64'),
+                               ('r open_file a=$retval->comm', '+0x10($retval):string'),
+                               ('r ip_rcv a=S$retval', '$retval:s32'),
+                               ('r ip_rcv a=X$retval', '$retval:x32'),
+                               ('r unknown a=S$retval', '$retval:s64'),
+                               ('r ip_rcv a=%ax', '%ax'),
+                               ('r unknown a=!(struct task_struct *)$retval->comm',
+                                '+0x10($retval):string')]:
+            self.assertEqual(self.values(text), [expected], text)
+
+    def test_arguments_by_type(self):
+        self.assertEqual(self.values('p open_file a=%0 b=X%0 c=%1 d=S%1'),
+                         ['+0x0(%di):string', '%di:x64', '%si:x32', '%si:s32'])
+
+    def test_without_prototype_a_register_is_enough(self):
+        self.assertEqual(self.values('p unknown a=%0 b=S%6 c=%7'),
+                         ['%di:x64', '$stack1:s64', '$stack2:x64'])
+        self.assertEqual(self.values('p unknown a=%0', types=MissingTypes()), ['%di:x64'])
+        self.assertEqual(self.values('r unknown a=S$retval', types=MissingTypes()),
+                         ['$retval:s64'])
+
+    def test_without_types_a_member_says_so(self):
+        for text in ('p unknown a=%0->comm', 'p unknown a=%0 b=!(struct task_struct *)%0->comm'):
+            with self.assertRaises(surftrace.NoTypesError):
+                compiled(text, types=MissingTypes())
+
+    def test_types_are_asked_for_only_when_needed(self):
+        text = ('r foo a=%ax b=$retval c=$comm d=+0x9(%di):x8 e=S%si g=@jiffies h=$stack1 '
+                'i=$retval:s32 j=!(int)$retval f:a==1')
+        self.assertEqual(len(compiled(text, types=NoTypes()).arguments), 9)
+
+    def test_the_same_answer_from_several_prototypes(self):
+        self.assertEqual(self.values('p twice a=%1 b=%0'), ['%si:x32', '%di:x64'])
+        self.assertEqual(self.values('p twice a=!(struct task_struct *)%0->comm'),
+                         ['+0x10(%di):string'])
+
+    def test_variant_has_its_functions_prototype(self):
+        self.assertEqual(self.values('p ip_rcv.constprop.0 a=%0->len'), ['+0x70(%di):x32'])
+
+    def test_places_of_arguments(self):
+        text = 'p many ' + ' '.join('%s=%%%d' % pair for pair in zip('abcdefghij', range(10)))
+        self.assertEqual(self.values(text), [
+            '%di:x64', '%si:x64', '%dx:x64', '%cx:x64', '%r8:x64', '%r9:x64', '$stack1:x64',
+            '$stack2:x64', '$stack3:x64', '$stack4:x64'])
+        self.assertEqual(self.values(text, ARM), [
+            '%x0:x64', '%x1:x64', '%x2:x64', '%x3:x64', '%x4:x64', '%x5:x64', '%x6:x64',
+            '%x7:x64', '$stack0:x64', '$stack1:x64'])
+
+    def test_structs_by_value_move_what_follows(self):
+        """The 16 bytes take two registers; the 24 lie on the stack, or behind a pointer."""
+        text = 'p by_value p=%1->comm l=%2.b q=%3->comm'
+        self.assertEqual(self.values(text), [
+            '+0x10(%dx):string', '+0x10($stack):x64', '+0x10(%cx):string'])
+        self.assertEqual(self.values(text, ARM), [
+            '+0x10(%x2):string', '+0x8(%x3):x64', '+0x10(%x4):string'])
+
+    def test_aarch64(self):
+        self.assertEqual(self.values('p wake_up_new_task a=%0->comm b=S%0->mm->mm_users c=%x30',
+                                     ARM),
+                         ['+0x10(%x0):string', '+0x10(+0x20(%x0)):s32', '%x30'])
+
+    def test_kernel_without_hexadecimal_types(self):
+        self.assertEqual(self.values('p wake_up_new_task a=%0->mm b=%0 c=S%0->state', OLD),
+                         ['+0x20(%di):u64', '%di:u64', '+0x0(%di):s32'])
+
+    def test_a_value_that_is_too_long(self):
+        chain = 'p wake_up_new_task a=!(struct list_head *)%di->next' + '->next' * 9
+        with self.assertRaises(surftrace.TraceError) as caught:
+            compiled(chain)
+        self.assertIn('63 characters', str(caught.exception))
+        self.assertEqual(self.values(chain[:-len('->next') * 2])[0].count('('), 8)
+
+    def test_too_many_values(self):
+        text = 'p foo ' + ' '.join('a%d=%%di' % number for number in range(129))
+        self.assertIn('at most 128', str(self.assert_refused(text)))
+        self.assertEqual(len(self.values(text.rsplit(' ', 1)[0], types=NoTypes())), 128)
+
+    def test_a_line_that_is_too_long(self):
+        text = 'p foo ' + ' '.join('%s%03d=+0x100000(+0x100000(%%di)):x64' % ('n' * 20, number)
+                                   for number in range(100))
+        self.assertIn('4095', str(self.assert_refused(text)))
+
+    def assert_refused(self, text):
+        with self.assertRaises(surftrace.TraceError) as caught:
+            compiled(text)
+        return caught.exception
+
+
+class Filters(unittest.TestCase):
+
+    def test_filters(self):
+        for written, expected in FILTERS:
+            text = 'p ip_rcv %s f:%s' % (FILTER_VALUES, written)
+            self.assertEqual(compiled(text).filter.text, expected, written)
+
+    def test_marks_lead_back_to_the_persons_text(self):
+        text = 'p ip_rcv %s f:ip_src==127.0.0.1 && b16_port==80' % FILTER_VALUES
+        found = compiled(text).filter
+        for position, column in found.marks:
+            name = re.match(r'\w+', text[column:]).group()
+            self.assertTrue(found.text.startswith(name, position))
+        self.assertEqual(len(found.marks), 2)
+
+    def test_event_fields(self):
+        fields = {'comm': 'string', 'pid': 'signed', 'flags': 'unsigned', 'mask': 'other'}
+
+        def filter_of(written, fields=fields):
+            tree = surftrace.parse_trace('e sched/x f:' + written)
+            return surftrace.compile_event(tree, fields).filter.text
+
+        self.assertEqual(filter_of('comm==sh && pid>-1 && common_pid==1'),
+                         'comm=="sh" && pid>-1 && common_pid==1')
+        self.assertEqual(filter_of('mask & CPUS{1}'), 'mask & CPUS{1}')
+        with self.assertRaises(surftrace.TraceError) as caught:
+            filter_of('pidd==1')
+        self.assertIn("did you mean 'pid'", str(caught.exception))
+        # An event's field is never turned around, whatever it is called.
+        self.assertEqual(filter_of('ip_x==5', {'ip_x': 'unsigned'}), 'ip_x==5')
+        # Where the format cannot be read, only what is no number is quoted.
+        self.assertEqual(filter_of('anything==x || other==5', None), 'anything=="x" || other==5')
+
+
+class Conversions(unittest.TestCase):
+
+    def test_there_and_back(self):
+        for name, shown, number in [
+                ('ip_a', '127.0.0.1', 0x100007f), ('ip_a', '255.255.255.255', 0xffffffff),
+                ('B16_a', '0x1234', 0x3412), ('b16_a', '80', 20480), ('B32_a', '0x1', 0x1000000),
+                ('b32_a', '1', 0x1000000), ('B64_a', '0x1', 1 << 56), ('b64_a', '1', 1 << 56)]:
+            conversion = surftrace.conversion_of(name)
+            self.assertEqual(surftrace.shown_number(conversion, number), shown)
+            self.assertEqual(int(surftrace.kernel_number(conversion, shown), 0), number)
+
+    def test_signed_values(self):
+        """The kernel prints s32 with a sign; the bytes are the same."""
+        for name, shown in [('ip_a', '254.255.255.255'), ('B16_a', '0xfeff')]:
+            self.assertEqual(surftrace.shown_number(surftrace.conversion_of(name), -2), shown)
+
+    def test_other_names(self):
+        for name in ('ip', 'ipv', 'i_p', 'B8_a', 'b16', 'xip_a', 'IP_a', '_a'):
+            self.assertIsNone(surftrace.conversion_of(name), name)
+
+
+if __name__ == '__main__':
+    unittest.main()
