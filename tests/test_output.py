@@ -1,0 +1,175 @@
+"""Output: lines that are turned around, counted, and given to slow, dead and full readers."""
+import os
+import threading
+import time
+import unittest
+
+import surftrace
+from test_expression import compiled
+
+HEAD = b'            bash-1234    [000] d..1.  2300.901455: '
+TRACE = ('p ip_rcv comm=$comm ip_src=@(struct iphdr *)%0->saddr '
+         'b16_port=X@(struct udphdr *)%0->dest n=%0->len')
+
+# What the kernel prints, and what the person sees.
+LINES = [
+    (b'f0: (ip_rcv+0x0/0x1d0) comm="sh" ip_src=16777343 b16_port=0x5000 n=0x54',
+     b'f0: (ip_rcv+0x0/0x1d0) comm="sh" ip_src=127.0.0.1 b16_port=80 n=0x54'),
+    (b'f0: (ip_rcv+0x0/0x1d0 [mod]) comm=(fault) ip_src=0 b16_port=0x0 n=0x0',
+     b'f0: (ip_rcv+0x0/0x1d0 [mod]) comm=(fault) ip_src=0.0.0.0 b16_port=0 n=0x0'),
+    # strings with whatever a process puts there
+    (b'f0: (ip_rcv+0x0/0x1d0) comm="a b=c d" ip_src=16777343 b16_port=0x5000 n=0x1',
+     b'f0: (ip_rcv+0x0/0x1d0) comm="a b=c d" ip_src=127.0.0.1 b16_port=80 n=0x1'),
+    (b'f0: (ip_rcv+0x0/0x1d0) comm="" ip_src=7 b16_" ip_src=16777343 b16_port=0x5000 n=0x1',
+     b'f0: (ip_rcv+0x0/0x1d0) comm="" ip_src=7 b16_" ip_src=127.0.0.1 b16_port=80 n=0x1'),
+    # another event, even with the same names in it
+    (b'f1: (ip_rcv+0x0/0x1d0) comm="sh" ip_src=16777343 b16_port=0x5000 n=0x54', None),
+    (b'f00: (ip_rcv+0x0/0x1d0) comm="sh" ip_src=16777343 b16_port=0x5000 n=0x54', None),
+    (b'sched_exec: ip_src=16777343 b16_port=0x5000', None),
+    (b'f0: (ip_rcv+0x0/0x1d0) comm="sh" ip_src=garbage b16_port=0x5000 n=0x54', None),
+]
+
+
+class Rewriting(unittest.TestCase):
+
+    def setUp(self):
+        self.rewrite = surftrace.make_rewriter([compiled(TRACE)])
+
+    def test_lines(self):
+        for line, expected in LINES:
+            line = HEAD + line + b'\n'
+            expected = line if expected is None else HEAD + expected + b'\n'
+            self.assertEqual(self.rewrite(line), expected)
+
+    def test_blocks(self):
+        block = b''.join(HEAD + line + b'\n' for line, _ in LINES)
+        expected = b''.join(HEAD + (line if new is None else new) + b'\n' for line, new in LINES)
+        self.assertEqual(self.rewrite(block), expected)
+
+    def test_a_process_that_calls_itself_an_event(self):
+        line = (b'x-1 1: f0: (y) i-1234    [000] d..1.  2300.901455: f1: (a+0x0/0x1) '
+                b'comm="sh" ip_src=16777343 b16_port=0x5000 n=0x54\n')
+        self.assertEqual(self.rewrite(line), line)
+
+    def test_lines_of_a_return(self):
+        rewrite = surftrace.make_rewriter([compiled('r ip_rcv B32_r=X$retval', event='f3')])
+        self.assertEqual(rewrite(HEAD + b'f3: (caller+0x36/0x40 <- ip_rcv) B32_r=0x1020304\n'),
+                         HEAD + b'f3: (caller+0x36/0x40 <- ip_rcv) B32_r=0x4030201\n')
+
+    def test_nothing_to_rewrite(self):
+        self.assertIsNone(surftrace.make_rewriter([compiled('p ip_rcv a=%0')]))
+
+
+class Counting(unittest.TestCase):
+
+    def test_events(self):
+        lines = HEAD + b'f0: (x)\n' + HEAD + b'f1: (x)\n'
+        self.assertEqual(surftrace.count_events(lines, False), 2)
+        self.assertEqual(surftrace.count_events(
+            b'CPU:0 [LOST 226 EVENTS]\n' + lines + b'CPU:13 [LOST 1 EVENTS]\n', False), 2)
+        self.assertEqual(surftrace.count_events(
+            HEAD + b'f0: (x)\n' + HEAD + b'<stack trace>\n => one\n => two\n', True), 1)
+        self.assertEqual(surftrace.count_events(b' => two\n' + lines, True), 2)
+
+
+class Writing(unittest.TestCase):
+
+    def setUp(self):
+        self.read_end, self.write_end = os.pipe()
+        self.output = surftrace.Output(descriptor=self.write_end)
+        self.output.patience = 50
+
+    def tearDown(self):
+        os.close(self.write_end)
+        if self.read_end is not None:
+            os.close(self.read_end)
+
+    def test_bytes_go_through_as_they_are(self):
+        self.output.write(b'one\xff\x1b\ntwo')
+        self.assertEqual(os.read(self.read_end, 100), b'one\xff\x1b\n')
+        self.output.write(b' three\nfour')
+        self.output.flush()
+        self.assertEqual(os.read(self.read_end, 100), b'two three\nfour')
+        self.assertEqual(self.output.events, 2)
+
+    def test_a_reader_that_has_gone(self):
+        os.close(self.read_end)
+        self.read_end = None
+        self.output.write(b'line\n')
+        self.assertTrue(self.output.closed)
+        self.output.write(b'line\n')
+
+    def test_a_slow_reader_gets_everything(self):
+        data, parts = b'x' * 99 + b'\n', []
+
+        def read():
+            while sum(map(len, parts)) < 5000 * len(data):
+                time.sleep(0.0005)
+                parts.append(os.read(self.read_end, 1 << 16))
+        reader = threading.Thread(target=read)
+        reader.start()
+        wake, hold = os.pipe()
+        for _ in range(50):
+            self.output.write(data * 100, wake)
+        reader.join()
+        self.assertEqual(b''.join(parts), data * 5000)
+        os.close(wake)
+        os.close(hold)
+
+    def test_a_stopped_reader_does_not_hold_up_the_end(self):
+        wake, hold = os.pipe()
+        os.write(hold, b'!')
+        began = time.time()
+        self.output.write(b'line\n' * 100000, wake)         # a signal came
+        for _ in range(20):
+            self.output.write(b'line\n' * 1000)             # the buffer is drained
+        with self.assertRaises(surftrace.Error) as caught:
+            self.output.flush()
+        self.assertIn('were not written', str(caught.exception))
+        self.assertLess(time.time() - began, 5)
+        os.close(wake)
+        os.close(hold)
+
+    def test_a_full_disk(self):
+        full = os.open('/dev/full', os.O_WRONLY)
+        with self.assertRaises(surftrace.Error) as caught:
+            surftrace.Output(descriptor=full).write(b'line\n')
+        self.assertIn('no space left', str(caught.exception))
+        os.close(full)
+
+    def test_others_writes_to_the_same_pipe_still_block(self):
+        import fcntl
+        self.assertFalse(fcntl.fcntl(self.write_end, fcntl.F_GETFL) & os.O_NONBLOCK)
+
+
+class Consoles(unittest.TestCase):
+
+    def setUp(self):
+        self.read_end, self.write_end = os.pipe()
+        self.console = surftrace.Console(self.write_end)
+        self.console.patience = 50
+
+    def tearDown(self):
+        os.close(self.read_end)
+        os.close(self.write_end)
+
+    def test_an_error_points_at_the_expression(self):
+        error = surftrace.TraceError('wrong', 4)
+        error.text = 'p a=%0'
+        self.console.error(error)
+        self.assertEqual(os.read(self.read_end, 100),
+                         b'surftrace: wrong\n  p a=%0\n      ^\n')
+
+    def test_nothing_steers_the_terminal(self):
+        self.console.note('a\x1b[2Jb')
+        self.assertEqual(os.read(self.read_end, 100), b'surftrace: a?[2Jb\n')
+
+    def test_a_reader_who_reads_nothing_is_waited_for_once(self):
+        began = time.time()
+        for _ in range(5000):
+            self.console.line('x' * 100)
+        self.assertLess(time.time() - began, 5)
+
+
+if __name__ == '__main__':
+    unittest.main()
