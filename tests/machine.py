@@ -69,7 +69,7 @@ UNUSED = (
     r'shift|johab|hz)[^/]*|.*\.egg-info)(/|$)')
 TOOLS = {'qemu-system-x86_64': 'qemu-system-x86', 'qemu-system-aarch64': 'qemu-system-arm',
          'apt-get': 'apt', 'dpkg': 'dpkg', 'xz': 'xz-utils', 'zstd': 'zstd', 'lz4': 'lz4',
-         'setpriv': 'util-linux', KEYRING: 'debian-archive-keyring'}
+         'setpriv': 'util-linux', 'pahole': 'pahole', KEYRING: 'debian-archive-keyring'}
 
 # The guest's first program; /vm/settings comes with each boot (see `initrd`).
 INIT = r'''#!/bin/busybox sh

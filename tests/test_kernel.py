@@ -313,8 +313,9 @@ class Knowledge(unittest.TestCase):
             self.assertEqual(self.find(name), surftrace.Symbol(expected, module))
 
     def test_not_found(self):
-        for name, message in [('vfs_reed', "did you mean 'vfs_read'"), ('a_variable', 'no function'),
-                              ('two', 'several'), ('cut', 'fragments of it, cut.cold, cut.part.0'),
+        for name, message in [('vfs_reed', "did you mean 'vfs_read'"),
+                              ('a_variable', 'no function'), ('two', 'several'),
+                              ('cut', 'fragments of it, cut.cold, cut.part.0'),
                               ('zzz', 'may be inlined')]:
             with self.assertRaises(surftrace.TraceError) as caught:
                 self.find(name)

@@ -1,0 +1,642 @@
+"""The tool at work on a real kernel, as root; tests/run runs this in a guest of tests/machine.py.
+
+Each test makes its own workload, so that it knows what must be seen: the process ids it forked,
+the names it gave them, the pings it sent, the place it read a file at.  Before and after each,
+what the kernel holds of probes, instances and switches is compared.
+"""
+import glob
+import os
+import re
+import resource
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOOL = [sys.executable, os.path.join(HERE, 'surftrace.py')]
+TRACING = '/sys/kernel/tracing'
+ARCH = os.uname()[4]
+KERNEL = tuple(int(part) for part in os.uname()[2].split('.')[:2])
+# Registers that hold the first and second argument.
+FIRST, SECOND = ('di', 'si') if ARCH == 'x86_64' else ('x0', 'x1')
+LIMIT = 60      # seconds for anything that a test waits for
+
+
+def read(path):
+    with open(path) as stream:
+        return stream.read()
+
+
+def write(path, text):
+    with open(path, 'w') as stream:
+        stream.write(text)
+
+
+def kernel_state():
+    """Return what a run must leave as it was."""
+    state = dict((name, read(os.path.join(TRACING, name))) for name in (
+        'kprobe_events', 'uprobe_events', 'tracing_on', 'current_tracer', 'set_event'))
+    state['instances'] = os.listdir(TRACING + '/instances')
+    for path in glob.glob(TRACING + '/events/*/enable') + glob.glob(TRACING + '/events/*/*/enable'):
+        state[path] = read(path)
+    state['mounts'] = read('/proc/mounts')
+    return state
+
+
+def parse(line):
+    """Return (command, pid, event, place, values as text) of a trace line."""
+    match = re.match(r' *(.*?)-(\d+) +\[\d+\] \S+ +\d+\.\d+: (\w+): (?:\((.*?)\) ?)?(.*)$', line)
+    if not match:
+        raise AssertionError('not a trace line: %r' % line)
+    command, pid, event, place, values = match.groups()
+    return command, int(pid), event, place, values
+
+
+class Run(object):
+    """A run of the tool, or of a script that it wrote."""
+
+    def __init__(self, arguments, command=TOOL, **options):
+        self.process = subprocess.Popen(
+            command + list(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        self.said = []
+        self.data = {self.process.stdout: b'', self.process.stderr: b''}
+
+    def _pump(self, seconds):
+        """Read what there is; return False at the end of both streams."""
+        ready, _, _ = select.select(list(self.open), [], [], seconds)
+        for stream in ready:
+            part = os.read(stream.fileno(), 65536)
+            self.data[stream] += part
+            if not part:
+                self.open.discard(stream)
+
+    def wait_for(self, word, stream='stderr'):
+        """Read until word has come."""
+        self.open = set(self.data)
+        stream, end = getattr(self.process, stream), time.time() + LIMIT
+        while word.encode() not in self.data[stream]:
+            if time.time() > end or not self.open:
+                raise AssertionError('%r did not come: %r' % (word, self.data))
+            self._pump(1)
+        return self
+
+    def ready(self):
+        """Wait until tracing is on."""
+        self.wait_for('/tracing_on\n')
+        time.sleep(0.2)
+        return self
+
+    def end(self, number=signal.SIGINT):
+        """Send a signal, and return the exit status, the lines of stdout, and stderr."""
+        if number:
+            self.process.send_signal(number)
+        self.open, end = set(self.data), time.time() + LIMIT
+        while self.open:
+            if time.time() > end:
+                self.process.kill()
+                raise AssertionError('it does not end: %r' % self.data)
+            self._pump(1)
+        for stream in self.data:
+            stream.close()
+        text = self.data[self.process.stdout].decode()
+        return self.process.wait(), text.splitlines(), self.data[self.process.stderr].decode()
+
+
+def probed(line):
+    """Write a line to kprobe_events, as a shell would; tell whether the kernel takes it."""
+    descriptor = os.open(TRACING + '/kprobe_events', os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(descriptor, line.encode() + b'\n')
+        return True
+    except EnvironmentError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def inside(function):
+    """Return an offset in function at which the argument registers still hold the arguments.
+
+    That is behind what the compiler puts first: on x86_64 the five bytes of the call to
+    __fentry__, where the kernel has IBT perhaps behind the four of an endbr64; on aarch64 three
+    instructions.
+    """
+    for offset in (5, 9) if ARCH == 'x86_64' else (12,):
+        if probed('p:kprobes/inside %s+%d' % (function, offset)):
+            probed('-:kprobes/inside')
+            return offset
+    raise AssertionError('no place in %s' % function)
+
+
+def call(*arguments, **options):
+    """Run the tool to its end and return its status, the lines of stdout, and stderr."""
+    return Run(arguments, **options).end(None)
+
+
+def set_comm(name):
+    write('/proc/self/comm', name)
+
+
+def fork(name=None):
+    """Fork a child that ends at once, called name when it is woken; return its process id."""
+    own = read('/proc/self/comm').strip()
+    if name:
+        set_comm(name)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    set_comm(own)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def checksum(data):
+    total = sum(struct.unpack('!%dH' % (len(data) // 2), data))
+    total = (total >> 16) + (total & 0xffff)
+    return ~(total + (total >> 16)) & 0xffff
+
+
+def ping(address, payload, identifier, sequence):
+    """Send an ICMP echo request; return its checksum as it stands in the packet."""
+    head = struct.pack('!BBHHH', 8, 0, 0, identifier, sequence)
+    total = checksum(head + payload)
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    raw.sendto(struct.pack('!BBHHH', 8, 0, total, identifier, sequence) + payload, (address, 0))
+    raw.close()
+    return total
+
+
+class Live(unittest.TestCase):
+
+    def setUp(self):
+        self.before = kernel_state()
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def tearDown(self):
+        after = kernel_state()
+        changed = [name for name in set(self.before) | set(after)
+                   if self.before.get(name) != after.get(name)]
+        self.assertEqual(changed, [], 'left behind: %r' % [after.get(name) for name in changed])
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def trace(self, *arguments, **options):
+        """Run traces while workload() runs; return the parsed lines."""
+        workload = options.pop('workload')
+        run = Run(arguments, **options).ready()
+        self.result = workload()
+        status, lines, self.said = run.end()
+        self.assertEqual(status, 0, self.said)
+        self.assertIn('%d event' % len(lines), self.said)
+        return [parse(line) for line in lines]
+
+    def ours(self, lines):
+        return [line for line in lines if line[1] == os.getpid()]
+
+
+class Manual(Live):
+    """The manual's examples, by its sections, with today's names of functions."""
+
+    def test_3_1_entry_and_return(self):
+        lines = self.ours(self.trace('p kernel_clone', 'r kernel_clone',
+                                     workload=lambda: [fork() for _ in range(3)]))
+        self.assertEqual([line[2] for line in lines], ['f0', 'f1'] * 3)
+        self.assertTrue(lines[0][3].startswith('kernel_clone+0x'))
+        self.assertTrue(lines[1][3].endswith(' <- kernel_clone'))
+
+    def test_3_2_member_of_an_argument(self):
+        lines = self.ours(self.trace('p wake_up_new_task comm=%0->comm pid=S%0->pid',
+                                     workload=lambda: [fork('first one'), fork('k=v "x"')]))
+        first, second = self.result
+        self.assertEqual([line[4] for line in lines], [
+            'comm="first one" pid=%d' % first, 'comm="k=v "x"" pid=%d' % second])
+
+    def test_3_3_chains_and_formats(self):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (321, limit[1]))
+        hold = threading.Event()
+        threads = [threading.Thread(target=hold.wait) for _ in range(2)]
+        try:
+            for thread in threads:
+                thread.start()
+            lines = self.trace(
+                'p wake_up_new_task users=S%0->mm->mm_users parent=U%0->real_parent->tgid '
+                'files=U%0->signal->rlim[7].rlim_cur hex=%0->signal->rlim[7].rlim_cur '
+                'number=S%0->thread_pid->numbers[0].nr node=%0->se.run_node.rb_left '
+                'bytes=X%0->comm letter=%0->comm[1]',
+                workload=lambda: fork('abc'))
+        finally:
+            hold.set()
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        [line] = self.ours(lines)
+        self.assertTrue(line[4].startswith(
+            'users=1 parent=%d files=321 hex=0x141 number=%d node=0x' % (os.getpid(),
+                                                                         self.result)), line)
+        self.assertTrue(line[4].endswith('bytes={0x61,0x62,0x63,%s} letter=0x62' % ','.join(
+            ['0x0'] * 13)), line)
+
+    def test_3_3_a_counter_of_threads(self):
+        hold = threading.Event()
+
+        def workload():
+            for _ in range(2):
+                threading.Thread(target=hold.wait).start()
+        try:
+            lines = self.ours(self.trace('p wake_up_new_task users=S%0->mm->mm_users',
+                                         workload=workload))
+        finally:
+            hold.set()
+        self.assertEqual([line[4] for line in lines], ['users=2', 'users=3'])
+
+    def test_3_4_filters(self):
+        for written, seen in [
+                ('comm==target', ['target']), ('comm=="two words"', ['two words']),
+                ('comm!=target && users<4 && common_pid==%d' % os.getpid(), ['two words', 'other']),
+                ('comm ~ "t*" && (users>=1||users==7)', ['target', 'two words']),
+                ('users&2', [])]:
+            lines = self.trace('p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:'
+                               + written, workload=lambda: [
+                                   fork(name) for name in ('target', 'two words', 'other')])
+            self.assertEqual([line[4] for line in lines],
+                             ['comm="%s" users=1' % name for name in seen], written)
+
+    def test_3_5_inside_a_function(self):
+        path = self.path('inside')
+        write(path, '')
+        offset = inside('do_sys_openat2')
+        lines = self.ours(self.trace(
+            'p do_sys_openat2+%d dfd=%%%s:s32 name=%%%s:string' % (offset, FIRST, SECOND),
+            workload=lambda: os.close(os.open(path, os.O_RDONLY))))
+        self.assertIn('dfd=-100 name="%s"' % path, [line[4] for line in lines])    # AT_FDCWD
+        self.assertTrue(lines[0][3].startswith('do_sys_openat2+0x%x/' % offset), lines[0])
+
+    def test_3_6_return_values(self):
+        lines = self.ours(self.trace('r kernel_clone r=$retval', 'r vfs_statx r=S$retval',
+                                     workload=lambda: (fork(), os.path.exists('/nonexistent'))))
+        child = self.result[0]
+        self.assertIn(('f0', child), [(line[2], int(line[4][2:], 0)) for line in lines])
+        self.assertIn(('f1', 'r=-2'), [(line[2], line[4]) for line in lines])
+
+    def test_3_6_a_member_of_what_is_returned(self):
+        path = self.path('returned')
+        write(path, 'x' * 50)
+        opener = 'do_filp_open' if KERNEL < (7, 0) else 'do_file_open'
+
+        def workload():
+            os.close(os.open(path, os.O_RDWR | os.O_APPEND))
+        lines = self.trace('r %s pos=$retval->f_pos size=U$retval->f_inode->i_size '
+                           'name=$retval->f_path.dentry->d_name.name f:name==returned' % opener,
+                           workload=workload)
+        self.assertEqual([line[4] for line in lines], ['pos=0x0 size=50 name="returned"'])
+
+    def test_3_7_packets(self):
+        payload = b'surf=ed "by" %08d' % os.getpid() + b'\0' * 3
+        lines = self.trace(
+            'p ip_rcv proto=@(struct iphdr *)l3%0->protocol ip_src=@(struct iphdr *)%0->saddr '
+            'ip_dst=@(struct iphdr *)l3%0->daddr data=X@(struct iphdr *)l3%0->sdata[1] '
+            'type=@(struct icmphdr *)l3%0->type b16_id=@(struct icmphdr *)l3%0->un.echo.id '
+            'B16_seq=@(struct icmphdr *)l3%0->un.echo.sequence len=U%0->len '
+            'version=@(struct iphdr *)%0->version ihl=@(struct iphdr *)%0->ihl '
+            'first=X@(struct icmphdr *)l3%0->cdata[0] last=X@(struct icmphdr *)l3%0->qdata[1] '
+            'text=@(struct icmphdr *)l3%0->Sdata '
+            'f:proto==1&&ip_dst==127.0.0.7&&b16_id==4660',
+            workload=lambda: ping('127.0.0.7', payload, 4660, 0xabcd))
+        stored = struct.unpack('<H', struct.pack('!H', self.result))[0]
+        eight = struct.unpack('<Q', payload[8:16])[0]
+        self.assertEqual([line[4] for line in lines], [
+            'proto=1 ip_src=127.0.0.1 ip_dst=127.0.0.7 data=0x%x type=8 b16_id=4660 '
+            'B16_seq=0xabcd len=%d version=4 ihl=5 first=0x73 last=0x%x text="%s"'
+            % (stored, 28 + len(payload), eight, payload.rstrip(b'\0').decode())])
+
+    def test_3_7_the_core_of_reception(self):
+        """Its argument is a struct sk_buff **, its symbol a variant, its prototype not there."""
+        base = '!(struct sk_buff **)%0' if KERNEL >= (5, 11) else '%0'
+        lines = self.trace('p __netif_receive_skb_core proto=@(struct iphdr *)l3%s->protocol '
+                           'ip_dst=@(struct iphdr *)l3%s->daddr f:ip_dst==127.0.0.9'
+                           % (base, base), workload=lambda: ping('127.0.0.9', b'x' * 8, 1, 1))
+        self.assertEqual([line[4] for line in lines], ['proto=1 ip_dst=127.0.0.9'])
+        if KERNEL >= (5, 11):
+            self.assertIn('may have moved or dropped arguments', self.said)
+
+    def test_3_7_ports(self):
+        def workload():
+            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            udp.sendto(b'hello', ('127.0.0.1', 5353))
+            udp.close()
+        lines = self.trace('p ip_rcv b16_port=@(struct udphdr *)l3%0->dest '
+                           'text=@(struct udphdr *)l3%0->Sdata '
+                           'proto=@(struct iphdr *)%0->protocol f:proto==17&&b16_port==5353',
+                           workload=workload)
+        self.assertEqual([line[4].split('hello')[0] for line in lines],
+                         ['b16_port=5353 text="'])
+
+    def test_3_8_events(self):
+        lines = self.trace('e sched/sched_process_fork f:parent_comm==forker',
+                           'e sched:sched_process_exit f:comm=="two words"',
+                           workload=lambda: [fork('forker'), fork('other'), fork('two words')])
+        forker, _, two = self.result
+        self.assertEqual([(line[2], line[1] if line[2] == 'sched_process_exit' else line[4])
+                          for line in lines], [
+            ('sched_process_fork', lines[0][4]), ('sched_process_exit', two)])
+        self.assertTrue(lines[0][4].endswith('child_pid=%d' % forker), lines[0])
+
+    def test_3_8_waiting(self):
+        write('/proc/sys/kernel/sched_schedstats', '1')
+
+        def workload():
+            children = []
+            for _ in range(3):      # more than there are processors
+                pid = os.fork()
+                if pid == 0:
+                    end = time.time() + 0.5
+                    while time.time() < end:
+                        pass
+                    os._exit(0)
+                children.append(pid)
+            for pid in children:
+                os.waitpid(pid, 0)
+            return children
+        try:
+            lines = self.trace('e sched/sched_stat_wait f:delay>1000000', workload=workload)
+        finally:
+            write('/proc/sys/kernel/sched_schedstats', '0')
+        waited = set()
+        for line in lines:
+            match = re.match(r'comm=.* pid=(\d+) delay=(\d+) \[ns\]', line[4])
+            self.assertGreater(int(match.group(2)), 1000000)
+            waited.add(int(match.group(1)))
+        self.assertTrue(waited & set(self.result), lines)
+
+
+class Values(Live):
+
+    def test_place_in_a_file(self):
+        path = self.path('surf.data')
+        write(path, 'x' * 10000)
+        descriptor = os.open(path, os.O_RDONLY)
+
+        def workload():
+            os.lseek(descriptor, 4321, os.SEEK_SET)
+            os.read(descriptor, 77)
+            os.read(descriptor, 5)
+        lines = self.trace('p vfs_read name=%0->f_path.dentry->d_name.name pos=U%0->f_pos '
+                           'count=U%2 f:name==surf.data', workload=workload)
+        os.close(descriptor)
+        self.assertEqual([line[4] for line in lines], [
+            'name="surf.data" pos=4321 count=77', 'name="surf.data" pos=4398 count=5'])
+
+    def test_casts_symbols_and_the_kernels_own_words(self):
+        lines = self.ours(self.trace(
+            'p wake_up_new_task comm=!(struct task_struct *)%%%s->comm me=$comm '
+            'pid=S!(int)%%%s low=%%%s:u8 same=%%%s:u8' % (FIRST, FIRST, FIRST, FIRST),
+            workload=lambda: fork('cast')))
+        [line] = lines
+        match = re.match(r'comm="cast" me="cast" pid=-?\d+ low=(\d+) same=(\d+)$', line[4])
+        self.assertEqual(match.group(1), match.group(2))
+
+    def test_stacks(self):
+        run = Run(['-s', 'p wake_up_new_task pid=S%0->pid']).ready()
+        child = fork()
+        status, lines, said = run.end()
+        self.assertEqual(status, 0, said)
+        [at] = [at for at, line in enumerate(lines) if line.endswith(' pid=%d' % child)]
+        stack = []
+        for line in lines[at + 2:]:
+            if not line.startswith(' => '):
+                break
+            stack.append(line[4:])
+        # (On aarch64 the caller itself is not in the stack at a function's entry.)
+        self.assertTrue(any(frame.startswith('__do_sys_clone') for frame in stack), lines)
+
+    def test_module(self):
+        subprocess.check_call(['insmod', '/lib/modules/dummy.ko'])
+        # Before 5.11 modules have no BTF of their own.
+        skb, device = ('!(struct sk_buff *)', '!(struct net_device *)') if KERNEL < (5, 11) else (
+            '', '')
+        try:
+            subprocess.check_call(['ip', 'addr', 'add', '10.1.1.1/24', 'dev', 'dummy0'])
+            subprocess.check_call(['ip', 'link', 'set', 'dummy0', 'up'])
+            packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            packet.bind(('dummy0', 0x88b5))
+            lines = self.trace('p dummy_xmit name=%s%%1->name len=U%s%%0->len f:len==60'
+                               % (device, skb),
+                               workload=lambda: packet.send(b'\xff' * 60))
+            packet.close()
+        finally:
+            subprocess.check_call(['rmmod', 'dummy'])
+        self.assertEqual([line[4] for line in lines], ['name="dummy0" len=60'])
+
+
+class Readers(Live):
+    """-S, the live run and the script of -o, of the same traces."""
+
+    TRACES = ['p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm==script',
+              'r kernel_clone r=$retval', 'e sched/sched_process_fork f:parent_comm==script']
+
+    def setup_lines(self, text):
+        lines = [line for line in text.splitlines() if re.match('(mkdir|echo|printf) ', line)]
+        return lines[:lines.index([line for line in lines if 'tracing_on' in line][0]) + 1]
+
+    def test_agree(self):
+        script = self.path('trace.sh')
+        status, shown, said = call('-S', '-o', script, *self.TRACES)
+        self.assertEqual((status, said), (0, ''))
+        run = Run(self.TRACES).ready()
+        child = fork('script')
+        status, lines, said = run.end()
+        self.assertEqual(self.setup_lines(said), shown)
+        live = self.signature(lines, child)
+        for shell in (['busybox', 'sh'], [script]):
+            for number, status in ((signal.SIGINT, 0), (signal.SIGTERM, 143)):
+                run = Run([], shell + ([script] if len(shell) > 1 else []))
+                self.wait_for_events(run)
+                child = fork('script')
+                time.sleep(0.5)
+                found, lines, said = run.end(number)
+                self.assertEqual((found, said), (status, ''))
+                self.assertEqual(self.signature(lines, child), live)
+
+    def wait_for_events(self, run, name='surftrace'):
+        """Wait until a script, whose run has that name, has switched its last event on."""
+        path = TRACING + '/instances/%s/events/sched/sched_process_fork/enable' % name
+        end = time.time() + LIMIT
+        while time.time() < end:
+            if os.path.exists(path) and read(path).startswith('1'):
+                time.sleep(0.5)
+                return
+            time.sleep(0.05)
+        raise AssertionError('the script did not set up: %r' % (run.end(),))
+
+    def signature(self, lines, child):
+        """Return what the lines of our own process say, less what differs from run to run."""
+        return [(line[2], line[3], re.sub(r'=(0x)?[0-9a-f]+$', '=N', line[4].replace(
+            str(child), 'CHILD'))) for line in self.ours([parse(line) for line in lines])]
+
+    def test_script_leaves_another_run_alone(self):
+        script = self.path('trace.sh')
+        call('-S', '-o', script, 'e sched/sched_process_fork')
+        first = Run(['p kernel_clone']).ready()
+        second = Run([], [script])
+        self.wait_for_events(second, 'surftrace1')
+        fork()
+        time.sleep(0.5)
+        for run, name in ((second, 'sched_process_fork'), (first, 'f0')):
+            status, lines, said = run.end()
+            self.assertEqual(status, 0, said)
+            self.assertEqual(set(parse(line)[2] for line in lines), set([name]))
+
+    def test_show_touches_nothing_and_needs_no_root(self):
+        def become_nobody():
+            os.setuid(65534)
+        status, shown, said = call('-S', self.TRACES[0], preexec_fn=become_nobody)
+        self.assertEqual(status, 0, said)
+        self.assertIn('wake_up_new_task comm=+0x', '\n'.join(shown))
+        status, _, said = call(self.TRACES[0], preexec_fn=become_nobody)
+        self.assertEqual(status, 1)
+        self.assertIn('run as root', said)
+
+
+class Endings(Live):
+
+    def test_signals(self):
+        for number, expected in ((signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129),
+                                 (signal.SIGQUIT, 131)):
+            run = Run(['p kernel_clone']).ready()
+            fork()
+            status, lines, said = run.end(number)
+            self.assertEqual(status, expected)
+            self.assertTrue(lines)
+
+    def test_interrupt_that_a_shell_ignores(self):
+        def ignore():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        run = Run(['p kernel_clone'], preexec_fn=ignore).ready()
+        run.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        self.assertIsNone(run.process.poll())
+        self.assertEqual(run.end(signal.SIGINT)[0], 0)
+
+    def test_two_interrupts(self):
+        run = Run(['p kernel_clone', 'r kernel_clone']).ready()
+        run.process.send_signal(signal.SIGINT)
+        run.process.send_signal(signal.SIGINT)
+        self.assertEqual(run.end(signal.SIGINT)[0], 0)
+
+    def test_closed_stdout(self):
+        run = Run(['p kernel_clone']).ready()
+        fork()
+        run.wait_for('kernel_clone', 'stdout')
+        run.process.stdout.close()
+        run.data.pop(run.process.stdout)
+        run.process.stdout = None
+        self.assertEqual(run.process.wait(), 0)     # without another event
+
+    def test_killed_run_is_cleaned_by_the_next(self):
+        run = Run(['p kernel_clone', 'r kernel_clone']).ready()
+        run.end(signal.SIGKILL)
+        self.assertIn('surftrace/f0', read(TRACING + '/kprobe_events'))
+        run = Run(['e sched/sched_process_fork']).ready()
+        status, _, said = run.end()
+        self.assertEqual(status, 0)
+        self.assertIn('removed what a run that was killed had left: instance surftrace, 2 probes',
+                      said)
+
+    def test_two_runs_at_once(self):
+        first = Run(['p kernel_clone comm=$comm']).ready()
+        second = Run(['p kernel_clone me=$comm x=$stack0', 'r kernel_clone']).ready()
+        fork('both')
+        status, lines, said = second.end()
+        self.assertEqual(status, 0)
+        self.assertIn('p:surftrace1/f0 ', said)
+        self.assertTrue(all(' me=' in line or ' <- ' in line for line in lines), lines)
+        fork('first')
+        status, lines, said = first.end()
+        self.assertEqual(status, 0)
+        # Starting the second run was a fork of ours too.
+        self.assertEqual([line[4] for line in self.ours([parse(line) for line in lines])][-2:],
+                         ['comm="both"', 'comm="first"'])
+
+    def test_somebody_elses_probes(self):
+        path = TRACING + '/kprobe_events'
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        os.write(descriptor, b'p:kprobes/f0 kernel_clone\n')
+        os.mkdir(TRACING + '/instances/somebody')
+        enable = TRACING + '/instances/somebody/events/kprobes/f0/enable'
+        write(enable, '1')
+        try:
+            during = kernel_state()
+            run = Run(['p kernel_clone']).ready()
+            run.end()
+            self.assertEqual(kernel_state(), during)
+            self.assertEqual(read(enable)[0], '1')
+        finally:
+            write(enable, '0')
+            os.rmdir(TRACING + '/instances/somebody')
+            os.write(descriptor, b'-:kprobes/f0\n')
+            os.close(descriptor)
+
+    def test_mounts_tracefs_and_unmounts_it(self):
+        subprocess.check_call(['umount', '-a', '-t', 'tracefs'])
+        subprocess.check_call(['umount', '/sys/kernel/debug'])
+        try:
+            without = read('/proc/mounts')
+            self.assertNotIn('tracefs', without)
+            run = Run(['p kernel_clone']).ready()
+            fork()
+            status, lines, said = run.end()
+            self.assertEqual(status, 0, said)
+            self.assertTrue(lines)
+            self.assertIn('umount /sys/kernel/tracing', said)
+            self.assertEqual(read('/proc/mounts'), without)
+        finally:
+            subprocess.check_call(['mount', '-t', 'tracefs', 'tracefs', TRACING])
+            subprocess.check_call(['mount', '-t', 'debugfs', 'debugfs', '/sys/kernel/debug'])
+            self.before['mounts'] = read('/proc/mounts')
+
+
+class Refusals(Live):
+    """What the kernel refuses is told in its own words, under the person's own expression."""
+
+    def refused(self, text, message, under, status=1):
+        found, lines, said = call('e sched/sched_process_fork', text)
+        self.assertEqual((found, lines), (status, []), said)
+        self.assertIn(message, said)
+        rows = said.splitlines()
+        [at] = [at for at, row in enumerate(rows) if row == '  ' + text]
+        self.assertTrue(rows[at][rows[at + 1].index('^'):].startswith(under), said)
+
+    def test_not_an_instruction(self):
+        self.refused('p do_sys_openat2+1', 'instruction' if ARCH == 'x86_64' else 'refused',
+                     'do_sys_openat2')
+
+    def test_a_type_that_does_not_fit(self):
+        self.refused('p kernel_clone a=%%%s b=%%%s:x8[4]' % (FIRST, FIRST), 'refused',
+                     '%%%s:x8[4]' % FIRST)
+
+    def test_unknown_function(self):
+        self.refused('p kernel_clonee a=%%%s' % FIRST, "did you mean 'kernel_clone'",
+                     'kernel_clonee', 2)
+
+    def test_unknown_event(self):
+        self.refused('e sched/sched_process_frok', "did you mean 'sched_process_fork'",
+                     'sched_process_frok', 2)
+
+    def test_filter(self):
+        self.refused('e sched/sched_process_fork f:parent_comm==x', 'twice', 'sched', 2)
+        self.refused('e sched/sched_process_exit f:prio>99999999999999999999999', 'refused',
+                     'prio')
+
+
+if __name__ == '__main__':
+    unittest.main()
