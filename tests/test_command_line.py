@@ -1,0 +1,147 @@
+"""Command line: options, files, messages, exit statuses, each in a process of its own."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import btf
+import surftrace
+
+TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'surftrace.py')
+TASK = 'p wake_up_new_task comm=%0->comm'
+
+
+class CommandLine(unittest.TestCase):
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.btf = self.write('sample.btf', btf.sample().data())
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, name, data):
+        with open(self.path(name), 'wb') as stream:
+            stream.write(data)
+        return self.path(name)
+
+    def call(self, *arguments, **options):
+        """Return status, stdout and stderr of the tool."""
+        stdin = options.pop('stdin', b'')
+        process = subprocess.Popen([sys.executable, TOOL] + list(arguments), stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        out, err = process.communicate(stdin)
+        return process.returncode, out.decode(), err.decode()
+
+    def show(self, *arguments, **options):
+        status, out, err = self.call('-S', '-v', self.btf, *arguments, **options)
+        self.assertEqual((status, err), (0, ''))
+        return out
+
+    def refused(self, status, message, *arguments, **options):
+        found, out, err = self.call(*arguments, **options)
+        self.assertEqual((found, out), (status, ''), err)
+        self.assertTrue(err.startswith('surftrace: '), err)
+        self.assertIn(message, err)
+        self.assertNotIn('Traceback', err)
+        return err
+
+    def test_help(self):
+        status, out, err = self.call('-h')
+        self.assertEqual((status, err), (0, ''))
+        for command, meaning in surftrace.EXAMPLES:
+            self.assertIn('  surftrace.py %s\n      %s' % (command, meaning), out)
+        self.assertLess(max(map(len, out.splitlines())), 100)
+
+    def test_show(self):
+        self.assertEqual(self.show(TASK), '''\
+mkdir /sys/kernel/debug/tracing/instances/surftrace
+echo 'p:surftrace/f0 wake_up_new_task comm=+0x10(%di):string' >> \
+/sys/kernel/debug/tracing/kprobe_events
+echo 1 > /sys/kernel/debug/tracing/instances/surftrace/events/surftrace/f0/enable
+echo 0 > /sys/kernel/debug/tracing/instances/surftrace/options/stacktrace
+echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
+''')
+
+    def test_show_for_another_machine(self):
+        self.assertIn('comm=+0x10(%x0):string', self.show('-a', 'aarch64', TASK))
+        self.assertIn('comm=+0x10(%di):string', self.show('-a', 'x86_64', TASK))
+
+    def test_options_of_show(self):
+        self.assertIn('echo 1 > /sys/kernel/debug/tracing/instances/surftrace/options/stacktrace',
+                      self.show('-s', TASK))
+        self.assertIn('mkdir /t/instances', self.show('--tracefs', '/t', TASK))
+
+    def test_traces_from_a_file(self):
+        traces = self.write('traces', (
+            '# three of them\n\n%s\n  \n  # and\n  r ip_rcv\n' % TASK).encode())
+        out = self.show('-f', traces, 'e sched/sched_switch')
+        self.assertEqual(re.findall(r"echo '(.*)' >>", out), [
+            'p:surftrace/f1 wake_up_new_task comm=+0x10(%di):string', 'r:surftrace/f2 ip_rcv'])
+        self.assertIn('sched/sched_switch/enable', out)
+        self.assertIn('p:surftrace/f0 wake', self.show('-f', '-', stdin=TASK.encode()))
+
+    def test_script(self):
+        path = self.path('trace sh')
+        out = self.show('-o', path, TASK)
+        self.assertTrue(os.access(path, os.X_OK))
+        with open(path) as stream:
+            text = stream.read()
+        self.assertTrue(text.startswith('#!/bin/sh\n'))
+        self.assertIn("#   '%s'" % TASK, text)
+        self.assertIn('mkdir', out)
+
+    def test_needs_no_tracefs_for_a_trace_without_types(self):
+        self.assertIn("'p:surftrace/f0 foo a=%x0'",
+                      self.call('-S', '-a', 'aarch64', 'p foo a=%x0')[1])
+
+    def test_usage(self):
+        other = 'aarch64' if os.uname()[4] == 'x86_64' else 'x86_64'
+        for arguments, status, message in [
+                ([], 2, 'no trace'), (['-x'], 2, '-h shows how'), (['-S', '-a', 'mips', TASK], 2,
+                                                                   'mips'),
+                (['-a', other, TASK], 2, 'add -S'),
+                (['-S', '-a', other, TASK], 1, 'with -v'),
+                (['-S', '-f', '/nonexistent'], 2, '/nonexistent: no such file'),
+                (['-S', '-v', '/nonexistent', TASK], 1, '/nonexistent'),
+                (['-S', '-v', TOOL, TASK], 1, 'neither BTF nor an ELF file'),
+                (['-S', '-v', self.btf, '-o', '/nonexistent/x', TASK], 1, '/nonexistent/x'),
+                (['--tracefs', '/nonexistent', 'e sched/sched_switch'], 1, '/nonexistent'),
+                (['-S', '-v', self.btf, TASK + '->x'], 2, 'not a pointer')]:
+            self.refused(status, message, *arguments)
+
+    def test_an_error_points_at_the_trace_it_is_in(self):
+        err = self.refused(2, "did you mean 'comm'", '-S', '-v', self.btf, TASK,
+                           'p wake_up_new_task a=%0->com')
+        self.assertEqual(err.splitlines()[1:], [
+            '  p wake_up_new_task a=%0->com', '                           ^'])
+
+    def test_the_same_event_twice(self):
+        self.refused(2, 'twice', '-S', '-v', self.btf, 'e sched/sched_switch f:prev_pid==1',
+                     'e sched:sched_switch')
+
+    def test_debug_shows_a_traceback(self):
+        status, _, err = self.call('--debug', '-S', 'q')
+        self.assertIn('Traceback', err)
+
+    def test_bytes_that_are_no_text(self):
+        out = subprocess.check_output([
+            sys.executable, TOOL, '-S', '-v', self.btf, b'p wake_up_new_task comm=%0->comm '
+            b'f:comm==\xff\xc3\xa9'])
+        self.assertIn(b'comm=="\xff\xc3\xa9"', out)
+
+    def test_full_stdout(self):
+        with open('/dev/full', 'wb') as full:
+            process = subprocess.Popen([sys.executable, TOOL, '-S', '-v', self.btf, TASK],
+                                       stdout=full, stderr=subprocess.PIPE)
+            err = process.communicate()[1].decode()
+        self.assertEqual((process.returncode, err), (1, 'surftrace: stdout: no space left on '
+                                                        'device\n'))
+
+
+if __name__ == '__main__':
+    unittest.main()
