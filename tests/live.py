@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -636,6 +637,70 @@ class Refusals(Live):
         self.refused('e sched/sched_process_fork f:parent_comm==x', 'twice', 'sched', 2)
         self.refused('e sched/sched_process_exit f:prio>99999999999999999999999', 'refused',
                      'prio')
+
+
+def documented():
+    """Return (command, what README.md has below it) for each command of the README and of -h."""
+    import surftrace
+    found = [('./surftrace.py ' + command, '') for command, _ in surftrace.EXAMPLES]
+    blocks = re.findall(r'^    [#$] (\./surftrace\.py .*)\n((?:    .*\n)*)',
+                        read(os.path.join(HERE, 'README.md')), re.MULTILINE)
+    return found + [(command, re.sub('(?m)^    ', '', below)) for command, below in blocks]
+
+
+class Documented(Live):
+    """Every command of README.md and of -h does what is said there; a few run at once."""
+
+    def run_of(self, command):
+        words = shlex.split(command.replace('pi.btf', '/sys/kernel/btf/vmlinux'))
+        return Run(words[1:], cwd=self.directory)
+
+    def workload(self):
+        ping('127.0.0.1', b'x' * 8, 1, 1)
+        os.path.exists('/nonexistent')
+        for path in '/etc/passwd', '/etc/hosts':
+            os.close(os.open(path, os.O_RDONLY))
+        for name in 'sh', 'bash':
+            fork(name)
+        for _ in range(2):
+            subprocess.call(['timeout', '0.2', 'yes'], stdout=open(os.devnull, 'w'))
+
+    def setUp(self):
+        Live.setUp(self)
+        write('/proc/sys/kernel/sched_schedstats', '1')
+        self.addCleanup(write, '/proc/sys/kernel/sched_schedstats', '0')
+
+    def commands(self, kind):
+        return [item for item in documented() if kind == (
+            'show' if ' -S ' in item[0] else
+            'refused' if re.search(r'^ +\^$', item[1], re.MULTILINE) else 'trace')]
+
+    def test_shown(self):
+        self.assertGreater(len(self.commands('show')), 2)
+        for command, _ in self.commands('show'):
+            status, lines, said = self.run_of(command).end(None)
+            self.assertEqual((status, said), (0, ''), command)
+            self.assertIn('tracing_on', lines[-1], command)
+
+    def test_refused(self):
+        self.assertGreater(len(self.commands('refused')), 3)
+        for command, below in self.commands('refused'):
+            status, _, said = self.run_of(command).end(None)
+            self.assertIn(status, (1, 2))
+            self.assertIn('\n' + below, '\n' + said, command)
+
+    def test_traced(self):
+        commands = self.commands('trace')
+        self.assertGreater(len(commands), 10)
+        for first in range(0, len(commands), 4):
+            runs = [(command, self.run_of(command)) for command, _ in commands[first:first + 4]]
+            for _, run in runs:
+                run.ready()
+            self.workload()
+            for command, run in runs:
+                status, lines, said = run.end()
+                self.assertEqual(status, 0, command + said)
+                self.assertTrue(lines, command)
 
 
 if __name__ == '__main__':
