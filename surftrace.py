@@ -649,9 +649,7 @@ class Btf(object):
             raise self._damaged('it is cut short')
         if strings[-1:] != b'\0' or strings[:1] != b'\0' and not self.base:
             raise self._damaged('its strings are not closed')
-        words = array.array('I')
-        getattr(words, 'frombytes', getattr(words, 'fromstring', None))(types)
-        return words, strings
+        return array.array('I', types), strings
 
     def _starts(self):
         """Return where each type starts, in words; its place is its id, less first_id."""
@@ -1763,7 +1761,7 @@ def script_undo(number, step):
 # ---------------------------------------------------------------------------
 # Kernel: the plan -> tracefs, and back
 #
-# The only section that touches tracefs, /proc and mounts.  Gives what the running
+# The only section that touches tracefs, its mount, and kallsyms.  Gives what the running
 # kernel knows (symbols, fields of events, what it can do), and the Session, which
 # performs a plan, streams, and undoes it.
 # ---------------------------------------------------------------------------
@@ -1843,9 +1841,8 @@ class Tracefs(object):
             return []
 
     def close(self):
-        """Take back the mount that this run made."""
-        if self.mounted:
-            run_mount(self.console, ['umount', self.mounted])
+        """Take back the mount that this run made, if any; tell whether that succeeded."""
+        return not self.mounted or run_mount(self.console, ['umount', self.mounted])
 
 
 def read_file(path):
@@ -1892,6 +1889,11 @@ def find_tracefs():
     return os.path.join(found['debugfs'], 'tracing') if 'debugfs' in found else None
 
 
+def readable_tracefs(root):
+    """Return the Tracefs at root to look things up in, None if it cannot be read from here."""
+    return Tracefs(root) if root and os.access(root, os.R_OK | os.X_OK) else None
+
+
 def open_tracefs(root, console):
     """Return the Tracefs to trace with; it is mounted if nobody has done so."""
     root = root or find_tracefs()
@@ -1907,11 +1909,10 @@ def open_tracefs(root, console):
         else:
             raise KernelError('this kernel has no tracefs (CONFIG_FTRACE), or it cannot be '
                               'mounted from here')
-    tracefs = Tracefs(root, console, mounted)
-    if not os.access(root, os.R_OK | os.X_OK):
+    if not readable_tracefs(root):
         raise KernelError('%s: %s' % (root, explain(
             errno.EACCES if os.path.exists(root) else errno.ENOENT)))
-    return tracefs
+    return Tracefs(root, console, mounted)
 
 
 def run_mount(console, command):
@@ -2734,9 +2735,7 @@ def choose_symbol(tree, options, symbols, console):
 def show(options, console):
     """Print the set-up, and touch nothing."""
     root = options.tracefs or (None if options.elsewhere else find_tracefs())
-    tracefs = None
-    if root and not options.elsewhere and os.access(root, os.R_OK | os.X_OK):
-        tracefs = Tracefs(root)
+    tracefs = None if options.elsewhere else readable_tracefs(root)
     traces = compile_all(options, tracefs, console)
     plan = make_plan(traces, options.stack)
     if options.output:
@@ -2761,9 +2760,10 @@ def trace_live(options, console):
                 write_script(options, plan)
             output = Output(make_rewriter(traces), options.stack)
             session = Session(tracefs, plan, console, signals)
-            return run_session(session, output, console, signals)
+            status = run_session(session, output, console, signals)
         finally:
-            tracefs.close()
+            unmounted = tracefs.close()
+        return status if unmounted else status or 1
 
 
 def run_session(session, output, console, signals):

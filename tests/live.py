@@ -243,8 +243,9 @@ class Manual(Live):
         self.assertTrue(line[4].startswith(
             'users=1 parent=%d files=321 hex=0x141 number=%d node=0x' % (os.getpid(),
                                                                          self.result)), line)
-        self.assertTrue(line[4].endswith('bytes={0x61,0x62,0x63,%s} letter=0x62' % ','.join(
-            ['0x0'] * 13)), line)
+        # Behind the zero an older name may still stand.
+        self.assertTrue(re.search(
+            r' bytes=\{0x61,0x62,0x63,0x0(,0x[0-9a-f]+){12}\} letter=0x62$', line[4]), line)
 
     def test_3_3_a_counter_of_threads(self):
         hold = threading.Event()
@@ -282,7 +283,7 @@ class Manual(Live):
         self.assertTrue(lines[0][3].startswith('do_sys_openat2+0x%x/' % offset), lines[0])
 
     def test_3_6_return_values(self):
-        lines = self.ours(self.trace('r kernel_clone r=$retval', 'r vfs_statx r=S$retval',
+        lines = self.ours(self.trace('r kernel_clone r=$retval', 'r filename_lookup r=S$retval',
                                      workload=lambda: (fork(), os.path.exists('/nonexistent'))))
         child = self.result[0]
         self.assertIn(('f0', child), [(line[2], int(line[4][2:], 0)) for line in lines])
@@ -321,12 +322,13 @@ class Manual(Live):
 
     def test_3_7_the_core_of_reception(self):
         """Its argument is a struct sk_buff **, its symbol a variant, its prototype not there."""
-        base = '!(struct sk_buff **)%0' if KERNEL >= (5, 11) else '%0'
+        plain = KERNEL < (5, 11)
+        base = '%0' if plain and ARCH == 'x86_64' else '!(struct sk_buff **)%0'
         lines = self.trace('p __netif_receive_skb_core proto=@(struct iphdr *)l3%s->protocol '
                            'ip_dst=@(struct iphdr *)l3%s->daddr f:ip_dst==127.0.0.9'
                            % (base, base), workload=lambda: ping('127.0.0.9', b'x' * 8, 1, 1))
         self.assertEqual([line[4] for line in lines], ['proto=1 ip_dst=127.0.0.9'])
-        if KERNEL >= (5, 11):
+        if not plain:
             self.assertIn('may have moved or dropped arguments', self.said)
 
     def test_3_7_ports(self):
@@ -396,14 +398,20 @@ class Values(Live):
         self.assertEqual([line[4] for line in lines], [
             'name="surf.data" pos=4321 count=77', 'name="surf.data" pos=4398 count=5'])
 
-    def test_casts_symbols_and_the_kernels_own_words(self):
+    def test_casts_and_the_kernels_own_words(self):
+        result = 'ax' if ARCH == 'x86_64' else 'x0'
+        [line] = self.ours(self.trace(
+            'r kernel_clone a=U!(int)%{0} b=U!(u8)%{0} c=%{0}:u16 me=$comm'.format(result),
+            workload=fork))
+        child = self.result
+        self.assertEqual(line[4], 'a=%d b=%d c=%d me="%s"' % (
+            child, child & 0xff, child & 0xffff, line[0]))
+
+    def test_a_cast_of_a_register(self):
         lines = self.ours(self.trace(
-            'p wake_up_new_task comm=!(struct task_struct *)%%%s->comm me=$comm '
-            'pid=S!(int)%%%s low=%%%s:u8 same=%%%s:u8' % (FIRST, FIRST, FIRST, FIRST),
-            workload=lambda: fork('cast')))
-        [line] = lines
-        match = re.match(r'comm="cast" me="cast" pid=-?\d+ low=(\d+) same=(\d+)$', line[4])
-        self.assertEqual(match.group(1), match.group(2))
+            'p wake_up_new_task comm=!(struct task_struct *)%{0}->comm '
+            'pid=S!(struct task_struct *)%{0}->pid'.format(FIRST), workload=lambda: fork('cast')))
+        self.assertEqual([line[4] for line in lines], ['comm="cast" pid=%d' % self.result])
 
     def test_stacks(self):
         run = Run(['-s', 'p wake_up_new_task pid=S%0->pid']).ready()
