@@ -2048,6 +2048,10 @@ class Signals(object):
     def __enter__(self):
         self.received = None
         self.wake, self._write_end = os.pipe()
+        # The byte is written when the signal comes: the function below runs only when Python is
+        # next at work, which is too late for a poll that is just about to begin.
+        fcntl.fcntl(self._write_end, fcntl.F_SETFL, os.O_NONBLOCK)
+        self._earlier_wakeup = signal.set_wakeup_fd(self._write_end)
         self._earlier = {}
         for taken in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
             # A shell's & ignores INT and QUIT, which would leave no way to end; nohup is meant.
@@ -2059,7 +2063,6 @@ class Signals(object):
     def _take(self, number, _):
         if self.received is None:
             self.received = number
-            os.write(self._write_end, b'!')
 
     def check(self):
         """Raise StopRun if the run is to end."""
@@ -2069,6 +2072,7 @@ class Signals(object):
     def __exit__(self, *_):
         for taken, earlier in self._earlier.items():
             signal.signal(taken, earlier)
+        signal.set_wakeup_fd(self._earlier_wakeup)
         os.close(self.wake)
         os.close(self._write_end)
 
