@@ -527,35 +527,31 @@ def is_text(types, ref):
     return False
 
 
-def find_member(types, ref, name, depth=0):
+def find_member(types, ref, name):
     """Return the Member called name, looked for as C does: through members without a name.
 
     Its bit_offset counts from the start of ref; None if there is no such member.
     """
-    if depth > CHAIN_LIMIT:
-        raise SourceError('the types are damaged: a struct holds itself')
-    for member in types.members(ref):
+    for member in all_members(types, ref):
         if member.name == name:
             return member
-        if not member.name:
-            held = stripped(types, member.type)
-            if held.kind in ('struct', 'union'):
-                inner = find_member(types, held, name, depth + 1)
-                if inner:
-                    return inner._replace(bit_offset=member.bit_offset + inner.bit_offset)
     return None
 
 
-def member_names(types, ref, depth=0):
-    """Return the names that find_member would find."""
-    names = []
-    for member in types.members(ref):
-        held = None if member.name else stripped(types, member.type)
-        if member.name:
-            names.append(member.name)
-        elif held.kind in ('struct', 'union') and depth < CHAIN_LIMIT:
-            names.extend(member_names(types, held, depth + 1))
-    return names
+def all_members(types, ref):
+    """Yield the Members of ref that have a name, those of its nameless members among them."""
+    waiting, seen = [(0, ref)], set()
+    while waiting:
+        start, ref = waiting.pop()
+        for member in types.members(ref):
+            held = None if member.name else stripped(types, member.type)
+            member = member._replace(bit_offset=start + member.bit_offset)
+            if member.name:
+                yield member
+            # A damaged file may have a struct in itself, or in a thousand others.
+            elif held.kind in ('struct', 'union') and held.target not in seen:
+                seen.add(held.target)
+                waiting.append((member.bit_offset, held))
 
 
 def find_c_type(types, text):
@@ -1273,7 +1269,7 @@ def what_is(types, ref):
 def member_place(place, held, name, types):
     member = find_member(types, held, name.text)
     if member is None:
-        names = member_names(types, held)
+        names = [member.name for member in all_members(types, held)]
         raise TraceError("%s has no member '%s'%s" % (
             spelled(types, held), name.text, nearest(name.text, names) if names
             else ': it is only declared in these types'), name.column)
@@ -1767,7 +1763,7 @@ def script_undo(number, step):
 # ---------------------------------------------------------------------------
 
 Symbol = namedtuple('Symbol', 'name module')
-Counts = namedtuple('Counts', 'lost missed')
+Counts = namedtuple('Counts', 'read lost missed')     # events, in the kernel's own count
 
 VARIANT = re.compile(r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$')
 READ_SIZE = 1 << 16     # bytes
@@ -2329,12 +2325,12 @@ class Session(object):
         self.console.note('not undone: %s' % error)
 
     def _count(self):
-        """Return how many events the kernel dropped, and how many probes it missed."""
-        lost = 0
-        for name in self.tracefs.names(self.top + 'per_cpu'):
-            stats = self.tracefs.read_if_there('%sper_cpu/%s/stats' % (self.top, name))
-            lost += sum(int(count) for count in re.findall(
-                r'^(?:overrun|dropped events): (\d+)', stats, re.MULTILINE))
+        """Return the Counts of what was read and dropped, and of the probes that were missed."""
+        stats = '\n'.join(self.tracefs.read_if_there('%sper_cpu/%s/stats' % (self.top, name))
+                          for name in self.tracefs.names(self.top + 'per_cpu'))
+        read, lost = [sum(int(count) for count in re.findall(
+            r'^(?:%s): (\d+)' % words, stats, re.MULTILINE))
+            for words in ('read events', 'overrun|dropped events')]
         missed = 0
         probes = self.tracefs.read_if_there('kprobe_events').splitlines()
         # kprobe_profile has no group in its lines, but the order of kprobe_events.
@@ -2342,7 +2338,7 @@ class Session(object):
                 'kprobe_profile').splitlines()):
             if re.match('[a-z][0-9]*:%s/' % self.run, probe):
                 missed += int(profile.split()[-1])
-        return Counts(lost, missed)
+        return Counts(read, lost, missed)
 
 
 def wait_for(poll, milliseconds=None):
@@ -2415,8 +2411,8 @@ def origin_column(step, position, command, is_filter):
 # ---------------------------------------------------------------------------
 # Output: trace lines -> the person
 #
-# Takes the kernel's lines as bytes, turns around the values whose names ask for it,
-# and counts.  stdout carries the product, stderr what is said to the person.
+# Takes the kernel's lines as bytes and turns around the values whose names ask for
+# it.  stdout carries the product, stderr what is said to the person.
 # Touches these two and nothing else; neither can hold up the clean-up.
 # ---------------------------------------------------------------------------
 
@@ -2458,14 +2454,13 @@ class Console(object):
 
 
 class Output(object):
-    """stdout: the lines of a trace, in large blocks, and how many events they were."""
+    """stdout: the lines of a trace, in large blocks."""
 
-    def __init__(self, rewrite=None, stacks=False, descriptor=1):
+    def __init__(self, rewrite=None, descriptor=1):
         self.original = self.descriptor = descriptor
         self.rewrite = rewrite      # bytes of whole lines -> bytes, None to leave them
-        self.stacks = stacks
         self.closed = False         # its reader has gone
-        self.events = 0
+        self.stacks = 0             # written so far; each is an event to the ring buffer
         self.partial = b''          # a line whose end has not been read yet
         self.pending = b''          # what its reader has not taken yet
         self.patience = PATIENCE
@@ -2491,7 +2486,7 @@ class Output(object):
         data = self.partial + data
         end = data.rfind(b'\n') + 1
         data, self.partial = data[:end], data[end:]
-        self.events += count_events(data, self.stacks)
+        self.stacks += data.count(b': <stack trace>\n')
         self.pending += self.rewrite(data) if self.rewrite else data
         self._write_pending(wake)
 
@@ -2521,17 +2516,6 @@ class Output(object):
                     self.closed = True
                 else:
                     raise Error('stdout: %s' % os.strerror(error.errno).lower())
-
-
-def count_events(data, stacks):
-    """Return how many events the lines in data are: less notes of loss, and lines of stacks."""
-    count = data.count(b'\n')
-    if b' EVENTS]\n' in data:
-        count -= len(re.findall(br'(?m)^CPU:\d+ \[LOST \d+ EVENTS\]$', data))
-    if stacks:
-        count -= data.count(b': <stack trace>\n') + data.count(b'\n => ')
-        count -= data.startswith(b' => ')
-    return count
 
 
 def make_rewriter(traces):
@@ -2762,7 +2746,7 @@ def trace_live(options, console):
             plan = make_plan(traces, options.stack, tracefs.has('instances'))
             if options.output:
                 write_script(options, plan)
-            output = Output(make_rewriter(traces), options.stack)
+            output = Output(make_rewriter(traces))
             session = Session(tracefs, plan, console, signals)
             status = run_session(session, output, console, signals)
         finally:
@@ -2783,12 +2767,12 @@ def run_session(session, output, console, signals):
     finally:
         counts = session.stop(output)
     if counts:
-        tell_counts(output.events, counts, console)
+        tell_counts(counts, output.stacks, console)
     return status or (signals.status() if session.clean else 1)
 
 
-def tell_counts(events, counts, console):
-    message = count_of(events, 'event')
+def tell_counts(counts, stacks, console):
+    message = count_of(counts.read - stacks, 'event')
     if counts.lost:
         message += ', and %d lost: the ring buffer was full' % counts.lost
     if counts.missed:

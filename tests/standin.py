@@ -44,7 +44,8 @@ class StandIn(surftrace.Tracefs):
         """Make the files that the root and each instance have."""
         for name, text in [('tracing_on', '1\n'), ('options/stacktrace', '0\n'), ('set_event', ''),
                            ('events/enable', '0\n'), ('error_log', ''),
-                           ('per_cpu/cpu0/stats', 'overrun: 3\ndropped events: 2\n'),
+                           ('per_cpu/cpu0/stats',
+                            'overrun: 3\ndropped events: 2\nread events: 2\n'),
                            ('events/sched/sched_switch/format',
                             '\tfield:int prev_pid;\toffset:8;\tsize:4;\tsigned:1;\n'
                             '\tfield:char prev_comm[16];\toffset:12;\tsize:16;\tsigned:0;\n')]:

@@ -60,18 +60,6 @@ class Rewriting(unittest.TestCase):
         self.assertIsNone(surftrace.make_rewriter([compiled('p ip_rcv a=%0')]))
 
 
-class Counting(unittest.TestCase):
-
-    def test_events(self):
-        lines = HEAD + b'f0: (x)\n' + HEAD + b'f1: (x)\n'
-        self.assertEqual(surftrace.count_events(lines, False), 2)
-        self.assertEqual(surftrace.count_events(
-            b'CPU:0 [LOST 226 EVENTS]\n' + lines + b'CPU:13 [LOST 1 EVENTS]\n', False), 2)
-        self.assertEqual(surftrace.count_events(
-            HEAD + b'f0: (x)\n' + HEAD + b'<stack trace>\n => one\n => two\n', True), 1)
-        self.assertEqual(surftrace.count_events(b' => two\n' + lines, True), 2)
-
-
 class Writing(unittest.TestCase):
 
     def setUp(self):
@@ -90,7 +78,6 @@ class Writing(unittest.TestCase):
         self.output.write(b' three\nfour')
         self.output.flush()
         self.assertEqual(os.read(self.read_end, 100), b'two three\nfour')
-        self.assertEqual(self.output.events, 2)
 
     def test_a_reader_that_has_gone(self):
         os.close(self.read_end)

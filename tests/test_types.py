@@ -150,12 +150,17 @@ class Damage(unittest.TestCase):
             self.assertRaises(surftrace.SourceError, question, types, 1)
         self.assertEqual(surftrace.spelled(types, 1), 'loop')
 
-    def test_a_struct_that_holds_itself(self):
+    def test_structs_that_hold_themselves_or_each_other(self):
         writer = btf.Writer()
-        writer.struct('loop', 8, [('', 1, 0)])
+        integer = writer.integer('int', 4)
+        inner = writer.struct('', 8, [('', writer.next_id(), 0), ('x', integer, 32)])
         types = opened(writer)
-        self.assertRaises(surftrace.SourceError, surftrace.find_member, types, 1, 'x')
-        self.assertEqual(surftrace.member_names(types, 1), [])
+        self.assertIsNone(surftrace.find_member(types, inner, 'y'))
+        for _ in range(50):     # 2 ** 50 ways to the innermost
+            inner = writer.struct('', 8, [('', inner, 0), ('', inner, 0)])
+        types = opened(writer)
+        self.assertEqual(surftrace.find_member(types, inner, 'x').bit_offset, 32)
+        self.assertIsNone(surftrace.find_member(types, inner, 'y'))
 
     def test_an_array_that_holds_itself(self):
         writer = btf.Writer()
