@@ -607,6 +607,8 @@ BTF_WORDS_EACH = {'struct': 3, 'union': 3, 'enum': 2, 'function': 2, 'section': 
 BTF_INT_SIGNED = 1
 # Strings are stored once; a name that is there more often than this is no compiler's work.
 BTF_NAME_COPIES = 8
+BTF_FUNCTION_COPIES = 64
+BTF_NAME_SIZE = 4096        # bytes; the kernel's own limit for a symbol is 512
 
 
 class Btf(object):
@@ -677,9 +679,9 @@ class Btf(object):
         if offset < self.first_string:
             return self.base._string(offset)
         start = offset - self.first_string
-        end = self.strings.find(b'\0', start)
+        end = self.strings.find(b'\0', start, start + BTF_NAME_SIZE)
         if end < 0:
-            raise self._damaged('a name lies outside of its strings')
+            raise self._damaged('a name lies outside of its strings, or has no end')
         return to_text(self.strings[start:end])
 
     def _string_offsets(self, name):
@@ -714,15 +716,15 @@ class Btf(object):
 
     def functions(self, name):
         """Return the Functions called name, a module's before its kernel's."""
-        found = []
-        for ref in self._named(name):
-            kind, _, _, _, target, _ = self._record(ref)
-            if kind == 'symbol':
-                found.append(self._function(name, target))
+        records = [self._record(ref) for ref in self._named(name)]
+        targets = sorted(set(record[4] for record in records if record[0] == 'symbol'))
+        if len(targets) > BTF_FUNCTION_COPIES:
+            raise self._damaged("%d functions are called '%s'" % (len(targets), name))
+        found = [self._function(name, target) for target in targets]
         return found or (self.base.functions(name) if self.base else [])
 
     def _function(self, name, ref):
-        if ref < self.first_id:
+        if self.base and ref < self.first_id:
             return self.base._function(name, ref)
         kind, count, _, _, result, at = self._record(ref)
         if kind != 'function':
@@ -1304,8 +1306,9 @@ def compile_packet(value, place, types, target):
     before = sum(struct_size(types, name, header) for name in headers[header.text])
     start = start._replace(offset=before, type=find_struct(types, header.text, header))
     if not value.accesses:
-        raise TraceError('name a member of the header: ->%s'
-                         % types.members(start.type)[0].name, value.base.column)
+        raise TraceError('name a member of the header: %s->%s' % (
+            header.text, ' or ->'.join(member.name for member in all_members(types, start.type))),
+            value.base.column)
     first = value.accesses[0]
     if first.operator.text != '->':
         raise TraceError('the header stands behind a pointer: use ->%s' % first.name.text,

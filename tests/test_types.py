@@ -162,6 +162,22 @@ class Damage(unittest.TestCase):
         self.assertEqual(surftrace.find_member(types, inner, 'x').bit_offset, 32)
         self.assertIsNone(surftrace.find_member(types, inner, 'y'))
 
+    def test_functions_without_a_prototype(self):
+        for target in (0, 1, 99):
+            writer = btf.Writer()
+            writer.integer('int', 4)
+            writer.add('symbol', 'f', target)
+            self.assertRaises(surftrace.SourceError, opened(writer).functions, 'f')
+
+    def test_a_name_that_a_million_functions_have(self):
+        writer = btf.Writer()
+        first = writer.function('f', 0, [])
+        writer.records += [writer.records[first - 1]] * 100000
+        self.assertEqual(len(opened(writer).functions('f')), 1)
+        writer.records += [struct.pack('<3I', 1, btf.KINDS['symbol'] << 24, target)
+                           for target in range(1000)]
+        self.assertRaises(surftrace.SourceError, opened(writer).functions, 'f')
+
     def test_an_array_that_holds_itself(self):
         writer = btf.Writer()
         writer.array(1, 2)
