@@ -2462,7 +2462,7 @@ class Output(object):
     def __init__(self, rewrite=None, descriptor=1):
         self.original = self.descriptor = descriptor
         self.rewrite = rewrite      # bytes of whole lines -> bytes, None to leave them
-        self.closed = False         # its reader has gone
+        self.closed = False         # it takes nothing more
         self.stacks = 0             # written so far; each is an event to the ring buffer
         self.partial = b''          # a line whose end has not been read yet
         self.pending = b''          # what its reader has not taken yet
@@ -2515,9 +2515,9 @@ class Output(object):
                     if self.descriptor not in [descriptor for descriptor, _ in ready]:
                         self.patience = 0       # it has been waited for once
                         return
-                elif error.errno == errno.EPIPE:
-                    self.closed = True
-                else:
+                    continue
+                self.closed = True      # its reader has gone, or its disk is full
+                if error.errno != errno.EPIPE:
                     raise Error('stdout: %s' % os.strerror(error.errno).lower())
 
 

@@ -119,9 +119,12 @@ class Writing(unittest.TestCase):
 
     def test_a_full_disk(self):
         full = os.open('/dev/full', os.O_WRONLY)
+        output = surftrace.Output(descriptor=full)
         with self.assertRaises(surftrace.Error) as caught:
-            surftrace.Output(descriptor=full).write(b'line\n')
+            output.write(b'line\n')
         self.assertIn('no space left', str(caught.exception))
+        output.write(b'line\n')         # told once: the rest of the buffer goes nowhere
+        output.flush()
         os.close(full)
 
     def test_others_writes_to_the_same_pipe_still_block(self):
