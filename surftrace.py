@@ -626,6 +626,7 @@ class Btf(object):
         self.end_string = self.first_string + len(self.strings)
         self.starts = self._starts()
         self.end_id = self.first_id + len(self.starts)
+        self.named = {}
 
     def _damaged(self, why):
         return SourceError('%s: damaged BTF: %s' % (self.name, why))
@@ -700,11 +701,12 @@ class Btf(object):
             at = self.strings.find(b'\0' + sought, at + 1)
 
     def _named(self, name):
-        """Return the ids of the types called name."""
-        offsets = set(self._string_offsets(name))
-        words = self.words
-        return [self.first_id + place for place, start in enumerate(self.starts)
-                if words[start] in offsets] if offsets else []
+        """Return the ids of the types called name; each name is looked for once."""
+        if name not in self.named:
+            offsets, words = set(self._string_offsets(name)), self.words
+            self.named[name] = [self.first_id + place for place, start in enumerate(self.starts)
+                                if words[start] in offsets] if offsets else []
+        return self.named[name]
 
     def find(self, kind, name):
         """Return the id of the type of that kind and name, or None."""
@@ -798,10 +800,12 @@ ELF_SECTION = '<IIQQQQIIQQ'
 def read_btf(path):
     """Return the BTF in a file: all of it, or an ELF file's section .BTF; None if it has none."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise SourceError('%s: not a file that types can be read from' % path)
         with open(path, 'rb', 0) as stream:
             ident = stream.read(16)
             if ident[:4] != ELF_MAGIC:
-                return ident + stream.read()
+                return ident + (stream.read() if BTF_MAGIC in (ident[:2], ident[1::-1]) else b'')
             if ident[4:6] != b'\x02\x01':
                 raise SourceError('%s: a %s ELF file; only 64-bit little-endian ones are known' % (
                     path, 'big-endian' if ident[5:6] == b'\x02' else '32-bit'))
@@ -830,7 +834,7 @@ def read_elf_section(stream, path, wanted):
     sections = [struct.unpack_from(ELF_SECTION, data, entry_size * i) for i in range(count)]
     strings = read(sections[names][4], sections[names][5])
     for name, _, _, _, offset, size, _, _, _, _ in sections:
-        if strings[name:strings.find(b'\0', name)] == wanted:
+        if strings.startswith(wanted + b'\0', name):
             return read(offset, size)
     return None
 
@@ -920,7 +924,8 @@ Place = namedtuple('Place', 'base offset type bit_offset bit_size')
 Place.__new__.__defaults__ = (0, 0)
 
 # text: the kernel's words behind NAME=.  size in bytes, None if the kernel decides.
-# kind: 'string', 'signed', 'unsigned'.  column: the value's in the person's text.
+# kind: 'string', 'signed', 'unsigned', 'other' (an array).  column: where it stands in the
+# person's text.
 Argument = namedtuple('Argument', 'name text kind size column')
 
 # columns: where in the person's text each word of the kprobe line comes from.
@@ -957,7 +962,7 @@ CONVERSIONS = {
 
 def number(text):
     """Return the number that text writes in decimal or, with 0x, hexadecimal; else ValueError."""
-    if len(text) > 20 or not re.match(r'0[xX][0-9a-fA-F]+$|[0-9]+$', text):
+    if len(text) > 20 or not re.match(r'(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$', text):
         raise ValueError(text)
     return int(text, 16 if text[:2] in ('0x', '0X') else 10)
 
@@ -1103,6 +1108,9 @@ def compile_value(value, trace, function, types, target):
     """Return the Argument of a Value, in a trace of function, a Function or None."""
     if value.raw:
         return finish(value, value.raw.text, raw_type(value.raw.text))
+    if value.base.text == '$comm' and (value.cast or value.packet or value.accesses):
+        raise TraceError('$comm is a string: it has no members and takes no cast',
+                         value.base.column)
     place = base_place(value, trace, function, types, target)
     if value.cast:
         place = place._replace(type=cast_type(value.cast, types))
@@ -1128,7 +1136,9 @@ def finish(value, text, fetch_type=''):
     if match:
         kind = 'signed' if match.group(1) == 's' else 'unsigned'
         size = int(match.group(2)) // 8
-    elif 'string' in fetch_type or text == '$comm':
+    elif '[' in fetch_type:
+        kind = 'other'
+    elif 'str' in fetch_type or text == '$comm':
         kind = 'string'
     conversion = conversion_of(name)
     if conversion and size != conversion.size:
@@ -1181,12 +1191,13 @@ def argument_place(base, trace, function, types, architecture):
                          '!(struct NAME *)%%%s->...'
                          % (architecture.arguments[0], architecture.arguments[0]), base.column)
     if function is None:
-        return locate_argument(index, [], None, architecture)
+        return locate_argument(index, [], None, None, architecture)
     if index >= len(function.parameters):
         raise TraceError('%s has %s: %s' % (function.name, count_of(
             len(function.parameters), 'argument'), prototype(types, function)), base.column)
     sizes = [aggregate_size(types, parameter.type) for parameter in function.parameters[:index + 1]]
-    return locate_argument(index, sizes, function.parameters[index].type, architecture)
+    return locate_argument(index, sizes, aggregate_size(types, function.result),
+                           function.parameters[index].type, architecture)
 
 
 def aggregate_size(types, ref):
@@ -1195,13 +1206,16 @@ def aggregate_size(types, ref):
     return found.size if found.kind in ('struct', 'union') else None
 
 
-def locate_argument(index, sizes, ref, architecture):
+def locate_argument(index, sizes, result_size, ref, architecture):
     """Return the Place of an argument by the calling convention (System V x86-64, AAPCS64).
 
     sizes are in bytes, of the arguments up to this one that are a struct by value, and None
-    for the others; they move what follows them.
+    for the others; they move what follows them.  So does a large result on x86_64: the address
+    that it is to be written to comes first.
     """
     registers, stack = 0, architecture.stack
+    if result_size and result_size > 16 and not architecture.by_reference:
+        registers = 1
     for position in range(index + 1):
         size = sizes[position] if position < len(sizes) else None
         by_reference = size is not None and size > 16 and architecture.by_reference
@@ -1244,7 +1258,10 @@ def follow(place, access, types):
                          % (fetch(place), fetch(place), operator.text, name.text),
                          operator.column)
     held = stripped(types, place.type)
-    if operator.text == '->':
+    if held.kind == 'array':
+        raise TraceError('%s is an array: take one element, [0]' % what_is(types, place.type),
+                         operator.column)
+    if operator.text == '->' and held.kind in ('pointer', 'struct', 'union'):
         if held.kind != 'pointer':
             raise TraceError('%s is not a pointer: use .%s' % (
                 what_is(types, place.type), name.text), operator.column)
@@ -1283,6 +1300,9 @@ def element_place(place, index, types):
     """Return the Place of an array's element, or of what a pointer points at, as in C."""
     held, at = stripped(types, place.type), number_at(index, OFFSET_LIMIT, 'array')
     if held.kind == 'pointer':
+        if not size_of(types, held.target):
+            raise TraceError('%s points at nothing that has a size: cast it'
+                             % what_is(types, place.type), index.column)
         return Place(fetch(place), at * size_of(types, held.target), held.target)
     if held.kind != 'array':
         raise TraceError('%s is no array' % what_is(types, place.type), index.column)
@@ -1425,9 +1445,6 @@ def compile_untyped(value, place, target):
 def compile_typed(value, place, types):
     """Return the Argument of a value with a :type; a string is read where a pointer points."""
     text, fetch_type = fetch(place), value.fetch_type.text
-    if value.letter:
-        raise TraceError("a letter and a :type: the type says it all, leave out the '%s'"
-                         % value.letter.text, value.letter.column)
     if re.match('u?string', fetch_type) and value.base.text != '$comm':
         held = None if place.type is None else stripped(types, place.type)
         if held.kind == 'pointer' if held else place.offset is None:
@@ -2050,12 +2067,13 @@ class Signals(object):
         # The byte is written when the signal comes: the function below runs only when Python is
         # next at work, which is too late for a poll that is just about to begin.
         fcntl.fcntl(self._write_end, fcntl.F_SETFL, os.O_NONBLOCK)
-        self._earlier_wakeup = signal.set_wakeup_fd(self._write_end)
-        self._earlier = {}
+        signal.set_wakeup_fd(self._write_end)
+        self._taken = []
         for taken in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
             # A shell's & ignores INT and QUIT, which would leave no way to end; nohup is meant.
             if taken != signal.SIGHUP or signal.getsignal(taken) != signal.SIG_IGN:
-                self._earlier[taken] = signal.signal(taken, self._take)
+                self._taken.append(taken)
+                signal.signal(taken, self._take)
                 signal.siginterrupt(taken, False)
         return self
 
@@ -2069,9 +2087,10 @@ class Signals(object):
             raise StopRun()
 
     def __exit__(self, *_):
-        for taken, earlier in self._earlier.items():
-            signal.signal(taken, earlier)
-        signal.set_wakeup_fd(self._earlier_wakeup)
+        # The program is about to end: one more Ctrl+C must not change how.
+        for taken in self._taken:
+            signal.signal(taken, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
         os.close(self.wake)
         os.close(self._write_end)
 
@@ -2281,12 +2300,13 @@ class Session(object):
         if started:
             try:
                 data = self._read_events()
-                while data:
+                while data and not output.closed and not output.pending:
                     output.write(data)
                     data = self._read_events()
                 output.flush()
             except Error as error:
-                self._warn(error)
+                self.clean = False
+                self.console.note(str(error))
             counts = self._count()
         self._close_pipe()
         self._undo(self.created)
@@ -2467,10 +2487,7 @@ class Output(object):
         self.partial = b''          # a line whose end has not been read yet
         self.pending = b''          # what its reader has not taken yet
         self.patience = PATIENCE
-        try:
-            mode = os.fstat(descriptor).st_mode
-        except EnvironmentError:
-            raise Error('stdout is closed')
+        mode = os.fstat(descriptor).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
             self._open_again()
 
@@ -2513,7 +2530,8 @@ class Output(object):
                 if error.errno == errno.EAGAIN:
                     ready = wait_for(poll, self.patience if wake is None else None)
                     if self.descriptor not in [descriptor for descriptor, _ in ready]:
-                        self.patience = 0       # it has been waited for once
+                        if wake is None:
+                            self.patience = 0       # it has been waited for once
                         return
                     continue
                 self.closed = True      # its reader has gone, or its disk is full
@@ -2540,13 +2558,19 @@ def event_pattern(trace):
     """Return a pattern that matches the lines of a trace's event, and its groups' Conversions.
 
     The command's name takes 16 columns, whatever is in it; the values follow in the order of the
-    arguments, so that no string can pass for the value behind it.
+    arguments.  Only the last string may hold quotes: a second one that may hold anything would
+    make the search slow, at the will of whoever chose the string.  Lines that do not match are
+    left as they are.
     """
     parts = [r'(?m)^.{16}-[0-9]+ [^\n]*?[0-9]: %s: \([^()\n]*\)' % re.escape(trace.event)]
     conversions = []
+    strings = [argument for argument in trace.arguments if argument.kind == 'string']
     for argument in trace.arguments:
         conversion = conversion_of(argument.name)
-        value = r'(?:"[^\n]*"|\(fault\))' if argument.kind == 'string' else r'[^\n]*?'
+        value = r'(?:\{[^}\n]*\}|[^ \n]+(?: \[\w+\])?)'
+        if argument.kind == 'string':
+            value = r'(?:"%s*"|\(fault\)|[^ "\n]+)' % (
+                r'[^\n]' if argument is strings[-1] else r'[^"\n]')
         if conversion:
             conversions.append(conversion)
             value = '(-?[0-9]+|0x[0-9a-f]+)'
@@ -2639,7 +2663,12 @@ def make_parser():
 
 def read_options(argv):
     """Return the checked options."""
-    options = make_parser().parse_args(argv)
+    parser = make_parser()
+    # argparse takes the traces of one place only; those between options are left over.
+    options, more = parser.parse_known_args(argv)
+    if [word for word in more if word.startswith('-')]:
+        parser.error('unrecognized arguments: %s' % ' '.join(more))
+    options.traces += more
     here = running_architecture()
     options.elsewhere = bool(options.show and (options.vmlinux or options.arch))
     if options.arch and options.arch != here and not options.show:
@@ -2728,7 +2757,7 @@ def show(options, console):
     root = options.tracefs or (None if options.elsewhere else find_tracefs())
     tracefs = None if options.elsewhere else readable_tracefs(root)
     traces = compile_all(options, tracefs, console)
-    plan = make_plan(traces, options.stack)
+    plan = make_plan(traces, options.stack, tracefs.has('instances') if tracefs else True)
     if options.output:
         write_script(options, plan)
     lines = [shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
@@ -2775,7 +2804,7 @@ def run_session(session, output, console, signals):
 
 
 def tell_counts(counts, stacks, console):
-    message = count_of(counts.read - stacks, 'event')
+    message = count_of(max(counts.read - stacks, 0), 'event')
     if counts.lost:
         message += ', and %d lost: the ring buffer was full' % counts.lost
     if counts.missed:
@@ -2789,14 +2818,24 @@ def write_script(options, plan):
         with open(options.output, 'wb') as stream:
             stream.write(to_bytes(script(plan, options.texts)))
             mode = os.fstat(stream.fileno()).st_mode
-            os.chmod(options.output, mode | (mode & 0o444) >> 2)
+            if stat.S_ISREG(mode):
+                os.fchmod(stream.fileno(), stat.S_IMODE(mode) | (mode & 0o444) >> 2)
     except EnvironmentError as error:
         raise Error('%s: %s' % (options.output, os.strerror(error.errno).lower()))
+
+
+def check_stdout():
+    try:
+        os.fstat(1)
+    except EnvironmentError:
+        raise Error('stdout is closed')
 
 
 def main(argv):
     console = Console()
     try:
+        # Else a pipe or file that is opened later takes its place.
+        check_stdout()
         options = read_options(argv)
         return show(options, console) if options.show else trace_live(options, console)
     except Error as error:

@@ -133,6 +133,7 @@ def sample():
         ('grid', w.array(w.array(short, 4), 3), 0x130 * 8),
         ('argv', w.pointer(text), 0x148 * 8),
         ('usage', atomic_t, 0x150 * 8),
+        ('opaque', w.pointer(0), 0x158 * 8),
         ('tail', flexible, 0x400 * 8)])
     task_pointer = w.pointer(task)
     skb = w.struct('sk_buff', 0x100, [('len', uint, 0x70 * 8), ('data', bytes_pointer, 0xd0 * 8)])
@@ -152,6 +153,7 @@ def sample():
     w.function('no_result', 0, [])
     w.function('by_value', integer, [('s', sixteen), ('p', task_pointer), ('l', large),
                                      ('q', task_pointer)])
+    w.function('large_result', large, [('p', task_pointer)])
     w.function('twice', integer, [('p', task_pointer), ('n', integer)])
     w.function('twice', integer, [('p', skb_pointer), ('n', integer)])
     return w

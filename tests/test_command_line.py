@@ -111,7 +111,7 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
                 (['-S', '-v', TOOL, TASK], 1, 'neither BTF nor an ELF file'),
                 (['-S', '-v', self.btf, '-o', '/nonexistent/x', TASK], 1, '/nonexistent/x'),
                 (['--tracefs', '/nonexistent', 'e sched/sched_switch'], 1, '/nonexistent'),
-                (['-S', '-v', self.btf, TASK + '->x'], 2, 'not a pointer')]:
+                (['-S', '-v', self.btf, TASK + '->x'], 2, 'is an array')]:
             self.refused(status, message, *arguments)
 
     def test_an_error_points_at_the_trace_it_is_in(self):
@@ -133,6 +133,19 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
             sys.executable, TOOL, '-S', '-v', self.btf, b'p wake_up_new_task comm=%0->comm '
             b'f:comm==\xff\xc3\xa9'])
         self.assertIn(b'comm=="\xff\xc3\xa9"', out)
+
+    def test_traces_between_options(self):
+        out = self.show(TASK, '-s', 'r ip_rcv')
+        self.assertIn('r:surftrace/f1 ip_rcv', out)
+
+    def test_closed_stdout(self):
+        process = subprocess.Popen(['sh', '-c', 'exec "$0" "$@" >&-', sys.executable, TOOL, '-S',
+                                    TASK], stderr=subprocess.PIPE)
+        self.assertEqual(process.communicate()[1], b'surftrace: stdout is closed\n')
+        self.assertEqual(process.returncode, 1)
+
+    def test_files_that_never_end(self):
+        self.refused(1, 'not a file', '-S', '-v', '/dev/zero', TASK)
 
     def test_full_stdout(self):
         with open('/dev/full', 'wb') as full:

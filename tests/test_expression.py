@@ -98,6 +98,7 @@ TASK_VALUES = [
     ('%si:string', '+0x0(%si):string'),
     ('@linux_banner:string', '@linux_banner:string'),
     ('%0:u32', '%di:u32'),
+    ('S%0->mm:u8', '+0x20(%di):u8'),
     # the kernel's own words go through
     ('+0x9(+0xf0(%di)):x8', '+0x9(+0xf0(%di)):x8'),
     ('-8(%sp)', '-8(%sp)'),
@@ -134,7 +135,7 @@ MISTAKES = [
     ('p wake_up_new_task a=%0->mm.mm_users\n                           ^', 'use ->mm_users'),
     ('p wake_up_new_task a=%0->big->b\n                            ^', 'use .b'),
     ('p wake_up_new_task a=%0->mm->mm_users->x\n                                     ^',
-     'not a pointer'),
+     'use .x'),
     ('p wake_up_new_task a=%0->state.x\n                              ^', 'has no members'),
     ('p wake_up_new_task a=%0->data->x\n                             ^', 'has no members'),
     ('p wake_up_new_task a=%0->hidden->x\n                                 ^',
@@ -152,8 +153,12 @@ MISTAKES = [
     ('p wake_up_new_task a=X%0->long_text\n                     ^', 'up to 64 bytes'),
     ('p wake_up_new_task a=X%0->flag\n                     ^', 'decimal'),
     ('p wake_up_new_task a=S%0->sign\n                     ^', 'without a sign'),
-    ('p wake_up_new_task a=S%0->mm:u8\n                     ^', "leave out the 'S'"),
     ('p wake_up_new_task a=S$comm\n                     ^', 'no letter'),
+    ('p wake_up_new_task a=!(int)$comm\n                           ^', 'is a string'),
+    ('p wake_up_new_task a=%0->pids->node\n                             ^', '[0]'),
+    ('p wake_up_new_task a=%0->state->x\n                              ^', 'has no members'),
+    ('p wake_up_new_task a=!(void *)%di[1]\n                                 ^', 'cannot follow'),
+    ('p wake_up_new_task a=%0->opaque[1]\n                                ^', 'a size'),
     ('p wake_up_new_task a=%foo\n                     ^', 'no register %foo'),
     ('p wake_up_new_task a=%x0\n                     ^', 'no register %x0'),
     ('p wake_up_new_task a=%di->comm\n                        ^', 'cast it, !(struct NAME *)%di'),
@@ -319,6 +324,11 @@ class Values(unittest.TestCase):
             '+0x10(%dx):string', '+0x10($stack):x64', '+0x10(%cx):string'])
         self.assertEqual(self.values(text, ARM), [
             '+0x10(%x2):string', '+0x8(%x3):x64', '+0x10(%x4):string'])
+
+    def test_a_large_result_comes_first(self):
+        """On x86_64 its address takes the first register, on aarch64 one of its own, x8."""
+        self.assertEqual(self.values('p large_result a=%0->comm'), ['+0x10(%si):string'])
+        self.assertEqual(self.values('p large_result a=%0->comm', ARM), ['+0x10(%x0):string'])
 
     def test_aarch64(self):
         self.assertEqual(self.values('p wake_up_new_task a=%0->comm b=S%0->mm->mm_users c=%x30',

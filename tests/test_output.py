@@ -56,6 +56,18 @@ class Rewriting(unittest.TestCase):
         self.assertEqual(rewrite(HEAD + b'f3: (caller+0x36/0x40 <- ip_rcv) B32_r=0x1020304\n'),
                          HEAD + b'f3: (caller+0x36/0x40 <- ip_rcv) B32_r=0x4030201\n')
 
+    def test_many_strings_that_hold_anything(self):
+        """Whoever chooses a string must not choose how long the run is busy with it."""
+        rewrite = surftrace.make_rewriter([compiled(
+            'p ip_rcv a=$comm b=$comm c=$comm ip_n=U%0->len')])
+        plain = HEAD + b'f0: (x+0x0/0x1) a="1" b="2 3" c="4" 5" ip_n='
+        self.assertEqual(rewrite(plain + b'16777343\n'), plain + b'127.0.0.1\n')
+        evil = HEAD + b'f0: (x+0x0/0x1) a="' + b'" b="" c="' * 400 + b'\n'
+        began = time.time()
+        for _ in range(20):
+            self.assertEqual(rewrite(evil), evil)
+        self.assertLess(time.time() - began, 2)
+
     def test_nothing_to_rewrite(self):
         self.assertIsNone(surftrace.make_rewriter([compiled('p ip_rcv a=%0')]))
 
