@@ -33,6 +33,7 @@ import signal
 import stat
 import struct
 import sys
+import time
 from collections import namedtuple
 
 # Bytes at the edges, text inside.  On Python 2 text is bytes already.
@@ -44,6 +45,16 @@ if sys.version_info[0] == 2:
         return data
 else:
     to_bytes, to_text = os.fsencode, os.fsdecode
+
+
+def wait_for(poll, milliseconds=None):
+    """Return what poll has to say; an interrupted wait (Python 2) has nothing."""
+    try:
+        return poll.poll(milliseconds)
+    except (EnvironmentError, select.error) as error:
+        if error.args[0] != errno.EINTR:
+            raise
+        return []
 
 
 # ---------------------------------------------------------------------------
@@ -425,28 +436,32 @@ def parse_predicate(cursor):
 
 
 # ---------------------------------------------------------------------------
-# Types: a file -> records
+# Types: the records that every source of types gives
 #
-# A source of types answers four questions, each from the file it was opened on:
+# A source of types answers these questions, each from what it was opened on:
 #
 #   functions(name)    the Functions of that name; several static ones may share it
 #   find(kind, name)   a reference to 'struct', 'union', 'enum', 'typedef' or 'int' name
 #   describe(ref)      the Type behind a reference
 #   members(ref)       the Members of a struct or union, in order
+#   names(kind)        all names of a kind; that of functions is 'function'
 #
-# What a reference is, is the source's own affair.  Reads type files, touches
-# nothing else.  Sizes are in bytes; what is in bits says so in its name.
+# What a reference is, is the source's own affair.  This section asks sources and
+# touches nothing.  Sizes are in bytes; what is in bits says so in its name.
 # ---------------------------------------------------------------------------
 
 # kind: void, int, float, enum, pointer, array, struct, union, function, and the
 # wrappers typedef, const, volatile, restrict, type_tag.  target: what a pointer
 # points at, an array holds, a wrapper wraps; of a struct or union, what members()
-# takes.  length: an array's, 0 if it is flexible.
+# takes; of a function, its Function.  length: an array's, 0 if it is flexible.
 Type = namedtuple('Type', 'kind name size target length signed')
 Type.__new__.__defaults__ = ('', 0, None, 0, False)
 
 Member = namedtuple('Member', 'name type bit_offset bit_size')     # bit_size 0: no bitfield
-Parameter = namedtuple('Parameter', 'name type')
+# location: the register that holds it when the function begins, '' if none does; None where
+# the calling convention says it.
+Parameter = namedtuple('Parameter', 'name type location')
+Parameter.__new__.__defaults__ = (None,)
 Function = namedtuple('Function', 'name parameters result')
 
 POINTER_SIZE = 8
@@ -483,31 +498,50 @@ def size_of(types, ref):
     raise SourceError('the types are damaged: an array holds itself')
 
 
-def spelled(types, ref):
-    """Return ref as C spells it, for a message."""
-    prefix = suffix = ''
+def declared(types, ref, name=''):
+    """Return the C declaration of name as a ref, or without a name C's words for ref."""
+    qualifiers = ''
     for _ in range(CHAIN_LIMIT):
         found = described(types, ref)
-        if found.kind == 'const' and described(types, found.target).kind == 'pointer':
-            suffix = 'const' + suffix
-        elif found.kind == 'const':
-            prefix = 'const '
-        elif found.kind == 'pointer':
-            suffix = '*' + suffix
-        elif found.kind == 'array':
-            suffix = '%s[%s]' % (suffix, found.length or '')
-        elif found.kind not in QUALIFIERS:
-            tag = found.kind + ' ' if found.kind in ('struct', 'union', 'enum') else ''
-            name = found.name or (found.kind if found.kind in ('void', 'function') else '{...}')
-            return prefix + tag + name + (' ' if suffix.startswith('*') else '') + suffix
         ref = found.target
+        if found.kind in ('array', 'function') and name.startswith('*'):
+            name = '(%s)' % name
+        if found.kind == 'pointer':
+            name = '*' + name
+        elif found.kind == 'array':
+            name += '[%s]' % (found.length or '')
+        elif found.kind == 'function' and found.target:
+            name += '(%s)' % parameter_list(types, found.target)
+            ref = found.target.result
+        elif found.kind in ('const', 'volatile') and described(types, ref).kind == 'pointer':
+            name = found.kind + ' ' + name
+        elif found.kind in ('const', 'volatile'):
+            qualifiers += found.kind + ' '
+        elif found.kind not in QUALIFIERS:
+            gap = '' if name.startswith('[') else ' '
+            return (qualifiers + base_words(found) + gap + name).rstrip()
     return '...'
+
+
+def base_words(found):
+    """Return C's words for a Type that is made of no other."""
+    if found.kind == 'int':
+        known = find_integer(found.name.split())
+        return known.name if known else found.name
+    tag = found.kind + ' ' if found.kind in ('struct', 'union', 'enum') else ''
+    return tag + (found.name or (found.kind if found.kind in ('void', 'function') else '{...}'))
+
+
+def parameter_list(types, function):
+    """Return the types of a Function's parameters as C lists them."""
+    words = [declared(types, parameter.type) for parameter in function.parameters]
+    # The only one that can be void is the end of a list that goes on.
+    return ', '.join('...' if word == 'void' else word for word in words) or 'void'
 
 
 def prototype(types, function):
     """Return a Function as C declares it."""
-    parameters = ', '.join(spelled(types, parameter.type) for parameter in function.parameters)
-    return '%s %s(%s)' % (spelled(types, function.result), function.name, parameters or 'void')
+    return declared(types, Type('function', target=function), function.name)
 
 
 def is_text(types, ref):
@@ -559,18 +593,78 @@ def find_c_type(types, text):
 
     Raises TraceError, without a column, for what is no type or is not there.
     """
-    words = text.replace('*', ' * ').split()
-    first_star = words.index('*') if '*' in words else len(words)
-    base, rest = words[:first_star], words[first_star:]
-    ref = find_base_type(types, [word for word in base if word not in ('const', 'volatile')])
-    if ref is None or set(rest) - set(('*', 'const', 'volatile')):
+    ref = c_type(types, text) if text.count('*') < CHAIN_LIMIT else None
+    if ref is None:
         raise TraceError("there is no type '%s' here; write it as C does: struct sock *, "
                          'unsigned long, u32' % text)
-    if 'const' in base:
-        ref = Type('const', target=ref)
-    for _ in range(rest.count('*')):
-        ref = Type('pointer', size=POINTER_SIZE, target=ref)
     return ref
+
+
+def c_type(types, text):
+    outer = outer_type(text)
+    if outer is None:
+        return find_base_type(types, text.split())
+    target = c_type(types, outer.target)
+    return None if target is None else outer._replace(target=target)
+
+
+def outer_type(text):
+    """Return the outermost Type that C's words spell, its target as words; None for a base.
+
+    'char *[4]' is an array of 'char *', 'void (*)(int)' a pointer to 'void (int)'.
+    """
+    text = text.strip()
+    opening = text.find('(')
+    if text.startswith('(*', opening):
+        closing = matching_parenthesis(text, opening)
+        head, inner, tail = text[:opening], text[opening + 1:closing].strip(), text[closing + 1:]
+        array = re.match(r'([^\[(]*)\[(\d*)\](.*)$', inner)
+        left = array.group(1) + array.group(3) if array else re.sub(
+            r'\*\s*(?:const|volatile|\s)*$', '', inner)
+        rest = '%s(%s)%s' % (head, left, tail) if left else head + tail
+        if left == inner:       # a function that returns a pointer to another: nobody goes on
+            rest = 'void'
+        return (Type('array', target=rest, length=int(array.group(2) or 0)) if array else
+                Type('pointer', size=POINTER_SIZE, target=rest))
+    if text.endswith(')'):
+        result, _, listed = text[:-1].partition('(')
+        return Type('function', target=Function('', tuple(
+            Parameter('', 'void' if word == '...' else word)
+            for word in split_parameters(listed)), result.strip()))
+    array = re.match(r'([^\[]*)\[(\d*)\](.*)$', text)
+    if array:
+        return Type('array', target=(array.group(1) + array.group(3)).strip(),
+                    length=int(array.group(2) or 0))
+    qualified = (re.match(r'(.*[\s*])(const|volatile)$', text)
+                 or not text.endswith('*') and re.match(r'()(const|volatile)\s+(.*)$', text))
+    if qualified:
+        return Type(qualified.group(2), target=(qualified.group(1) or qualified.group(3)).strip())
+    if text.endswith('*'):
+        return Type('pointer', size=POINTER_SIZE, target=text[:-1].strip())
+    return None
+
+
+def matching_parenthesis(text, opening):
+    """Return where the parenthesis that opens there closes, the text's end if it does not."""
+    depth = 0
+    for position in range(opening, len(text)):
+        depth += {'(': 1, ')': -1}.get(text[position], 0)
+        if not depth:
+            return position
+    return len(text)
+
+
+def split_parameters(text):
+    """Return the parts of a list of C types; commas within parentheses are theirs."""
+    parts, depth = [''], 0
+    for character in text:
+        depth += {'(': 1, ')': -1}.get(character, 0)
+        if character == ',' and not depth:
+            parts.append('')
+        else:
+            parts[-1] += character
+    parts = [part.strip() for part in parts]
+    return [] if parts in ([''], ['void']) else parts
 
 
 def find_base_type(types, words):
@@ -616,6 +710,8 @@ class Btf(object):
 
     A reference is a type's id, a number.
     """
+
+    kind = 'BTF'
 
     def __init__(self, data, name, base=None):
         self.name = name
@@ -716,6 +812,19 @@ class Btf(object):
                 return ref
         return self.base.find(kind, name) if self.base else None
 
+    def names(self, kind):
+        """Return the names of all types of a kind, of functions for 'function', in order."""
+        kinds = {'function': ('symbol',), 'enum': ('enum', 'enum64')}.get(kind, (kind,))
+        named, names = {}, set()
+        for place, start in enumerate(self.starts):
+            if self.words[start]:
+                name = self._string(self.words[start])
+                named.setdefault(name, []).append(self.first_id + place)
+                if BTF_KINDS[self.words[start + 1] >> 24 & 0x1f] in kinds:
+                    names.add(name)
+        self.named = named      # whoever asks for all names asks for all types next
+        return sorted(names)
+
     def functions(self, name):
         """Return the Functions called name, a module's before its kernel's."""
         records = [self._record(ref) for ref in self._named(name)]
@@ -734,6 +843,9 @@ class Btf(object):
         pairs = [self.words[at + 2 * i:at + 2 * i + 2] for i in range(count)]
         return Function(name, tuple(Parameter(self._string(pair[0]), pair[1]) for pair in pairs),
                         result)
+
+    def close(self):
+        """Nothing is kept open."""
 
     def describe(self, ref):
         """Return the Type of an id; 0 is void."""
@@ -755,6 +867,8 @@ class Btf(object):
             return Type(kind, name, last, target=ref)
         if kind in ('enum', 'enum64'):
             return Type('enum', name, last, signed=bool(kind_flag))
+        if kind == 'function':
+            return Type(kind, target=self._function('', ref))
         if kind == 'forward':
             return Type('union' if kind_flag else 'struct', name)
         return Type(kind, name, last if kind == 'float' else 0)
@@ -795,90 +909,1168 @@ class Btf(object):
 ELF_MAGIC = b'\x7fELF'
 ELF_HEADER = '<HHIQQQIHHHHHH'       # what follows the 16 bytes of e_ident
 ELF_SECTION = '<IIQQQQIIQQ'
+ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
+
+# architecture: a name as ARCHITECTURES has it, where it does.  sections: name -> (offset, size)
+# in bytes, empty where the file has no table of them.
+Elf = namedtuple('Elf', 'path architecture sections')
+
+
+def open_types_file(path):
+    """Return a file that types are to be read from, open, and its first 16 bytes."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise SourceError('%s: not a file that types can be read from' % path)
+        stream = open(path, 'rb', 0)
+        return stream, stream.read(16)
+    except EnvironmentError as error:
+        raise SourceError('%s: %s' % (path, os.strerror(error.errno).lower()))
 
 
 def read_btf(path):
     """Return the BTF in a file: all of it, or an ELF file's section .BTF; None if it has none."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise SourceError('%s: not a file that types can be read from' % path)
-        with open(path, 'rb', 0) as stream:
-            ident = stream.read(16)
-            if ident[:4] != ELF_MAGIC:
-                return ident + (stream.read() if BTF_MAGIC in (ident[:2], ident[1::-1]) else b'')
-            if ident[4:6] != b'\x02\x01':
-                raise SourceError('%s: a %s ELF file; only 64-bit little-endian ones are known' % (
-                    path, 'big-endian' if ident[5:6] == b'\x02' else '32-bit'))
-            return read_elf_section(stream, path, b'.BTF')
-    except EnvironmentError as error:
-        raise SourceError('%s: %s' % (path, error.strerror))
+    stream, ident = open_types_file(path)
+    with stream:
+        if ident[:4] == ELF_MAGIC:
+            return read_section(stream, read_elf(stream, path), b'.BTF')
+        return ident + (stream.read() if BTF_MAGIC in (ident[:2], ident[1::-1]) else b'')
 
 
-def read_elf_section(stream, path, wanted):
-    """Return the bytes of the section called wanted of a 64-bit ELF file, or None."""
-    def read(offset, size):
-        # The size is the file's own word: reading no more than there is, is the check.
-        stream.seek(min(offset, end))
-        data = stream.read(min(size, end))
-        if len(data) != size:
-            raise SourceError('%s: a damaged ELF file: it is cut short' % path)
-        return data
+def elf_of(path):
+    """Return the Elf at path, None if that is a file of another kind."""
+    stream, ident = open_types_file(path)
+    with stream:
+        return read_elf(stream, path) if ident[:4] == ELF_MAGIC else None
 
-    stream.seek(0, os.SEEK_END)
-    end = stream.tell()
-    header = struct.unpack(ELF_HEADER, read(16, struct.calcsize(ELF_HEADER)))
+
+def read_elf(stream, path):
+    """Return the Elf in an open file."""
+    stream.seek(0)
+    ident = stream.read(16)
+    if ident[4:6] != b'\x02\x01':
+        raise SourceError('%s: a %s ELF file; only 64-bit little-endian ones are known' % (
+            path, 'big-endian' if ident[5:6] == b'\x02' else '32-bit'))
+    header = struct.unpack(ELF_HEADER, read_part(stream, path, 16, struct.calcsize(ELF_HEADER)))
     table, entry_size, count, names = header[5], header[10], header[11], header[12]
-    if entry_size != struct.calcsize(ELF_SECTION) or names >= count:
+    found = {}
+    if entry_size == struct.calcsize(ELF_SECTION) and names < count:
+        data = read_part(stream, path, table, entry_size * count)
+        entries = [struct.unpack_from(ELF_SECTION, data, entry_size * i) for i in range(count)]
+        strings = read_part(stream, path, entries[names][4], entries[names][5])
+        for entry in entries:
+            found[strings[entry[0]:strings.find(b'\0', entry[0])][:64]] = entry[4:6]
+    return Elf(path, ELF_MACHINES.get(header[1], 'machine %d' % header[1]), found)
+
+
+def read_section(stream, elf, name):
+    """Return the bytes of the section of that name, None if there is none."""
+    place = elf.sections.get(name)
+    return place and read_part(stream, elf.path, *place)
+
+
+def read_part(stream, path, offset, size):
+    # The size is the file's own word: reading no more than there is, is the check.
+    end = os.fstat(stream.fileno()).st_size
+    stream.seek(min(offset, end))
+    data = stream.read(min(size, end))
+    if len(data) != size:
+        raise SourceError('%s: a damaged ELF file: it is cut short' % path)
+    return data
+
+
+def symbol_listing(path):
+    """Return the names of the symbols of an ELF file, one a line; '' if it has none."""
+    elf = elf_of(path)
+    if elf is None or b'.strtab' not in elf.sections:
+        return ''
+    with open(path, 'rb', 0) as stream:
+        return to_text(read_section(stream, elf, b'.strtab').replace(b'\0', b'\n'))
+
+
+# ---------------------------------------------------------------------------
+# Types in C's words: what gdb, databases and servers tell -> records
+#
+# These sources name types as C does, so a reference is such a text, or the Type of
+# a struct that stands inside another and has no name.  Touches nothing.
+# ---------------------------------------------------------------------------
+
+# A struct or union: its size in bytes and its Members, with their types as text.
+Layout = namedtuple('Layout', 'kind size members')
+Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and its bytes
+# A member as databases and servers list it: offset and size in bytes, bits 'first:count' or ''.
+Row = namedtuple('Row', 'type name offset size bits')
+
+TAGS = ('struct', 'union', 'enum')
+C_TYPE = re.compile(r'[A-Za-z_][\w$ *()\[\],.{}]*$')
+C_NAME = re.compile(r'[A-Za-z_][\w.\[\]]*$|\$[0-9]*$|$')
+BITS = re.compile(r'(?:([0-9]{1,3}):([0-9]{1,3}))?$')
+TEXT_LIMIT = 4096       # characters of a name or a type, bytes of an argument list's item
+
+
+class TextTypes(object):
+    """A source that speaks C; its subclasses look up one name at a time.
+
+    look_up_layout(text) returns a Layout, look_up_alias(name) an Alias, each None for what is
+    not there, and functions(name) is a source's own.
+    """
+
+    def __init__(self, name):
+        self.name = name
+        self.layouts, self.aliases = {}, {}
+
+    def _damaged(self, why):
+        return SourceError('%s: %s' % (self.name, why))
+
+    def layout(self, text):
+        if text not in self.layouts:
+            self.layouts[text] = self.look_up_layout(text)
+        return self.layouts[text]
+
+    def alias(self, name):
+        if name not in self.aliases:
+            self.aliases[name] = self.look_up_alias(name)
+        return self.aliases[name]
+
+    def find(self, kind, name):
+        """Return the text of the type of that kind and name, or None."""
+        if kind in TAGS:
+            text = '%s %s' % (kind, name)
+            return text if self.layout(text) else None
+        return name if self.alias(name) else None
+
+    def describe(self, ref):
+        """Return the Type that a text spells, what it is made of as text."""
+        return outer_type(ref) or self._base(ref)
+
+    def _base(self, text):
+        words = text.split()
+        known = Type('void') if text == 'void' else find_integer(words)
+        if known:
+            return known
+        if words[0] in TAGS:
+            layout = self.layout(text) if len(words) == 2 else None
+            # What stands behind a $ only tells apart those of one name, or of none.
+            return Type(words[0], words[-1].partition('$')[0].replace('{...}', ''),
+                        layout.size if layout else 0, target=text if layout else None)
+        alias = self.alias(text)
+        if alias is None:
+            raise self._damaged("it has no type '%s'" % text)
+        if alias.text != text:
+            return Type('typedef', text, target=alias.text)
+        layout = self.layout(text)
+        if layout:
+            return Type('typedef', text, target=Type(layout.kind, '', layout.size, target=text))
+        return Type('int', text, alias.size)
+
+    def members(self, ref):
+        """Return the Members of a struct or union."""
+        ref = ref.target if isinstance(ref, Type) else ref
+        if ref is None or isinstance(ref, tuple):
+            return ref or ()
+        layout = self.layout(ref)
+        return layout.members if layout else ()
+
+    # What comes from outside is checked before it is used.
+
+    def text(self, value, pattern):
+        """Return a value from outside as text if it matches pattern."""
+        if (not isinstance(value, (str, type(u''))) or len(value) > TEXT_LIMIT
+                or not pattern.match(value)):
+            raise self._damaged('damaged: it holds what no compiler writes')
+        return str(value)
+
+    def number(self, value):
+        """Return a value from outside as a number of bytes."""
+        if not isinstance(value, (int, type(1 << 64))) or not 0 <= value < OFFSET_LIMIT:
+            raise self._damaged('damaged: it holds a size or an offset that nothing has')
+        return int(value)
+
+    def row(self, kind, name, offset, size, bits):
+        """Return a checked Row; both generations' way to write an array is C's own in the end."""
+        bits = self.text(bits or '', BITS)
+        name, kind = self.text(name, C_NAME), self.text(kind, C_TYPE)
+        path, dot, last = name.rpartition('.')
+        last, bracket, dimensions = last.partition('[')
+        if bracket:
+            name, inside = path + dot + last, kind.find('(*')
+            closing = matching_parenthesis(kind, inside) if inside >= 0 else len(kind)
+            kind = kind[:closing] + bracket + dimensions + kind[closing:]
+        return Row(kind, '' if name.startswith('$') else name, self.number(offset),
+                   self.number(size), bits)
+
+    def function(self, name, result, kinds, names):
+        """Return a checked Function; names may be fewer than kinds, or none."""
+        if not isinstance(kinds, list) or not isinstance(names, list):
+            raise self._damaged('damaged: what should be a list of arguments is none')
+        kinds = [self.text(kind, C_TYPE) for kind in kinds if kind not in ('void', '...')]
+        names = [self.text(each, C_NAME) for each in names] + [''] * len(kinds)
+        result = re.sub(r'^(?:static|inline) ', '', self.text(result, C_TYPE))
+        return Function(name, tuple(Parameter(*pair) for pair in zip(names, kinds)), result)
+
+
+def text_members(rows, start=0):
+    """Return the Members of Rows whose struct starts at `start` bytes.
+
+    The dotted names of the first generation, a.b and a.c, are the members of a struct a
+    that has no tag.
+    """
+    members, groups = [], []
+    for row in rows:
+        outer, dot, inner = row.name.partition('.')
+        if not dot:
+            groups.append((row.name, row))
+        elif groups and groups[-1][0] == outer and isinstance(groups[-1][1], list):
+            groups[-1][1].append(row._replace(name=inner))
+        else:
+            groups.append((outer, [row._replace(name=inner)]))
+    for name, found in groups:
+        if isinstance(found, list):
+            first = min(row.offset for row in found)
+            size = max(row.offset + row.size for row in found) - first
+            kind = Type('struct', '', size, target=tuple(text_members(found, first)))
+            members.append(Member(name.partition('[')[0], kind, 8 * (first - start), 0))
+        else:
+            first, count = BITS.match(found.bits).groups()
+            members.append(Member(name, found.type, 8 * (found.offset - start) + int(first or 0),
+                                  int(count or 0)))
+    return tuple(members)
+
+
+# ---------------------------------------------------------------------------
+# Types from gdb: a vmlinux with debug info -> records
+#
+# One gdb process a run, asked line by line through its machine interface (MI): it
+# reads a vmlinux for seconds before the first answer, and answers the rest at once.
+# Starts and ends that process, touches nothing else.
+# ---------------------------------------------------------------------------
+
+GDB_LIMIT = 300         # seconds for one answer; the first one of a large vmlinux takes 20
+GDB_ANSWER_LIMIT = 1 << 28      # bytes
+GDB_FIRST = (8, 1)      # the first version that has ptype/o
+GDB_BIT_OFFSETS = (9, 0)        # from here on it prints where bits begin, before, how many are left
+
+# A line of ptype/o: offset in bytes and in bits, size in bytes, C.  In a union the offset is
+# not there, since all are the same.
+LAYOUT_LINE = re.compile(r'(?:/\*(?: +(\d+)(?:: *(\d+))? +\|)? +(\d+) +\*/)? *(.*)$')
+DECLARATOR = re.compile(r'(.*?\(\*+ *(?:const |volatile )*)(\w+)(.*)$|(.*?)(\w+)((?:\[\d*\])*)$')
+MI_ESCAPES = {'n': '\n', 't': '\t', 'r': '\r', 'e': '\033'}
+
+
+class GdbRefusal(Exception):
+    """gdb's own error on one question."""
+
+
+class GdbProcess(object):
+    """A gdb process with a vmlinux, and what it has said."""
+
+    def __init__(self, elf, command, console, check, limit=GDB_LIMIT):
+        self.elf, self.command, self.limit = elf, command, limit
+        self.console = console
+        self.check = check          # raises StopRun when a signal has come
+        self.waiting, self.last_words = b'', ''
+        self.process = self._start()
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self):
+        import subprocess       # only gdb and mount need it, and it is slow to load
+        # It asks for memory in small pieces, and would ask the network for debug files.
+        environment = dict(os.environ, MALLOC_TOP_PAD_=str(1 << 27), DEBUGINFOD_URLS='',
+                           GLIBC_TUNABLES='glibc.malloc.hugetlb=1', LC_ALL='C')
+        try:
+            # In a session of its own: Ctrl+C is for this script to take.
+            return subprocess.Popen(
+                [self.command, '-nx', '-q', '--interpreter=mi2'], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, env=environment,
+                preexec_fn=os.setsid)
+        except EnvironmentError as error:
+            raise SourceError('%s: %s; %s, or name one with -g' % (
+                self.command, os.strerror(error.errno).lower(),
+                'install the package gdb' if self.elf.architecture == running_architecture()
+                else 'install the package gdb-multiarch'))
+
+    def _open(self):
+        words = re.search(r'^GNU gdb.* v?((\d+)\.(\d+)\S*)$', self._command('-gdb-version'), re.M)
+        if not words:
+            raise SourceError('%s is no gdb: it does not tell its version' % self.command)
+        self.version = int(words.group(2)), int(words.group(3))
+        if self.version < GDB_FIRST:
+            raise SourceError('%s is version %s, which cannot show offsets (ptype/o): it takes '
+                              '%d.%d or later' % ((self.command, words.group(1)) + GDB_FIRST))
+        # index-cache: the first reading of a vmlinux leaves an index in gdb's own cache
+        # (~/.cache/gdb), with which the next ones take a second.
+        for setting in ('auto-load off', 'confirm off', 'width 0', 'height 0', 'language c',
+                        'print demangle off', 'index-cache on', 'index-cache enabled on'):
+            try:
+                self.ask('set ' + setting)
+            except GdbRefusal:
+                pass        # not there in this version
+        try:
+            self._command('-file-exec-and-symbols "%s"' % escaped_for_gdb(self.elf.path))
+        except GdbRefusal as refusal:
+            raise SourceError('%s cannot read %s: %s%s' % (
+                self.command, self.elf.path, refusal, '; gdb-multiarch can'
+                if 'not recognized' in str(refusal) else ''))
+
+    def ask(self, question):
+        """Return what gdb prints for a question; raises GdbRefusal with its error."""
+        return self._command('-interpreter-exec console "%s"' % escaped_for_gdb(question))
+
+    def _command(self, command):
+        try:
+            self.process.stdin.write(to_bytes(command + '\n'))
+        except EnvironmentError:
+            pass        # it has ended, which reading tells
+        printed, began = [], time.time()
+        while True:
+            line = self._line(began)
+            if line.startswith('~"'):
+                printed.append(from_gdb(line[2:-1]))
+            elif line.startswith('^error'):
+                raise GdbRefusal(from_gdb(line.partition('msg="')[2].rpartition('"')[0]))
+            elif line.startswith('^'):
+                return ''.join(printed)
+            elif line and line[0] not in '&=*+@(':
+                self.last_words = line
+
+    def _line(self, began):
+        while b'\n' not in self.waiting:
+            self.waiting += self._read(began)
+        line, _, self.waiting = self.waiting.partition(b'\n')
+        return to_text(line).rstrip('\r')
+
+    def _read(self, began):
+        poll = select.poll()
+        poll.register(self.process.stdout, select.POLLIN)
+        while True:
+            self.check()
+            seconds = time.time() - began
+            if seconds > self.limit or len(self.waiting) > GDB_ANSWER_LIMIT:
+                raise SourceError('%s: %s gave no answer in %d s' % (
+                    self.elf.path, self.command, self.limit))
+            if wait_for(poll, min(500, 1000 * self.limit)):
+                data = os.read(self.process.stdout.fileno(), READ_SIZE)
+                if not data:
+                    raise self._ended()
+                self.console.progress('')
+                return data
+            self.console.progress('%s reads %s: %d s' % (self.command, self.elf.path, seconds))
+
+    def _ended(self):
+        status = self.process.wait()
+        return SourceError('%s: %s ended in the middle, with %s%s' % (
+            self.elf.path, self.command, 'status %d' % status if status >= 0 else
+            'signal %d (a large vmlinux takes it 2 GB of memory)' % -status,
+            ': ' + self.last_words if self.last_words else ''))
+
+    def close(self):
+        """End the process, whatever it is doing."""
+        self.console.progress('')
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def escaped_for_gdb(text):
+    if re.search(r'[\x00-\x1f]', text):
+        raise SourceError("gdb takes no control characters: '%s'" % text)
+    return text.replace('\\', '\\\\').replace('"', '\\"')
+
+
+def from_gdb(text):
+    """Return the text of a C string as gdb's machine interface writes it."""
+    def unescaped(match):
+        code = match.group(1)
+        return chr(int(code, 8)) if len(code) == 3 else MI_ESCAPES.get(code, code)
+    return re.sub(r'\\([0-7]{3}|.)', unescaped, text)
+
+
+class Gdb(TextTypes):
+    """The types of a vmlinux with debug info, as gdb tells them."""
+
+    kind = 'gdb'
+
+    def __init__(self, process):
+        TextTypes.__init__(self, process.elf.path)
+        self.process = process
+        self.close = process.close
+        self.listed = {}        # the Functions of all names, once they have been asked for
+
+    def _ask(self, question):
+        """Return gdb's answer, '' if it refuses."""
+        try:
+            return self.process.ask(question)
+        except GdbRefusal:
+            return ''
+
+    def look_up_layout(self, text):
+        if text.startswith('enum '):
+            size = re.search(r'= (\d+)$', self._ask('print sizeof(%s)' % text), re.M)
+            return size and Layout('enum', int(size.group(1)), ())
+        return parse_layout(self._ask('ptype/o ' + text), self.process.version < GDB_BIT_OFFSETS)
+
+    def look_up_alias(self, name):
+        found = re.match(r'type = (.*)$', self._ask('whatis ' + name))
+        size = re.search(r'= (\d+)$', self._ask('print sizeof(%s)' % name), re.M)
+        if not found or not size:
+            return None
+        # A struct without a name has that of its typedef.
+        nameless = re.match(r'(?:const |volatile )*\w+ \{\.\.\.\}$', found.group(1))
+        return Alias(name if nameless else found.group(1), int(size.group(1)))
+
+    def names(self, kind):
+        """Return the names of all types of a kind, of functions for 'function'."""
+        if kind == 'function':
+            self.listed = self._list(r'\w+')
+            return sorted(self.listed)
+        pattern = r'^(?:\d+:)?\ttypedef .*?(\w+);$' if kind == 'typedef' else (
+            r'^(?:\d+:)?\t%s (\w+);$' % kind)
+        return sorted(set(re.findall(pattern, self._ask('info types'), re.M)))
+
+    def _list(self, pattern):
+        """Return the Functions whose name matches a pattern, by name; without parameter names."""
+        found = {}
+        for result, name, kinds in sorted(set(re.findall(
+                r'^(?:\d+:)?\t(?:static )?(.*\W)(%s)\((.*)\);$' % pattern,
+                self._ask('info functions ^%s$' % pattern), re.M))):
+            found.setdefault(name, []).append(self._function(name, result, kinds))
+        return found
+
+    def functions(self, name):
+        """Return the Functions of that name; of a variant, with where its arguments lie."""
+        plain = name.partition('.')[0]
+        if name in self.listed:
+            return self.listed[name]
+        shown = re.search(r'= \((.*?)\(\*\)\((.*)\)\) (0x[0-9a-f]+)', self._ask(
+            "print &'%s'" % name))
+        if not shown:
+            return []
+        # From here on, a struct of several is the one that this function's file sees.
+        self._ask('list *' + shown.group(3))
+        self.layouts.clear()
+        if name == plain and self._ask('info line ' + name).count('Line ') > 1:
+            return self._list(name).get(name, [])
+        function = self._function(name, shown.group(1), shown.group(2))
+        return [self._told_apart(function, shown.group(3), name != plain)]
+
+    def _function(self, name, result, kinds):
+        return Function(name, tuple(Parameter('', kind) for kind in split_parameters(kinds)),
+                        result.strip())
+
+    def _told_apart(self, function, entry, variant):
+        """Return a Function with its parameters' names, of a variant with their registers too."""
+        scope = re.findall(r'^Symbol (\w+) is (.*?)(?=^Symbol |\Z)', re.sub(
+            r'^Scope for .*:\n', '', self._ask('info scope *' + entry)), re.M | re.S)
+        scope = scope[:len(function.parameters)]
+        if not self._are_parameters(function, [name for name, _ in scope]):
+            scope = [('', '')] * len(function.parameters)
+        return function._replace(parameters=tuple(
+            parameter._replace(name=name, location=register_at(int(entry, 16), where)
+                               if variant else None)
+            for (name, where), parameter in zip(scope, function.parameters)))
+
+    def _are_parameters(self, function, names):
+        """Tell whether names are those of the parameters: gdb lists those of inlined code too."""
+        plain = function.name.partition('.')[0]
+        return len(names) == len(function.parameters) and all(
+            self._ask('whatis %s::%s' % (plain, name)).strip() == 'type = ' + parameter.type
+            for name, parameter in zip(names, function.parameters))
+
+    # Disassembly
+
+    def disassembly(self, name):
+        """Return the instructions of a function, with source lines where there are some."""
+        try:
+            return self.process.ask("disassemble /s '%s'" % name)
+        except GdbRefusal as refusal:
+            raise UsageError("-F %s: %s" % (name, refusal))
+
+    def line_places(self, place):
+        """Return (SYMBOL+OFFSET, instructions) for each range of addresses of a FILE:LINE."""
+        path, _, line = place.rpartition(':')
+        if not path or not line.isdigit():
+            raise UsageError('-l takes FILE:LINE, like fs/read_write.c:455')
+        try:
+            self.process.ask('info line %s' % place)       # reads the file's line tables
+        except GdbRefusal as refusal:
+            raise UsageError('-l %s: %s' % (place, refusal))
+        table = line_table(self._ask('maint info line-table ' + re.escape(
+            os.path.basename(path))), path)
+        ranges = sorted(set(part for number, part in table if number == int(line)))
+        if not ranges:
+            later = sorted(set(number for number, _ in table if number > int(line)))
+            raise UsageError('-l %s: that line has no code%s' % (
+                place, '; the next that has is %d' % later[0] if later else ''))
+        return [(self._symbol(first), '\n'.join(self._ask(
+            'disassemble 0x%x,0x%x' % (first, end)).splitlines()[1:-1]))
+            for first, end in ranges]
+
+    def _symbol(self, address):
+        words = self._ask('info symbol 0x%x' % address).split(' in section')[0]
+        return words.replace(' + ', '+')
+
+
+def line_table(text, path):
+    """Return (line, (first address, end)) of what belongs to path in gdb's line tables."""
+    found, mine, before = [], False, None
+    for row in text.splitlines():
+        if row.startswith('symtab: '):
+            name = row[8:].partition(' ((struct')[0]
+            mine, before = name == path or name.endswith('/' + path), None
+        match = mine and re.match(r'\d+ +(\d+|END) +.*?(0x[0-9a-f]+)(?: +[YN ]*)?$', row)
+        if match:
+            number, address = match.group(1), int(match.group(2), 16)
+            if before and number != before[0]:
+                if before[1] < address:
+                    found.append((int(before[0]), (before[1], address)))
+                before = None
+            if not before and number != 'END':
+                before = number, address
+    return found
+
+
+def register_at(entry, where):
+    """Return the register that holds a variable at a function's entry, '' if none does.
+
+    where is what gdb's info scope says: one place, or a list of ranges with a place each.
+    """
+    always = re.match(r'a variable in \$(\w+)', where)
+    if always:
+        return kernel_register(always.group(1))
+    for first, end, register in re.findall(
+            r'Range 0x([0-9a-f]+)-0x([0-9a-f]+): a variable in \$(\w+)$', where, re.M):
+        if int(first, 16) <= entry < int(end, 16):
+            return kernel_register(register)
+    return ''
+
+
+def kernel_register(name):
+    """Return ftrace's name of a register of gdb's: di for rdi."""
+    return name[1:] if re.match(r'r[a-z]', name) else name
+
+
+def parse_layout(text, bits_left=False):
+    """Return the Layout that gdb's ptype/o prints, None if it is no struct's.
+
+    bits_left: what is printed of a bitfield is the count of bits behind it in its unit
+    (gdb's commit 9d3421afbb9f, of 2019, has changed that).
+    """
+    lines = text.splitlines()
+    first = re.search(r'type = (?:const |volatile )*(struct|union) .*\{', (lines or [''])[0])
+    if not first:
         return None
-    data = read(table, entry_size * count)
-    sections = [struct.unpack_from(ELF_SECTION, data, entry_size * i) for i in range(count)]
-    strings = read(sections[names][4], sections[names][5])
-    for name, _, _, _, offset, size, _, _, _, _ in sections:
-        if strings.startswith(wanted + b'\0', name):
-            return read(offset, size)
-    return None
+    # Structs that have been opened, innermost last: kind, tag, start and size in bytes, Members.
+    opened = [(first.group(1), '', 0, 0, [])]
+    total = 0
+    for line in lines[1:]:
+        size = re.search(r'/\* total size(?: \(bytes\))?: +(\d+)', line)
+        if size:
+            total = int(size.group(1))
+            continue
+        offset, bit, size, declaration = LAYOUT_LINE.match(line).groups()
+        _, _, start, _, members = opened[-1]
+        start = int(offset) if offset else start
+        nested = re.match(r'(?:const |volatile )*(struct|union) (\w*) ?\{$', declaration)
+        if nested:
+            opened.append(nested.groups() + (start, int(size or 0), []))
+        elif declaration.startswith('}') and len(opened) > 1:
+            closed = opened.pop()
+            opened[-1][4].append(closed_member(closed, declaration, opened[-1][2]))
+        elif size and declaration.endswith(';'):
+            member = declared_member(declaration[:-1], int(size))
+            if member:
+                bit = int(bit or 0)
+                if bits_left and member.bit_size:
+                    bit = 8 * int(size) - member.bit_size - bit
+                members.append(member._replace(bit_offset=8 * (start - opened[-1][2]) + bit))
+    return Layout(first.group(1), total, tuple(opened[0][4]))
+
+
+def closed_member(closed, declaration, outer_start):
+    """Return the Member that ends with a declaration such as '} name[2];'."""
+    kind, tag, start, size, members = closed
+    _, name, dimensions = re.match(r'\}( ?)(\w*)((?:\[\d*\])*);', declaration).groups()
+    lengths = [int(length or 0) for length in re.findall(r'\[(\d*)\]', dimensions)]
+    if tag:
+        ref = '%s %s%s' % (kind, tag, dimensions)
+    else:
+        for length in lengths:
+            size //= length or 1
+        ref = Type(kind, '', size, target=tuple(members))
+        for length in reversed(lengths):
+            ref = Type('array', target=ref, length=length)
+    return Member(name, ref, 8 * (start - outer_start), 0)
+
+
+def declared_member(text, size):
+    """Return the Member, at offset 0, of a C declaration; None if it only fills a gap."""
+    text, colon, bits = text.partition(' : ')
+    enum = re.match(r'enum \{.*\} (\w+)$', text)
+    if enum:
+        return Member(enum.group(1), Type('enum', '', size), 0, int(bits or 0))
+    match = DECLARATOR.match(text)
+    if not match or colon and not re.search(r'\w \w+$', text):
+        return None
+    before, name, behind = match.groups()[:3] if match.group(2) else match.groups()[3:]
+    return Member(name, before.strip() + behind, 0, int(bits or 0))
+
+
+# ---------------------------------------------------------------------------
+# Types from a database: an SQLite file made for one kernel -> records, and back
+#
+# The files that are published for distributions' kernels come in two generations; both
+# are read, the second is written.  Reads and writes such files, touches nothing else.
+# ---------------------------------------------------------------------------
+
+DATABASE_LIMIT = 10     # seconds for one question
+DATABASE_TABLES = {
+    'files': 'id INTEGER PRIMARY KEY, file TEXT',
+    'funs': 'id INTEGER PRIMARY KEY, func VARCHAR, args VARCHAR, argi VARCHAR, ret VARCHAR, '
+            'line INTEGER, fid INTEGER, module VARCHAR',
+    'structs': 'id INTEGER PRIMARY KEY, name VARCHAR, members INTEGER, bytes INTEGER',
+    'members': 'id INTEGER PRIMARY KEY, fid INTEGER, types VARCHAR, name VARCHAR, '
+               'offset INTEGER, bytes INTEGER, bits VARCHAR DEFAULT ""',
+    'types': 'id INTEGER PRIMARY KEY, name VARCHAR, alias VARCHAR, bytes INTEGER',
+}
+
+
+def sqlite():
+    """Return the module sqlite3, which few runs need and some Pythons are built without."""
+    try:
+        import sqlite3
+    except ImportError:
+        raise SourceError('this Python has no sqlite3, which databases take: install it, or use '
+                          'another source of types, -m btf or -m gdb')
+    return sqlite3
+
+
+class Database(TextTypes):
+    """The types in a database file."""
+
+    kind = 'database'
+
+    def __init__(self, path):
+        TextTypes.__init__(self, path)
+        self.sqlite = sqlite()
+        stream, ident = open_types_file(path)       # which sqlite would make if it were not there
+        stream.close()
+        if ident != b'SQLite format 3\0':
+            raise SourceError('%s: not an SQLite database' % path)
+        self.deadline = 0
+        try:
+            self.connection = self.sqlite.connect(path)
+            self.connection.text_factory = str
+        except self.sqlite.Error as error:
+            raise SourceError('%s: %s' % (path, error))
+        self.connection.set_progress_handler(lambda: time.time() > self.deadline, 100000)
+        self._query('PRAGMA query_only = 1')
+        # A view that stands in for a table could compute for ever.
+        tables = set(row[0] for row in self._query(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"))
+        missing = sorted(set(DATABASE_TABLES) - set(['files']) - tables)
+        if missing:
+            raise SourceError('%s: not a database of types: it has no table %s'
+                              % (path, ', '.join(missing)))
+        self.has_names = 'argi' in [row[1] for row in self._query('PRAGMA table_info(funs)')]
+
+    def _query(self, question, *values):
+        self.deadline = time.time() + DATABASE_LIMIT
+        try:
+            return self.connection.execute(question, values).fetchall()
+        except (self.sqlite.Error, UnicodeError) as error:
+            raise SourceError('%s: a damaged database: %s' % (self.name, error))
+
+    def close(self):
+        self.connection.close()
+
+    def look_up_layout(self, text):
+        found = self._query('SELECT id, bytes FROM structs WHERE name = ? ORDER BY id', text)
+        if not found:
+            return None
+        rows = self._query('SELECT types, name, offset, bytes, bits FROM members WHERE fid = ? '
+                           'ORDER BY id', found[0][0])
+        return Layout('union' if text.startswith('union ') else 'struct', self.number(found[0][1]),
+                      text_members([self.row(*row) for row in rows]))
+
+    def look_up_alias(self, name):
+        found = self._query('SELECT alias, bytes FROM types WHERE name = ? ORDER BY id', name)
+        return found and Alias(self.text(found[0][0], C_TYPE), self.number(found[0][1])) or None
+
+    def names(self, kind):
+        """Return the names of all types of a kind, of functions for 'function'."""
+        if kind == 'function':
+            rows = self._query('SELECT DISTINCT func FROM funs')
+        elif kind == 'typedef':
+            rows = self._query('SELECT name FROM types')
+        else:
+            rows = self._query("SELECT substr(name, ?) FROM structs WHERE name LIKE ? || ' %'",
+                               len(kind) + 2, kind)
+        return sorted(row[0] for row in rows if re.match(r'[A-Za-z_][\w.]*$', row[0] or ''))
+
+    def functions(self, name):
+        """Return the Functions of that name."""
+        found = []
+        for result, kinds, names in self._query('SELECT ret, args, %s FROM funs WHERE func = ?' % (
+                'argi' if self.has_names else "'[]'"), name):
+            function = self.function(name, result, self._list(kinds), self._list(names))
+            if function not in found:
+                found.append(function)
+        return found
+
+    def _list(self, text):
+        import json     # only databases and servers need it, and it is slow to load
+        try:
+            return json.loads(text or '[]')
+        except (ValueError, TypeError, RuntimeError):    # RuntimeError: nested too deeply
+            raise self._damaged('damaged: what should be a list of arguments is none')
+
+
+class DatabaseWriter(object):
+    """A database in the making, from a source of types."""
+
+    def __init__(self, connection, types, console):
+        self.connection, self.types, self.console = connection, types, console
+        self.named = {}         # what tells a struct apart -> its name
+        self.taken = set()      # names of structs
+        self.waiting = []       # structs that are named and not written yet
+        self.serial = 0
+
+    def write(self):
+        for table in sorted(DATABASE_TABLES):
+            self.connection.execute('CREATE TABLE %s (%s)' % (table, DATABASE_TABLES[table]))
+        self.connection.execute("INSERT INTO files VALUES (1, '')")
+        for kind, write in (('struct', self._tagged), ('union', self._tagged),
+                            ('enum', self._tagged), ('typedef', self._typedef),
+                            ('function', self._functions)):
+            names = self.types.names(kind)
+            for number, name in enumerate(names):
+                if not number % 1000:
+                    self.console.progress('writing %ss: %d of %d' % (kind, number, len(names)))
+                write(kind, name)
+                while self.waiting:
+                    self._struct(*self.waiting.pop())
+        self.console.progress('')
+        for table, column in (('structs', 'name'), ('members', 'fid'), ('types', 'name'),
+                              ('funs', 'func')):
+            self.connection.execute('CREATE INDEX %s_%s ON %s (%s)' % (
+                table, column, table, column))
+        self.connection.commit()
+
+    def _insert(self, table, *values):
+        return self.connection.execute('INSERT INTO %s VALUES (NULL%s)' % (
+            table, ', ?' * len(values)), values).lastrowid
+
+    def _tagged(self, kind, name):
+        ref = self.types.find(kind, name)
+        if ref is not None:
+            self._name(described(self.types, ref))
+
+    def _typedef(self, _, name):
+        ref = self.types.find('typedef', name)
+        if ref is None:
+            return
+        found = stripped(self.types, ref)
+        nameless = found.kind in ('struct', 'union') and not found.name
+        target = described(self.types, ref).target
+        # It stands in for the name that its struct does not have.
+        direct = (nameless and described(self.types, target).kind == found.kind
+                  and self._name(found, name) == name)
+        self._insert('types', name, name if direct else self._words(target) or name,
+                     size_of(self.types, ref))
+
+    def _functions(self, _, name):
+        import json
+        for function in self.types.functions(name):
+            self._insert('funs', name,
+                         json.dumps([self._words(each.type) for each in function.parameters]),
+                         json.dumps([each.name for each in function.parameters]),
+                         self._words(function.result), 0, 1, '')
+
+    def _name(self, found, name=None):
+        """Return the name in the database of a struct, union or enum, which is its to write."""
+        key = (found.kind, found.name, found.target)
+        if key not in self.named:
+            if name is None:
+                name = '%s %s' % (found.kind, found.name)
+                if not found.name or name in self.taken:
+                    self.serial += 1
+                    name = '%s$%d' % (name, self.serial)
+            self.named[key] = name
+            self.taken.add(name)
+            self.waiting.append((name, found))
+        return self.named[key]
+
+    def _words(self, ref):
+        """Return a type in C's words, with the database's names of what has none of its own."""
+        return declared(NamedTypes(self.types, self._name), ref)
+
+    def _struct(self, name, found):
+        members = self.types.members(found) if found.kind != 'enum' else ()
+        serial = self._insert('structs', name, len(members), found.size)
+        for member in members:
+            held = stripped(self.types, member.type)
+            bits = '%d:%d' % (member.bit_offset % 8, member.bit_size) if member.bit_size else ''
+            self._insert('members', serial, self._words(member.type), member.name or '$',
+                         member.bit_offset // 8,
+                         held.size if member.bit_size else size_of(self.types, member.type), bits)
+
+
+class NamedTypes(object):
+    """A source of types in which a struct or enum has the name that name() gives it."""
+
+    def __init__(self, types, name):
+        self.types, self.name = types, name
+
+    def describe(self, ref):
+        found = self.types.describe(ref)
+        if found.kind in TAGS and (found.target is not None or found.kind == 'enum'):
+            found = Type('name', self.name(found))
+        return found
+
+
+def write_database(path, types, console):
+    """Write all that a source of types knows into a new database file; return its size in bytes.
+
+    It has its name only when it is whole.
+    """
+    import tempfile
+    module = sqlite()
+    try:
+        descriptor, scratch = tempfile.mkstemp('.db', '.making-', os.path.dirname(path) or '.')
+        os.close(descriptor)
+    except EnvironmentError as error:
+        raise Error('%s: %s' % (path, os.strerror(error.errno).lower()))
+    try:
+        connection = module.connect(scratch)
+        try:
+            connection.execute('PRAGMA synchronous = OFF')
+            DatabaseWriter(connection, types, console).write()
+        finally:
+            connection.close()
+        os.chmod(scratch, 0o644)
+        os.rename(scratch, path)
+    except (module.Error, EnvironmentError) as error:
+        raise Error('%s: %s' % (path, error))
+    finally:
+        if os.path.exists(scratch):
+            os.remove(scratch)
+    return os.path.getsize(path)
+
+
+# ---------------------------------------------------------------------------
+# Types from a server: HTTP -> records
+#
+# One POST for each name that is asked; what comes back is checked before it is used.
+# The only section that opens sockets.
+# ---------------------------------------------------------------------------
+
+SERVER = 'pylcc.openanolis.cn'
+SERVER_PORT = 7655
+SERVER_LIMIT = 15               # seconds for one question
+SERVER_ANSWER_LIMIT = 1 << 24   # bytes
+
+
+class Server(TextTypes):
+    """The types of one published kernel, as a server tells them."""
+
+    def __init__(self, address, release, architecture, limit=SERVER_LIMIT):
+        match = re.match(r'([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?$', address)
+        if not match:
+            raise UsageError("-r takes HOST or HOST:PORT, not '%s'" % address)
+        self.host, self.port = match.group(1).strip('[]'), int(match.group(2) or SERVER_PORT)
+        TextTypes.__init__(self, '%s:%d' % (self.host, self.port))
+        self.release, self.architecture, self.limit = release, architecture, limit
+
+    def close(self):
+        """Nothing is kept open between two questions."""
+
+    def _ask(self, command, name):
+        """Return the result that the server has for a name."""
+        import json
+        request = json.dumps([{'arch': self.architecture, 'ver': self.release, 'cmd': command,
+                               command: name}]).encode('ascii')
+        try:
+            answer = json.loads(self._post(request).decode('utf-8'))
+        except (ValueError, RuntimeError):      # RuntimeError: nested too deeply
+            raise self._damaged('the answer is no JSON: is it the right server?')
+        try:
+            result = answer['res'][0]
+            code, log, found = answer['code'], result['log'], result['res']
+        except (TypeError, LookupError):
+            raise self._damaged('the answer is not of the form that is asked for%s' % (
+                '' if not isinstance(answer, dict) else said(answer.get('code'))))
+        if code != 200 or log != 'ok.':
+            raise self._damaged('it has nothing on kernel %s, %s%s' % (
+                self.release, self.architecture, said(log)))
+        return found
+
+    def _post(self, body):
+        """Return the body of the answer to a POST."""
+        head, _, answer = self._exchange((
+            'POST /lbc HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n'
+            'Content-Length: %d\r\nConnection: close\r\n\r\n' % (self.name, len(body))
+        ).encode('ascii') + body).partition(b'\r\n\r\n')
+        status = re.match(br'HTTP/1\.[01] ([0-9]{3})', head)
+        if not status:
+            raise self._damaged('what answers there speaks no HTTP')
+        if status.group(1) != b'200':
+            raise self._damaged('HTTP status %s' % to_text(status.group(1)))
+        if re.search(br'(?im)^transfer-encoding:.*chunked', head):
+            return unchunked(answer)
+        return answer
+
+    def _exchange(self, request):
+        """Send a request and return all that comes back, within the limits of time and size."""
+        import socket
+        deadline, parts, size = time.time() + self.limit, [], 0
+
+        def left():
+            seconds = deadline - time.time()
+            if seconds <= 0:
+                raise socket.timeout()
+            return seconds
+        try:
+            connection = socket.create_connection((self.host, self.port), left())
+            try:
+                connection.sendall(request)
+                while size <= SERVER_ANSWER_LIMIT:
+                    connection.settimeout(left())
+                    part = connection.recv(READ_SIZE)
+                    if not part:
+                        return b''.join(parts)
+                    parts.append(part)
+                    size += len(part)
+            finally:
+                connection.close()
+        except socket.timeout:
+            raise self._damaged('no whole answer in %g s' % self.limit)
+        except (EnvironmentError, UnicodeError) as error:
+            raise self._damaged('%s; is -r right, and can it be reached from here?' % (
+                getattr(error, 'strerror', None) or error))
+        raise self._damaged('the answer does not end: more than %d bytes' % SERVER_ANSWER_LIMIT)
+
+    def look_up_layout(self, text):
+        found = self._ask('struct', text)
+        if found is None:
+            return None
+        try:
+            rows = [self.row(cell['type'], cell['name'], cell['offset'], cell['size'],
+                             cell['bits']) for cell in found['cell']]
+            return Layout('union' if text.startswith('union ') else 'struct',
+                          self.number(found['size']), text_members(rows))
+        except (TypeError, LookupError):
+            raise self._damaged('damaged: what should be a struct is none')
+
+    def look_up_alias(self, name):
+        found = self._ask('type', name)
+        try:
+            return found and Alias(self.text(found['type'], C_TYPE), self.number(found['size']))
+        except (TypeError, LookupError):
+            raise self._damaged('damaged: what should be a type is none')
+
+    def functions(self, name):
+        """Return the Functions of that name."""
+        try:
+            return [self.function(name, each['ret'], each['args'], each.get('argi', []))
+                    for each in self._ask('func', name) or []]
+        except (TypeError, LookupError, AttributeError):
+            raise self._damaged('damaged: what should be a function is none')
+
+    def names(self, _):
+        """Raise the error that a server cannot list what it has."""
+        raise self._damaged('a server answers for one name at a time, it has no lists')
+
+
+def said(text):
+    """Return ": it says '...'" for what a server said, with nothing in it that a terminal obeys."""
+    words = re.sub(r'[^ -~]', '?', '%s' % (text,))[:200]
+    return ": it says '%s'" % words
+
+
+def unchunked(data):
+    """Return the body of an answer that came in chunks (RFC 9112, 7.1)."""
+    parts = []
+    while True:
+        size, _, data = data.partition(b'\r\n')
+        match = re.match(br'[0-9A-Fa-f]{1,8}', size)
+        if not match or not int(match.group(), 16):
+            return b''.join(parts)
+        parts.append(data[:int(match.group(), 16)])
+        data = data[int(match.group(), 16) + 2:]
+
+
+# ---------------------------------------------------------------------------
+# Types: which source
+#
+# Takes what the person said of sources and gives the one for each symbol, opened at
+# the first question.  Looks for files where distributions put them.
+# ---------------------------------------------------------------------------
+
+# mode: auto, btf, gdb, local or remote.  release: of the kernel that is traced.  here: that
+# kernel is the running one.  The others are the person's, None where nothing was said.
+Choice = namedtuple('Choice', 'mode architecture release here vmlinux gdb database server')
+
+RUNNING_BTF = '/sys/kernel/btf'
+DEBUG_FILES = ('/usr/lib/debug/lib/modules/%s/vmlinux', '/usr/lib/debug/boot/vmlinux-%s',
+               '/usr/lib/debug/usr/lib/modules/%s/vmlinux', '/lib/modules/%s/build/vmlinux',
+               '/boot/vmlinux-%s')
+# How distributions' packages with a vmlinux that has debug info are installed, by os-release ID.
+DEBUG_PACKAGES = (
+    (('debian',), 'apt-get install linux-image-%s-dbg'),
+    (('ubuntu',), 'apt-get install linux-image-%s-dbgsym'),
+    (('fedora', 'rhel', 'centos', 'rocky', 'almalinux', 'anolis', 'alinux', 'openEuler'),
+     'dnf debuginfo-install kernel-core-%s'),
+    (('sles', 'opensuse-leap', 'opensuse-tumbleweed'), 'zypper install kernel-default-debuginfo'),
+)
 
 
 class Types(object):
-    """The sources of a run, each opened at the first question that needs it.
+    """The sources of a run."""
 
-    path names a file for the kernel's types; without one they are the running kernel's.
-    """
-
-    RUNNING = '/sys/kernel/btf'
-
-    def __init__(self, path=None, unavailable=None):
-        self.path = path
-        self.unavailable = unavailable      # why there can be none, where there cannot
+    def __init__(self, choice, console, check=lambda: None):
+        self.choice, self.console = choice, console
+        self.check = check          # raises StopRun when a signal has come
         self.opened = {}
 
     def of(self, module):
         """Return the source for the symbols of a module, or of the kernel where that is None."""
         return LazySource(lambda: self._open(module))
 
+    def close(self):
+        """End what was opened."""
+        while self.opened:
+            self.opened.popitem()[1].close()
+
+    def disassembler(self):
+        """Return the Gdb on a vmlinux, of which the symbols are enough."""
+        path = self.choice.vmlinux or self._debug_file()
+        if not path:
+            raise NoTypesError('instructions are read from a vmlinux; name one with -v; %s'
+                               % debug_package(self.choice.release))
+        self.opened['gdb'] = Gdb(self.start_gdb(path, False))
+        return self.opened['gdb']
+
     def _open(self, module):
         if module not in self.opened:
-            self.opened[module] = self._read(module)
+            if module and not self._has_own_types(module):
+                return self._open(None)
+            self.opened[module] = self._read_module(module) if module else self._read()
         return self.opened[module]
 
-    def _read(self, module):
-        if self.unavailable:
-            raise NoTypesError(self.unavailable)
-        if self.path:
-            path = self.path
+    def _has_own_types(self, module):
+        choice = self.choice
+        return (choice.here and choice.mode in ('auto', 'btf') and not choice.vmlinux
+                and isinstance(self._open(None), Btf)
+                and os.path.exists(os.path.join(RUNNING_BTF, module)))
+
+    def _read_module(self, module):
+        path = os.path.join(RUNNING_BTF, module)
+        return Btf(read_btf(path), path, self._open(None))
+
+    def _read(self):
+        mode = self.choice.mode
+        if mode == 'auto':
+            return self._choose()
+        return {'btf': self._btf, 'gdb': self._gdb, 'local': self._local,
+                'remote': self._remote}[mode]()
+
+    def _choose(self):
+        """Return the first source that is on this machine, and say which it is."""
+        if self.choice.vmlinux:
+            source = self._vmlinux(self.choice.vmlinux)
+        elif not self.choice.here:
+            raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
+                               'file with that kernel\'s types with -v or -d'
+                               % self.choice.architecture)
+        elif os.path.exists(os.path.join(RUNNING_BTF, 'vmlinux')):
+            source = self._btf()
+        elif self._debug_file():
+            source = self._gdb()
+        elif self._database_file():
+            source = self._local()
         else:
-            path = os.path.join(self.RUNNING, module or 'vmlinux')
-            if not os.path.exists(path):
-                if module:
-                    return self._open(None)
-                raise NoTypesError('this kernel has no %s (CONFIG_DEBUG_INFO_BTF, from 5.4 on); '
-                                   'name a file that holds its BTF with -v' % path)
-            if module:
-                return Btf(read_btf(path), path, self._open(None))
+            raise NoTypesError(ways_out(self.choice.release))
+        self.console.note('types from %s (%s)' % (source.name, source.kind))
+        return source
+
+    def _vmlinux(self, path):
+        data = read_btf(path)
+        if data is not None:
+            self._check_machine(elf_of(path))
+            return Btf(data, path)
+        return self._gdb()
+
+    def _check_machine(self, elf):
+        if elf and elf.architecture != self.choice.architecture:
+            raise SourceError('%s is of %s, and the registers are to be those of %s: add -S -a %s'
+                              % (elf.path, elf.architecture, self.choice.architecture,
+                                 elf.architecture))
+
+    def _btf(self):
+        path = self.choice.vmlinux or os.path.join(RUNNING_BTF, 'vmlinux')
+        if not self.choice.vmlinux and not os.path.exists(path):
+            raise NoTypesError('this kernel has no %s (CONFIG_DEBUG_INFO_BTF, from 5.4 on); '
+                               'name a file that holds its BTF with -v' % path)
         data = read_btf(path)
         if data is None:
-            raise SourceError('%s: this ELF file has no section .BTF' % path)
+            raise SourceError('%s: this ELF file has no section .BTF; -m gdb reads its debug info'
+                              % path)
+        self._check_machine(elf_of(path))
         return Btf(data, path)
+
+    def _gdb(self):
+        path = self.choice.vmlinux or self._debug_file()
+        if not path:
+            raise NoTypesError(ways_out(self.choice.release))
+        return Gdb(self.start_gdb(path, True))
+
+    def start_gdb(self, path, debug_info):
+        """Return a GdbProcess on a vmlinux, which is to have debug info."""
+        elf = elf_of(path)
+        if elf is None:
+            raise SourceError('%s: no ELF file, which a vmlinux is' % path)
+        self._check_machine(elf)
+        if b'.symtab' not in elf.sections:
+            raise SourceError('%s is stripped: it has neither types nor symbols; %s' % (
+                path, debug_package(self.choice.release)))
+        if debug_info and not set((b'.debug_info', b'.zdebug_info')) & set(elf.sections):
+            raise SourceError('%s has symbols and no debug info; %s' % (
+                path, debug_package(self.choice.release)))
+        return GdbProcess(elf, self.choice.gdb or default_gdb(elf.architecture), self.console,
+                          self.check)
+
+    def _debug_file(self):
+        """Return a vmlinux with debug info of this kernel, None if there is none."""
+        for pattern in DEBUG_FILES:
+            path = pattern % self.choice.release
+            if self.choice.here and os.path.exists(path):
+                elf = elf_of(path)
+                if elf and b'.debug_info' in elf.sections:
+                    return path
+        return None
+
+    def _database_file(self):
+        name = 'info-%s.db' % self.choice.release
+        for directory in ('.', os.path.dirname(os.path.abspath(__file__))):
+            if os.path.exists(os.path.join(directory, name)):
+                return os.path.join(directory, name)
+        return None
+
+    def _local(self):
+        path = self.choice.database or self._database_file()
+        if not path:
+            raise NoTypesError('there is no info-%s.db here or beside the script; name a database '
+                               'with -d, or make one with --make-db' % self.choice.release)
+        return Database(path)
+
+    def _remote(self):
+        return Server(self.choice.server or os.environ.get('LBC_SERVER') or SERVER,
+                      self.choice.release, self.choice.architecture)
 
 
 class LazySource(object):
@@ -889,6 +2081,37 @@ class LazySource(object):
 
     def __getattr__(self, question):
         return getattr(self._open_source(), question)
+
+
+def default_gdb(architecture):
+    """Return the gdb to start: one that lies here, else one that can read the architecture."""
+    if os.path.exists('./gdb'):
+        return './gdb'
+    if architecture != running_architecture():
+        for directory in os.environ.get('PATH', '').split(':'):
+            if os.access(os.path.join(directory, 'gdb-multiarch'), os.X_OK):
+                return 'gdb-multiarch'
+    return 'gdb'
+
+
+def debug_package(release):
+    """Return how to get a vmlinux with debug info of a kernel, on this distribution."""
+    ids = re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)', text_if_there('/etc/os-release'), re.M)
+    for names, command in DEBUG_PACKAGES:
+        if set(' '.join(ids).split()) & set(names):
+            return 'to get one that has: ' + (command % release if '%s' in command else command)
+    return "the distribution's kernel debug package brings one that has"
+
+
+def ways_out(release):
+    return ('nothing on this machine tells the types of kernel %s. Ways out:\n'
+            '  %s, then trace again\n'
+            '  surftrace.py -v FILE ...   a vmlinux of this kernel, or its BTF\n'
+            '  surftrace.py -d FILE ...   a database of it; one is made, where there is a vmlinux, '
+            'with\n'
+            '                             surftrace.py -v VMLINUX --make-db info-%s.db\n'
+            '  surftrace.py -r HOST ...   a server that knows it'
+            % (release, debug_package(release), release))
 
 
 # ---------------------------------------------------------------------------
@@ -1195,9 +2418,25 @@ def argument_place(base, trace, function, types, architecture):
     if index >= len(function.parameters):
         raise TraceError('%s has %s: %s' % (function.name, count_of(
             len(function.parameters), 'argument'), prototype(types, function)), base.column)
-    sizes = [aggregate_size(types, parameter.type) for parameter in function.parameters[:index + 1]]
-    return locate_argument(index, sizes, aggregate_size(types, function.result),
-                           function.parameters[index].type, architecture)
+    lost = [parameter for parameter in function.parameters if parameter.location == '']
+    if lost:
+        left = ['%s in %%%s' % (parameter.name or declared(types, parameter.type),
+                                parameter.location)
+                for parameter in function.parameters if parameter.location]
+        raise TraceError('the compiler changed the arguments of %s, so that %%N counts no more: '
+                         'name a register, with a cast where a member is wanted (known: %s)'
+                         % (function.name, ', '.join(left) or 'none'), base.column)
+    return parameter_place(index, function, types, architecture)
+
+
+def parameter_place(index, function, types, architecture):
+    """Return the Place of a Function's parameter when it begins."""
+    parameter = function.parameters[index]
+    if parameter.location is not None:
+        return Place('%' + parameter.location, None, parameter.type)
+    sizes = [aggregate_size(types, other.type) for other in function.parameters[:index + 1]]
+    return locate_argument(index, sizes, aggregate_size(types, function.result), parameter.type,
+                           architecture)
 
 
 def aggregate_size(types, ref):
@@ -1282,7 +2521,7 @@ def follow(place, access, types):
 
 
 def what_is(types, ref):
-    return "this, '%s'," % spelled(types, ref)
+    return "this, '%s'," % declared(types, ref)
 
 
 def member_place(place, held, name, types):
@@ -1290,7 +2529,7 @@ def member_place(place, held, name, types):
     if member is None:
         names = [member.name for member in all_members(types, held)]
         raise TraceError("%s has no member '%s'%s" % (
-            spelled(types, held), name.text, nearest(name.text, names) if names
+            declared(types, held), name.text, nearest(name.text, names) if names
             else ': it is only declared in these types'), name.column)
     return Place(place.base, place.offset + member.bit_offset // 8, member.type,
                  member.bit_offset % 8, member.bit_size)
@@ -1485,7 +2724,7 @@ def compile_array(value, place, held, types):
 def unshowable(types, ref, held):
     if held.kind in ('struct', 'union'):
         return '%s is %s long: take a member of it' % (
-            what_is(types, ref), count_of(held.size, 'byte')) if held.size else (
+            what_is(types, ref), count_of(held.size, 'byte')) if held.target is not None else (
             "%s is only declared in these types" % what_is(types, ref))
     return '%s is no value that ftrace can show' % what_is(types, ref)
 
@@ -1574,6 +2813,108 @@ def convert_operand(predicate, conversion):
         raise TraceError("'%s' is %s" % (operand.text, 'no IPv4 address, as in 10.0.0.1'
                          if conversion.form == 'ip' else
                          'no number of %d bytes' % conversion.size), operand.column)
+
+
+# ---------------------------------------------------------------------------
+# Information: a name -> what a person looks up
+#
+# Takes the name of a function, struct or union, or a pattern of functions, and gives
+# lines of text, each with the words that a trace has for it.  Touches nothing.
+# ---------------------------------------------------------------------------
+
+def information(name, types, names, architecture):
+    """Return the lines on a name; names are those of functions, of which a pattern takes some."""
+    if re.search(r'[*?[]', name):
+        return pattern_lines(name, types, names)
+    lines = []
+    for function in types.functions(name) if re.match(r'[\w.]+$', name) else ():
+        lines += function_lines(function, types, architecture)
+    kind, _, tag = name.rpartition(' ')
+    for kind in (kind,) if kind else ('struct', 'union', 'typedef'):
+        ref = types.find(kind, tag) if re.match(r'\w+$', tag) else None
+        found = None if ref is None else stripped(types, ref)
+        if found and found.kind in ('struct', 'union'):
+            lines += layout_lines(found, types, tag)
+    if not lines:
+        raise UsageError("there is no function, struct or union '%s'%s" % (
+            name, nearest(tag, names)))
+    return lines
+
+
+def pattern_lines(pattern, types, names):
+    """Return the prototypes of the functions that a pattern of the shell matches."""
+    import fnmatch      # only this needs it
+    lines = []
+    for name in sorted(set(fnmatch.filter(names, pattern))):
+        found = types.functions(name) or types.functions(name.partition('.')[0])
+        lines += sorted(set(prototype(types, function._replace(name=name))
+                            for function in found)) or [name]
+    if not lines:
+        raise UsageError("no function matches '%s'" % pattern)
+    return lines
+
+
+def function_lines(function, types, architecture):
+    """Return a Function's prototype, and where each argument lies when it begins."""
+    lines = [prototype(types, function)]
+    for index, parameter in enumerate(function.parameters):
+        if parameter.location == '':
+            where = '?'
+        else:
+            where = fetch(parameter_place(index, function, types, architecture)).lstrip('%')
+        lines.append('  %%%-3d %-10s %s' % (index, where,
+                                           declared(types, parameter.type, parameter.name)))
+    result = declared(types, function.result)
+    return lines + ['  $retval         %s' % result] * (result != 'void')
+
+
+def layout_lines(found, types, alias):
+    """Return the layout of a struct or union as pahole prints it, with each member's words.
+
+    alias is the name of the typedef of one that has none itself.
+    """
+    rows = list(member_rows(found, types, 0, '->', 1))
+    width = min(max([len(text) for text, _, _ in rows] + [0]), 48)
+    count = sum(1 for _ in types.members(found))
+    head = '%s %s {' % (found.kind, found.name) if found.name else 'typedef %s {' % found.kind
+    return ([head] + [('%-*s  %s  %s' % (width, text, where, expression)).rstrip()
+                              for text, where, expression in rows]
+            + ['}%s; /* size: %d, members: %d */' % ('' if found.name else ' ' + alias,
+                                                    found.size, count)])
+
+
+def member_rows(found, types, start, path, depth):
+    """Yield (C, place, words for a trace) of each member; start in bits, path leads to found."""
+    for member in types.members(found):
+        at = start + member.bit_offset
+        size = size_of(types, member.type)
+        where = '/* %5d %5d */' % (at // 8, size)
+        if member.bit_size:
+            unit = size if size and at % (8 * size) + member.bit_size <= 8 * size else 1
+            where = '/* %5d:%2d %2d */' % (at // (8 * unit) * unit, at % (8 * unit), size)
+        indent, inner = '    ' * depth, nameless_struct(types, member.type)
+        if not inner:
+            name = member.name + (':%d' % member.bit_size if member.bit_size else '')
+            yield indent + declared(types, member.type, name) + ';', where, path + member.name
+            continue
+        # '{...} name' is what C says of it: the dots are to be spelled out.
+        head, _, tail = declared(types, member.type, member.name).partition('{...}')
+        element = '[0]' if stripped(types, member.type).kind == 'array' else ''
+        yield indent + head + '{', '', ''
+        for row in member_rows(inner, types, at, '%s%s%s.' % (path, member.name, element)
+                               if member.name else path, depth + 1):
+            yield row
+        yield indent + '}' + tail + ';', where, path + member.name if member.name else ''
+
+
+def nameless_struct(types, ref):
+    """Return the struct or union without a name that ref is or holds in an array, or None."""
+    found = stripped(types, ref, QUALIFIERS)
+    for _ in range(CHAIN_LIMIT):
+        if found.kind != 'array':
+            break
+        found = stripped(types, found.target, QUALIFIERS)
+    return found if found.kind in ('struct', 'union') and not found.name else None
 
 
 # ---------------------------------------------------------------------------
@@ -1958,23 +3299,34 @@ def running_target(tracefs, architecture):
 
 
 class Symbols(object):
-    """The functions of the running kernel, as far as they can be read; each list once."""
+    """The functions of the kernel that is traced, as far as they can be read; each list once.
 
-    def __init__(self, tracefs):
-        self.tracefs = tracefs
+    tracefs is the running kernel's, None if it cannot be read; vmlinux names an ELF file that
+    has the symbols of another kernel, and without one, here=False, nothing is known of it.
+    """
+
+    def __init__(self, tracefs, here=True, vmlinux=None):
+        self.tracefs, self.here, self.vmlinux = tracefs, here, vmlinux
         self.read = {}
 
     def _listing(self, traceable):
-        """Return what ftrace or what kallsyms lists, '' if it cannot be read."""
+        """Return what ftrace (or a vmlinux) or what kallsyms lists, '' if it cannot be read."""
         if traceable not in self.read:
-            if not traceable:
-                text = text_if_there('/proc/kallsyms')
-            elif self.tracefs:
-                text = self.tracefs.read_if_there('available_filter_functions')
-            else:
-                text = ''
-            self.read[traceable] = text
+            self.read[traceable] = self._read(traceable)
         return self.read[traceable]
+
+    def _read(self, traceable):
+        if not self.here:
+            return symbol_listing(self.vmlinux) if self.vmlinux and traceable else ''
+        if not traceable:
+            return text_if_there('/proc/kallsyms')
+        return self.tracefs.read_if_there('available_filter_functions') if self.tracefs else ''
+
+    def names(self):
+        """Return the names of the functions that can be traced, none if no list can be read."""
+        return symbol_names(self._listing(True) or '\n'.join(
+            line for line in self._listing(False).splitlines()
+            if line.split()[1:2] in (['t'], ['T'], ['w'], ['W'])))
 
     def find(self, token, traceable):
         """Return the Symbol that a trace names, or its only variant; None if no list can be read.
@@ -2364,16 +3716,6 @@ class Session(object):
         return Counts(read, lost, missed)
 
 
-def wait_for(poll, milliseconds=None):
-    """Return what poll has to say; an interrupted wait (Python 2) has nothing."""
-    try:
-        return poll.poll(milliseconds)
-    except (EnvironmentError, select.error) as error:
-        if error.args[0] != errno.EINTR:
-            raise
-        return []
-
-
 ERROR_LOG = re.compile(r'error: (.*)\n  Command: (.*)\n( *)\^')
 
 
@@ -2442,17 +3784,25 @@ def origin_column(step, position, command, is_filter):
 PATIENCE = 2000     # milliseconds that a reader may take nothing while the run ends
 
 
+def visible(text):
+    return re.sub(r'[\x00-\x08\x0b-\x1f\x7f]', '?', text)
+
+
 class Console(object):
     """stderr: echoed lines, notes and errors.  What nobody reads is dropped, never waited for."""
 
     def __init__(self, descriptor=2):
         self.descriptor = descriptor
         self.patience = PATIENCE
+        self.shown = ''         # of what is under way
 
     def line(self, text):
         """Write a line, with whatever could steer a terminal made visible."""
-        text = re.sub(r'[\x00-\x08\x0b-\x1f\x7f]', '?', text)
-        data = to_bytes(text + '\n')
+        self.progress('')
+        self._write(visible(text) + '\n')
+
+    def _write(self, text):
+        data = to_bytes(text)
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         while data:
@@ -2467,6 +3817,12 @@ class Console(object):
 
     def note(self, text):
         self.line('surftrace: ' + text)
+
+    def progress(self, text):
+        """Show on a terminal what takes long, in a line that the next one replaces; '' ends it."""
+        if text != self.shown and os.isatty(self.descriptor):
+            self.shown = text
+            self._write('\r%s\033[K' % (text and 'surftrace: ' + visible(text)))
 
     def error(self, error):
         self.note(str(error))
@@ -2630,6 +3986,9 @@ EXAMPLES = (
 )
 
 
+MODES = ('auto', 'btf', 'gdb', 'local', 'remote')
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with this program's voice for mistakes."""
 
@@ -2648,7 +4007,12 @@ def make_parser():
     add('traces', metavar='TRACE', nargs='*', help=argparse.SUPPRESS)
     add('-h', '--help', action='help', help='show this help')
     add('-v', '--vmlinux', metavar='FILE',
-        help='take types from this file, raw BTF or an ELF file with a section .BTF')
+        help='take types from this vmlinux, or raw BTF (with -r: the release of the kernel)')
+    add('-m', '--mode', choices=MODES, default='auto', metavar='MODE',
+        help='where types come from: %s' % ', '.join(MODES))
+    add('-g', '--gdb', metavar='FILE', help='the gdb that reads a vmlinux without BTF')
+    add('-d', '--database', metavar='FILE', help='take types from this database')
+    add('-r', '--rip', metavar='HOST[:PORT]', help='ask this server for types')
     add('-f', '--file', metavar='FILE',
         help='read traces from a file, one a line; - is stdin, # begins a comment')
     add('-o', '--output', metavar='FILE', help='write a shell script that does the same')
@@ -2656,6 +4020,11 @@ def make_parser():
         help='take the registers of aarch64 or x86_64')
     add('-s', '--stack', action='store_true', help='show the kernel stack of each event')
     add('-S', '--show', action='store_true', help='show the lines, and touch nothing')
+    add('-F', '--func', metavar='FUNC', help='disassemble a function')
+    add('-l', '--line', metavar='FILE:LINE', help='disassemble a line of the source')
+    add('--info', metavar='NAME',
+        help="show a function's arguments, a struct's layout, or the functions like 'tcp_*'")
+    add('--make-db', metavar='FILE', help='write all types into a database for -d')
     add('--tracefs', metavar='DIR', help='where tracefs is mounted, if not where /proc/mounts says')
     add('--debug', action='store_true', help='show a traceback with an error')
     return parser
@@ -2669,22 +4038,49 @@ def read_options(argv):
     if [word for word in more if word.startswith('-')]:
         parser.error('unrecognized arguments: %s' % ' '.join(more))
     options.traces += more
+    check_machine(options)
+    options.choice = read_choice(options)
+    options.action = ([action for action, chosen in (
+        (show_information, options.info), (make_database, options.make_db),
+        (show_instructions, options.func or options.line), (show, options.show)) if chosen]
+        + [trace_live])[0]
+    options.texts = [one_line(text) for text in options.traces]
+    if options.file:
+        options.texts += read_trace_file(options.file)
+    options.trees = [pointing_at(text, parse_trace, text) for text in options.texts]
+    if not options.trees and options.action in (show, trace_live):
+        raise UsageError("no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
+    return options
+
+
+def check_machine(options):
     here = running_architecture()
-    options.elsewhere = bool(options.show and (options.vmlinux or options.arch))
-    if options.arch and options.arch != here and not options.show:
+    changes_nothing = (options.show or options.info or options.make_db or options.func
+                       or options.line)
+    if options.arch and options.arch != here and not changes_nothing:
         raise UsageError('-a %s on a machine that is %s: add -S, which shows the lines for it'
                          % (options.arch, here))
     if not options.arch and here not in ARCHITECTURES:
         raise UsageError('the registers of %s are not known; -a takes %s, with -S'
                          % (here, ' or '.join(sorted(ARCHITECTURES))))
+    # What a file says of another kernel is not to be checked against this one.
+    options.elsewhere = bool(changes_nothing and (options.vmlinux or options.arch
+                                                  or options.database))
     options.arch = options.arch or here
-    options.texts = [one_line(text) for text in options.traces]
-    if options.file:
-        options.texts += read_trace_file(options.file)
-    options.trees = [pointing_at(text, parse_trace, text) for text in options.texts]
-    if not options.trees:
-        raise UsageError("no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
-    return options
+
+
+def read_choice(options):
+    """Return the Choice of sources that the options make."""
+    mode, release, vmlinux = options.mode, os.uname()[2], options.vmlinux
+    for asked, wanted in ((options.rip, 'remote'), (options.database, 'local')):
+        if asked and mode not in ('auto', wanted):
+            raise UsageError('-%s goes with -m %s' % (wanted[0] if wanted == 'remote' else 'd',
+                                                      wanted))
+        mode = wanted if asked else mode
+    if mode == 'remote':
+        release, vmlinux = vmlinux or release, None
+    return Choice(mode, options.arch, release, not options.elsewhere, vmlinux, options.gdb,
+                  options.database, options.rip)
 
 
 def read_trace_file(path):
@@ -2697,31 +4093,27 @@ def read_trace_file(path):
     return [line for line in lines if line.strip() and not line.lstrip().startswith('#')]
 
 
-def types_of(options):
-    unavailable = None
-    if options.arch != running_architecture() and not options.vmlinux:
-        unavailable = ("the types of this machine's kernel would be wrong for %s: name a file "
-                       'with that kernel\'s BTF with -v' % options.arch)
-    return Types(options.vmlinux, unavailable)
-
-
-def compile_all(options, tracefs, console):
+def compile_all(options, types, tracefs, console):
     """Return the Compiled traces; tracefs is None where it cannot or must not be asked."""
     architecture = ARCHITECTURES[options.arch]
     target = (Target(architecture, True) if options.elsewhere
               else running_target(tracefs, architecture))
-    types, symbols, events = types_of(options), Symbols(tracefs), set()
+    symbols, events = symbols_of(options, tracefs), set()
 
     def compile_tree(tree, number_of_trace):
         if tree.kind == 'e':
             check_once(tree, events)
             return compile_event(tree, event_fields(tracefs, tree) if tracefs else None)
-        symbol = choose_symbol(tree, options, symbols, console)
+        symbol = choose_symbol(tree, symbols, console)
         return compile_trace(tree, 'f%d' % number_of_trace, symbol.name,
                              types.of(symbol.module), target)
 
     return [pointing_at(tree.text, compile_tree, tree, number_of_trace)
             for number_of_trace, tree in enumerate(options.trees)]
+
+
+def symbols_of(options, tracefs):
+    return Symbols(tracefs, not options.elsewhere, options.choice.vmlinux)
 
 
 def pointing_at(text, call, *arguments):
@@ -2740,10 +4132,10 @@ def check_once(tree, events):
     events.add(name)
 
 
-def choose_symbol(tree, options, symbols, console):
+def choose_symbol(tree, symbols, console):
     """Return the Symbol to probe: the one that is named, or the only variant of it."""
     token = tree.symbol
-    symbol = None if options.elsewhere else symbols.find(token, not tree.offset)
+    symbol = symbols.find(token, not tree.offset)
     if symbol is None:
         return Symbol(token.text, None)
     if symbol.name != token.text:
@@ -2752,16 +4144,20 @@ def choose_symbol(tree, options, symbols, console):
     return symbol
 
 
-def show(options, console):
+def show(options, types, console):
     """Print the set-up, and touch nothing."""
     root = options.tracefs or (None if options.elsewhere else find_tracefs())
     tracefs = None if options.elsewhere else readable_tracefs(root)
-    traces = compile_all(options, tracefs, console)
+    traces = compile_all(options, types, tracefs, console)
     plan = make_plan(traces, options.stack, tracefs.has('instances') if tracefs else True)
     if options.output:
         write_script(options, plan)
-    lines = [shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
-             for step in plan.create + plan.start]
+    return print_lines(shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
+                       for step in plan.create + plan.start)
+
+
+def print_lines(lines):
+    """Print lines, as slowly as their reader takes them."""
     output = Output()
     output.patience = None      # there is nothing to clean up: it can wait
     output.write(to_bytes(''.join(line + '\n' for line in lines)))
@@ -2769,18 +4165,49 @@ def show(options, console):
     return 0
 
 
-def trace_live(options, console):
+def show_information(options, types, console):
+    """Print what is known of a function, a struct, or the functions of a pattern."""
+    tracefs = None if options.elsewhere else readable_tracefs(options.tracefs or find_tracefs())
+    names, source = symbols_of(options, tracefs).names(), types.of(None)
+    if not names and re.search(r'[*?[]', options.info):
+        names = source.names('function')
+    return print_lines(information(options.info, source, names, ARCHITECTURES[options.arch]))
+
+
+def make_database(options, types, console):
+    """Write a database of all types."""
+    size = write_database(options.make_db, types.of(None), console)
+    console.note('%s: %.1f MB' % (options.make_db, size / 1e6))
+    return 0
+
+
+def show_instructions(options, types, console):
+    """Print the instructions of a function, or of a line of the source."""
+    gdb = types.disassembler()
+    lines = []
+    if options.func:
+        lines.append(gdb.disassembly(options.func).rstrip())
+    for symbol, instructions in gdb.line_places(options.line) if options.line else ():
+        lines += ['%s is at %s' % (options.line, symbol), instructions]
+    return print_lines(lines)
+
+
+def trace_live(options, types, console):
     """Set up, stream until the end, and clean up; return the exit status."""
     with Signals() as signals:
+        types.check = signals.check
         tracefs = open_tracefs(options.tracefs, console)
         try:
-            traces = compile_all(options, tracefs, console)
+            traces = compile_all(options, types, tracefs, console)
+            types.close()       # gdb holds much memory
             plan = make_plan(traces, options.stack, tracefs.has('instances'))
             if options.output:
                 write_script(options, plan)
             output = Output(make_rewriter(traces))
             session = Session(tracefs, plan, console, signals)
             status = run_session(session, output, console, signals)
+        except StopRun:
+            status = signals.status()
         finally:
             unmounted = tracefs.close()
         return status if unmounted else status or 1
@@ -2837,7 +4264,11 @@ def main(argv):
         # Else a pipe or file that is opened later takes its place.
         check_stdout()
         options = read_options(argv)
-        return show(options, console) if options.show else trace_live(options, console)
+        types = Types(options.choice, console)
+        try:
+            return options.action(options, types, console)
+        finally:
+            types.close()
     except Error as error:
         if '--debug' in argv:
             raise

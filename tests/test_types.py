@@ -12,6 +12,15 @@ def opened(writer, base=None):
     return surftrace.Btf(writer.data(), 'sample', base)
 
 
+def sources(**words):
+    """Return the Types of a person's words: mode, vmlinux, database ..."""
+    choice = dict(mode='auto', architecture=os.uname()[4], release='1.2.3', here=False, vmlinux=None,
+                  gdb=None, database=None, server=None)
+    choice.update(words)
+    return surftrace.Types(surftrace.Choice(**choice), surftrace.Console(os.open(
+        os.devnull, os.O_WRONLY)))
+
+
 class Questions(unittest.TestCase):
 
     def setUp(self):
@@ -49,11 +58,11 @@ class Questions(unittest.TestCase):
             self.assertEqual(surftrace.size_of(
                 self.types, self.member('task_struct', name).type), size, name)
 
-    def test_spelled(self):
+    def test_declared(self):
         for name, text in [('dname', 'const unsigned char *'), ('argv', 'char **'),
-                           ('grid', 'short unsigned int[3][4]'), ('mm', 'struct mm_struct *'),
-                           ('run', 'function *'), ('usage', 'atomic_t')]:
-            self.assertEqual(surftrace.spelled(
+                           ('grid', 'unsigned short[3][4]'), ('mm', 'struct mm_struct *'),
+                           ('run', 'void (*)(void)'), ('usage', 'atomic_t')]:
+            self.assertEqual(surftrace.declared(
                 self.types, self.member('task_struct', name).type), text)
 
     def test_c_types(self):
@@ -148,7 +157,7 @@ class Damage(unittest.TestCase):
         types = opened(writer)
         for question in (surftrace.stripped, surftrace.size_of):
             self.assertRaises(surftrace.SourceError, question, types, 1)
-        self.assertEqual(surftrace.spelled(types, 1), 'loop')
+        self.assertEqual(surftrace.declared(types, 1), 'loop')
 
     def test_structs_that_hold_themselves_or_each_other(self):
         writer = btf.Writer()
@@ -230,7 +239,7 @@ class Files(unittest.TestCase):
         self.write(self.elf([(b'.text', b'code')]))
         self.assertIsNone(surftrace.read_btf(self.path))
         with self.assertRaises(surftrace.SourceError) as caught:
-            surftrace.Types(self.path).of(None).find('struct', 'x')
+            sources(mode='btf', vmlinux=self.path).of(None).find('struct', 'x')
         self.assertIn('no section .BTF', str(caught.exception))
 
     def test_elf_of_another_kind(self):
@@ -252,7 +261,7 @@ class Files(unittest.TestCase):
         self.assertIn('/nonexistent/vmlinux', str(caught.exception))
 
     def test_opened_only_when_asked(self):
-        types = surftrace.Types('/nonexistent/vmlinux').of(None)
+        types = sources(vmlinux='/nonexistent/vmlinux').of(None)
         self.assertRaises(surftrace.SourceError, lambda: types.find('struct', 'x'))
 
 

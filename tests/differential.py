@@ -1,0 +1,414 @@
+"""One kernel, all sources of types: do they say the same?  And is it what pahole says?
+
+tests/run runs this on Debian's 6.1 kernel: SURFTRACE_BTF names its BTF, SURFTRACE_VMLINUX its
+vmlinux with debug info.  Needs gdb, pahole and pfunct.  How many things were compared is printed.
+"""
+import collections
+import http.server
+import json
+import os
+import random
+import re
+import sqlite3
+import subprocess
+import tempfile
+import threading
+import unittest
+
+import surftrace
+
+BTF, VMLINUX = os.environ.get('SURFTRACE_BTF'), os.environ.get('SURFTRACE_VMLINUX')
+X86 = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
+SEED = 20261124
+FUNCTIONS, EXPRESSIONS = 1000, 300
+PLACE = re.compile(r'/\* +(\d+)(?:: *(\d+))? +(\d+) \*/')
+
+
+def console():
+    return surftrace.Console(os.open(os.devnull, os.O_WRONLY))
+
+
+def gdb_source(source=surftrace.Gdb):
+    return source(surftrace.GdbProcess(surftrace.elf_of(VMLINUX), 'gdb', console(), lambda: None))
+
+
+def tell(count, what):
+    print('compared: %d %s' % (count, what), flush=True)
+
+
+# -- What pahole says --------------------------------------------------------------------------
+
+def pahole(*options):
+    return subprocess.run(['pahole', '-F', 'btf'] + list(options) + [BTF], check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
+
+
+def places(lines):
+    """Return (offset, bit, size) of every member in lines of pahole's form."""
+    return tuple(match.groups() for match in map(PLACE.search, lines) if match)
+
+
+def without_pointers(body):
+    """Return pahole's lines without the members of what nameless pointers point at."""
+    kept, opened = [], []
+    for line in body.splitlines():
+        if line.endswith('{'):
+            opened.append(len(kept))
+        elif re.match(r'\s*\}', line):
+            start = opened.pop()
+            if re.match(r'\s*\} *\*', line):
+                del kept[start:]
+        kept.append(line)
+    return kept
+
+
+class Pahole(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.types = surftrace.Btf(surftrace.read_btf(BTF), BTF)
+
+    def test_every_member(self):
+        """Of all structs and unions, those of one name and those without among them."""
+        expected, found = collections.Counter(), collections.Counter()
+        for kind, name, body in re.findall(r'^(struct|union) (\w* ?)\{\n(.*?)^\}',
+                                           pahole('-a', '-A'), re.M | re.S):
+            expected[kind, name.strip(), places(without_pointers(body))] += 1
+        members = 0
+        for ref in range(1, self.types.end_id):
+            held = self.types.describe(ref)
+            if held.kind in ('struct', 'union') and held.target:
+                rows = places(where for _, where, _ in surftrace.member_rows(
+                    held, self.types, 0, '->', 1))
+                found[held.kind, held.name, rows] += 1
+                members += len(rows)
+        # pahole leaves out what it has printed before, and most that has no name of its own.
+        self.assertEqual([key for key in expected if expected[key] > found[key]][:5], [])
+        self.assertEqual([key for key in found if key[1] and key not in expected][:5], [])
+        tell(members, 'members of %d structs and unions' % sum(found.values()))
+
+    def test_prototypes(self):
+        """pfunct writes long unsigned int and a gap before the star; what is meant is the same."""
+        names = random.Random(SEED).sample(self.types.names('function'), FUNCTIONS)
+        text = subprocess.run(['pfunct', '-F', 'btf', '-P', '--no_parm_names', BTF],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
+        said = collections.defaultdict(set)
+        for line in text.splitlines():
+            said[re.search(r'(\w+)\(', line).group(1)].add(self.words(line))
+        for name in names:
+            ours = set(self.words(surftrace.prototype(self.types, function))
+                       for function in self.types.functions(name))
+            self.assertEqual(ours & said[name], ours, name)
+        tell(len(names), 'prototypes')
+
+    def words(self, text):
+        text = re.sub(r'(?:inline|static) |;', '', text)
+        for long_form, short in (('long long unsigned int', 'unsigned long long'),
+                                 ('long unsigned int', 'unsigned long'),
+                                 ('long long int', 'long long'), ('long int', 'long'),
+                                 ('short unsigned int', 'unsigned short'), ('short int', 'short')):
+            text = text.replace(long_form, short)
+        # pfunct writes the const of a const pointer in front.
+        return re.sub(r'const|\s+', '', text), text.count('const')
+
+
+# -- Expressions -------------------------------------------------------------------------------
+
+class Draw(object):
+    """Draws traces from a kernel's own functions, and at times what is wrong with them."""
+
+    def __init__(self, types):
+        self.types = types
+        self.random = random.Random(SEED)
+        # What several structs or functions are called, gdb and BTF may take different ones of.
+        kinds = collections.Counter(
+            (held.kind, held.name) for held in map(types.describe, range(1, types.end_id))
+            if held.kind in ('struct', 'union', 'enum') and held.name)
+        self.ambiguous = set(name for (_, name), count in kinds.items() if count > 1)
+        self.functions = [name for name in types.names('function')
+                          if len(types.functions(name)) == 1]
+        self.packets = [name for name in self.functions if any(
+            surftrace.declared(types, each.type) == 'struct sk_buff *'
+            for each in types.functions(name)[0].parameters[:6])]
+
+    def traces(self, count):
+        drawn = []
+        while len(drawn) < count:
+            trace = (self.packet if self.random.random() < 0.15 else self.chain)()
+            if trace:
+                drawn.append(trace)
+        return drawn
+
+    def function(self, names):
+        [function] = self.types.functions(self.random.choice(names))
+        return function
+
+    def packet(self):
+        function = self.function(self.packets)
+        [index] = [index for index, each in enumerate(function.parameters)
+                   if surftrace.declared(self.types, each.type) == 'struct sk_buff *'][:1]
+        header = self.random.choice(('ethhdr', 'iphdr', 'icmphdr', 'tcphdr', 'udphdr'))
+        ref = self.types.find('struct', header)
+        member = self.random.choice([each.name for each in surftrace.all_members(
+            self.types, ref)] + ['sdata[1]', 'ldata[0]', 'Sdata', 'nothing'])
+        return 'p %s v=%s@(struct %s *)%s%%%d->%s' % (
+            function.name, self.random.choice(('', '', 'X', 'S')), header,
+            self.random.choice(('', 'l2', 'l3', 'l4')), index, member)
+
+    def chain(self):
+        function = self.function(self.functions)
+        pointers = [(index, each.type) for index, each in enumerate(function.parameters)
+                    if self.target(each.type)]
+        if not pointers:
+            return None
+        index, ref = self.random.choice(pointers)
+        text, held = '%%%d' % index, self.target(ref)
+        operator = '->'
+        for _ in range(self.random.randint(1, 4)):
+            members = list(surftrace.all_members(self.types, held))
+            if held.name in self.ambiguous or not members:
+                return None
+            member = self.random.choice(members)
+            name = member.name if self.random.random() < 0.98 else member.name[:-1] + 'q'
+            text += operator + name
+            ref = member.type
+            while surftrace.stripped(self.types, ref).kind == 'array':
+                found = surftrace.stripped(self.types, ref)
+                if self.random.random() < 0.15:
+                    break
+                text += '[%d]' % self.random.randint(0, found.length)
+                ref = found.target
+            found = surftrace.stripped(self.types, ref)
+            operator = '.' if found.kind in ('struct', 'union') else '->'
+            held = found if operator == '.' else self.target(ref)
+            if held is None or not held.size:
+                break
+        return 'p %s v=%s%s' % (function.name, self.random.choice(('', '', '', 'S', 'U', 'X')),
+                                text)
+
+    def target(self, ref):
+        """Return the struct that ref points at, None if it does not."""
+        held = surftrace.stripped(self.types, ref)
+        inner = surftrace.stripped(self.types, held.target) if held.kind == 'pointer' else held
+        return inner if held.kind == 'pointer' and inner.kind in ('struct', 'union') else None
+
+
+def line_of(text, types):
+    """Return what a trace becomes, or the error that it ends in."""
+    tree = surftrace.parse_trace(text)
+    try:
+        return surftrace.compile_trace(tree, 'f0', tree.symbol.text, types, X86).arguments[0].text
+    except surftrace.TraceError as error:
+        return '%s (column %s)' % (error, error.column)
+
+
+class Sources(unittest.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        cls.btf = surftrace.Btf(surftrace.read_btf(BTF), BTF)
+        cls.traces = Draw(cls.btf).traces(EXPRESSIONS)
+        cls.lines = [line_of(text, cls.btf) for text in cls.traces]
+        cls.directory = tempfile.TemporaryDirectory()
+        cls.database = os.path.join(cls.directory.name, 'info.db')
+        surftrace.write_database(cls.database, cls.btf, console())
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.directory.cleanup()
+
+    def agree(self, types, what, unknown=lambda name: False):
+        """Compare all traces; those of functions that are unknown there are counted, not compared."""
+        differ, left_out = [], 0
+        for text, expected in zip(self.traces, self.lines):
+            found = line_of(text, types)
+            if found != expected and unknown(text.split()[1]):
+                left_out += 1
+            elif found != expected:
+                differ.append((text, found, expected))
+        self.assertEqual(differ[:10], [], '%d of %d differ' % (len(differ), len(self.traces)))
+        self.assertLess(left_out, EXPRESSIONS * 0.03)
+        tell(len(self.traces) - left_out, 'expressions, %s and BTF' % what)
+
+    def test_the_draw_is_worth_something(self):
+        kinds = collections.Counter(
+            'error' if '(column' in line else 'string' if line.endswith('string') else
+            'bitfield' if ':b' in line else 'number' for line in self.lines)
+        for kind, least in (('number', 100), ('string', 2), ('bitfield', 5), ('error', 20)):
+            self.assertGreater(kinds[kind], least, kinds)
+        self.assertGreater(sum(line.count('(') > 1 for line in self.lines), 20)
+
+    def test_database(self):
+        self.agree(surftrace.Database(self.database), 'a database')
+
+    def test_gdb_and_the_older_database(self):
+        """What gdb answers is the older generation's database, too, in the layout of that one."""
+        types = gdb_source(RecordedGdb)
+        try:
+            def unknown(name):
+                # Compilers leave some functions without debug info where BTF has them all.
+                return 'no debug info' in types._ask("print &'%s'" % name)
+            self.agree(types, 'gdb', unknown)
+            older = older_database(self.directory.name, types)
+        finally:
+            types.close()
+        self.agree(surftrace.Database(older), 'a database of the older generation', unknown={
+            trace.split()[1] for trace in self.traces} .difference(types.known).__contains__)
+
+    def test_server(self):
+        with LoopbackServer(self.database) as server:
+            types = surftrace.Server('127.0.0.1:%d' % server.port, '6.1', 'x86_64')
+            self.agree(types, 'a server')
+        self.assertGreater(server.requests, EXPRESSIONS)
+
+
+# -- The older generation's database, from gdb's answers ------------------------------------------
+
+class RecordedGdb(surftrace.Gdb):
+    """Keeps what was asked: `said` has gdb's own words for each struct and typedef."""
+
+    def __init__(self, process):
+        surftrace.Gdb.__init__(self, process)
+        self.said, self.known = {}, set()
+
+    def look_up_layout(self, text):
+        self.said[text] = self._ask('ptype/o ' + text)
+        return surftrace.Gdb.look_up_layout(self, text)
+
+    def look_up_alias(self, name):
+        self.said['typedef ' + name] = self._ask('whatis ' + name), self._ask('print sizeof(%s)' % name)
+        return surftrace.Gdb.look_up_alias(self, name)
+
+    def functions(self, name):
+        self.said[name + '()'] = self._ask('whatis ' + name)
+        self.known.add(name)
+        return surftrace.Gdb.functions(self, name)
+
+
+def older_rows(text):
+    """Return the rows of a struct: members of what has no name stand in it, under its path."""
+    rows, opened = [], []       # opened: (rows so far, offset, tag) of each struct inside
+    for line in text.splitlines()[1:]:
+        match = re.match(r'/\*(?: +(\d+)(?:: *(\d+))? +\|)? +(\d+) +\*/ *(.*)$', line)
+        if match and match.group(4).endswith('{'):
+            offset = match.group(1) or (opened[-1][1] if opened else '0')
+            opened.append((len(rows), offset, match.group(4)[:-1].strip(), match.group(3)))
+        elif re.match(r' *\}.*;', line):
+            start, offset, tag, size = opened.pop()
+            name = line.strip()[1:-1].strip()
+            if ' ' in tag:          # has a name of its own, where its members are
+                rows[start:] = [(tag, name, int(offset), int(size), '')]
+            elif name:
+                rows[start:] = [(kind, '%s.%s' % (name, inner), at, width, bits)
+                                for kind, inner, at, width, bits in rows[start:]]
+        elif match and match.group(4).endswith(';'):
+            offset, bit, size, code = match.groups()
+            offset = int(offset or opened[-1][1] if opened else offset or 0)
+            code, _, count = code[:-1].partition(' : ')
+            name = re.search(r'\(\*[* ]*(?:const )?(\w+)', code) or re.search(r'(\w+)(?:\[\d*\])*$', code)
+            array = re.search(r'(?:\[\d*\])*$', code).group() if '(*' not in code else ''
+            kind = (code[:name.start(1)] + code[name.end(1):]).replace(array, '').strip()
+            rows.append((re.sub(r'enum \{.*\}', 'unsigned int', kind), name.group(1) + array,
+                         offset, int(size), '%s:%s' % (bit, count) if count else ''))
+    return rows
+
+
+def older_database(directory, types):
+    path = os.path.join(directory, 'older.db')
+    connection = sqlite3.connect(path)
+    for table in ('files (id INTEGER PRIMARY KEY, file TEXT)',
+                  'funs (id INTEGER PRIMARY KEY, func VARCHAR, args VARCHAR, ret VARCHAR, '
+                  'line INTEGER, fid INTEGER, module VARCHAR)',
+                  'structs (id INTEGER PRIMARY KEY, name VARCHAR, members INTEGER, bytes INTEGER)',
+                  'members (id INTEGER PRIMARY KEY, fid INTEGER, types VARCHAR, name VARCHAR, '
+                  'offset INTEGER, bytes INTEGER, bits VARCHAR DEFAULT "")',
+                  'types (id INTEGER PRIMARY KEY, name VARCHAR, alias VARCHAR, bytes INTEGER)'):
+        connection.execute('CREATE TABLE ' + table)
+    for name, said in types.said.items():
+        if name.endswith('()'):
+            match = re.match(r'type = (.*?) ?\((.*)\)$', said)
+            if match:
+                connection.execute('INSERT INTO funs VALUES (NULL, ?, ?, ?, 1, 1, "")', (
+                    name[:-2], json.dumps(re.split(r', (?![^(]*\))', match.group(2))),
+                    'static ' + match.group(1)))
+        elif isinstance(said, tuple):
+            alias, size = said[0].strip()[7:], said[1].split('=')[-1]
+            name = name.partition(' ')[2]
+            if size.strip().isdigit():
+                connection.execute('INSERT INTO types VALUES (NULL, ?, ?, ?)', (
+                    name, name if '{' in alias else alias, int(size)))
+        elif '{' in said:
+            total = re.findall(r'total size \(bytes\): +(\d+)', said)
+            rows = older_rows(said) if total else []
+            serial = connection.execute('INSERT INTO structs VALUES (NULL, ?, ?, ?)', (
+                name, len(rows), int(total[-1]) if total else 4)).lastrowid
+            connection.executemany('INSERT INTO members VALUES (NULL, ?, ?, ?, ?, ?, ?)',
+                                   [(serial,) + row for row in rows])
+    connection.commit()
+    connection.close()
+    return path
+
+
+# -- A server that speaks the documented exchange -----------------------------------------------
+
+class LoopbackServer(object):
+    """Answers from a database of the second generation."""
+
+    def __init__(self, path):
+        self.requests = 0
+        outer = self
+        connection = sqlite3.connect(path, check_same_thread=False)
+
+        def rows(question, value):
+            return connection.execute(question, (value,)).fetchall()
+
+        def answer(request):
+            outer.requests += 1
+            command = request['cmd']
+            name = request[command]
+            if command == 'func':
+                return [{'func': name, 'args': json.loads(args), 'ret': result, 'line': 1,
+                         'file': 'x.c'} for args, result in rows(
+                             'SELECT args, ret FROM funs WHERE func = ?', name)]
+            if command == 'type':
+                for alias, size in rows('SELECT alias, bytes FROM types WHERE name = ?', name):
+                    return {'name': name, 'type': alias, 'size': size}
+            for serial, count, size in rows(
+                    'SELECT id, members, bytes FROM structs WHERE name = ?', name):
+                return {'name': name, 'size': size, 'members': count, 'cell': [
+                    {'type': kind, 'offset': offset, 'size': width, 'bits': bits, 'name': member}
+                    for kind, offset, width, bits, member in rows(
+                        'SELECT types, offset, bytes, bits, name FROM members WHERE fid = ? '
+                        'ORDER BY id', serial)]}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers['Content-Length']))
+                [request] = json.loads(body)
+                assert self.path == '/lbc' and request['arch'] and request['ver']
+                data = json.dumps({'code': 200, 'res': [
+                    {'log': 'ok.', 'res': answer(request)}]}).encode()
+                self.send_response(200)
+                self.send_header('Content-Length', str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
+        self.port = self.server.server_port
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+if __name__ == '__main__':
+    unittest.main()
