@@ -909,6 +909,7 @@ class Btf(object):
 ELF_MAGIC = b'\x7fELF'
 ELF_HEADER = '<HHIQQQIHHHHHH'       # what follows the 16 bytes of e_ident
 ELF_SECTION = '<IIQQQQIIQQ'
+ELF_FUNCTION = 2        # STT_FUNC
 ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
 
 # architecture: a name as ARCHITECTURES has it, where it does.  sections: name -> (offset, size)
@@ -978,13 +979,19 @@ def read_part(stream, path, offset, size):
     return data
 
 
-def symbol_listing(path):
-    """Return the names of the symbols of an ELF file, one a line; '' if it has none."""
+def function_symbols(path):
+    """Return the names of the functions in an ELF file's table of symbols, one a line."""
     elf = elf_of(path)
-    if elf is None or b'.strtab' not in elf.sections:
+    if elf is None or b'.symtab' not in elf.sections or b'.strtab' not in elf.sections:
         return ''
     with open(path, 'rb', 0) as stream:
-        return to_text(read_section(stream, elf, b'.strtab').replace(b'\0', b'\n'))
+        table = read_section(stream, elf, b'.symtab')
+        strings = read_section(stream, elf, b'.strtab')
+    # An entry is 24 bytes: a name's offset, in the fifth byte the type, and more.
+    offsets = array.array('I', table[:len(table) // 24 * 24])[::6]
+    return to_text(b'\n'.join(strings[offset:strings.find(b'\0', offset)]
+                              for offset, kind in zip(offsets, bytearray(table[4::24]))
+                              if kind & 15 == ELF_FUNCTION))
 
 
 # ---------------------------------------------------------------------------
@@ -1148,6 +1155,7 @@ GDB_LIMIT = 300         # seconds for one answer; the first one of a large vmlin
 GDB_ANSWER_LIMIT = 1 << 28      # bytes
 GDB_FIRST = (8, 1)      # the first version that has ptype/o
 GDB_BIT_OFFSETS = (9, 0)        # from here on it prints where bits begin, before, how many are left
+GDB_ENTRY_GAP = 16      # bytes from a symbol to where its function's debug info begins
 
 # A line of ptype/o: offset in bytes and in bits, size in bytes, C.  In a union the offset is
 # not there, since all are the same.
@@ -1203,7 +1211,8 @@ class GdbProcess(object):
         # index-cache: the first reading of a vmlinux leaves an index in gdb's own cache
         # (~/.cache/gdb), with which the next ones take a second.
         for setting in ('auto-load off', 'confirm off', 'width 0', 'height 0', 'language c',
-                        'print demangle off', 'index-cache on', 'index-cache enabled on'):
+                        'print demangle off', 'max-value-size unlimited', 'index-cache on',
+                        'index-cache enabled on'):
             try:
                 self.ask('set ' + setting)
             except GdbRefusal:
@@ -1282,6 +1291,11 @@ def escaped_for_gdb(text):
     return text.replace('\\', '\\\\').replace('"', '\\"')
 
 
+def quoted_for_gdb(name):
+    """Return a symbol as gdb reads it; in quotes, short ones would be characters."""
+    return "'%s'" % name if '.' in name else name
+
+
 def from_gdb(text):
     """Return the text of a C string as gdb's machine interface writes it."""
     def unescaped(match):
@@ -1346,8 +1360,7 @@ class Gdb(TextTypes):
         plain = name.partition('.')[0]
         if name in self.listed:
             return self.listed[name]
-        shown = re.search(r'= \((.*?)\(\*\)\((.*)\)\) (0x[0-9a-f]+)', self._ask(
-            "print &'%s'" % name))
+        shown = self._pointer(name)
         if not shown:
             return []
         # From here on, a struct of several is the one that this function's file sees.
@@ -1357,6 +1370,20 @@ class Gdb(TextTypes):
             return self._list(name).get(name, [])
         function = self._function(name, shown.group(1), shown.group(2))
         return [self._told_apart(function, shown.group(3), name != plain)]
+
+    def _pointer(self, name):
+        """Return a match of the result, the parameters and the address of a function, or None."""
+        said = self._ask('print &' + quoted_for_gdb(name))
+        shown = re.search(r'= \((.*?)\(\*\)\((.*)\)\) (0x[0-9a-f]+)', said)
+        bare = re.search(r'no debug info.* (0x[0-9a-f]+) ', said)
+        if shown or not bare or '.' not in name:
+            return shown
+        # On aarch64 debug info begins behind the instructions that ftrace patches, so that a
+        # variant's symbol, which lies before them, has none of its own.
+        plain = self._pointer(name.partition('.')[0])
+        if plain and 0 <= int(plain.group(3), 16) - int(bare.group(1), 16) <= GDB_ENTRY_GAP:
+            return plain
+        return None
 
     def _function(self, name, result, kinds):
         return Function(name, tuple(Parameter('', kind) for kind in split_parameters(kinds)),
@@ -1386,7 +1413,7 @@ class Gdb(TextTypes):
     def disassembly(self, name):
         """Return the instructions of a function, with source lines where there are some."""
         try:
-            return self.process.ask("disassemble /s '%s'" % name)
+            return self.process.ask('disassemble /s ' + quoted_for_gdb(name))
         except GdbRefusal as refusal:
             raise UsageError("-F %s: %s" % (name, refusal))
 
@@ -2835,6 +2862,8 @@ def information(name, types, names, architecture):
         found = None if ref is None else stripped(types, ref)
         if found and found.kind in ('struct', 'union'):
             lines += layout_lines(found, types, tag)
+    if not lines and name in names:
+        return ['%s: a function without a known prototype' % name]
     if not lines:
         raise UsageError("there is no function, struct or union '%s'%s" % (
             name, nearest(tag, names)))
@@ -2862,8 +2891,8 @@ def function_lines(function, types, architecture):
             where = '?'
         else:
             where = fetch(parameter_place(index, function, types, architecture)).lstrip('%')
-        lines.append('  %%%-3d %-10s %s' % (index, where,
-                                           declared(types, parameter.type, parameter.name)))
+        lines.append('  %%%-3d %-10s %s' % (
+            index, where, declared(types, parameter.type, parameter.name)))
     result = declared(types, function.result)
     return lines + ['  $retval         %s' % result] * (result != 'void')
 
@@ -2877,10 +2906,10 @@ def layout_lines(found, types, alias):
     width = min(max([len(text) for text, _, _ in rows] + [0]), 48)
     count = sum(1 for _ in types.members(found))
     head = '%s %s {' % (found.kind, found.name) if found.name else 'typedef %s {' % found.kind
-    return ([head] + [('%-*s  %s  %s' % (width, text, where, expression)).rstrip()
-                              for text, where, expression in rows]
-            + ['}%s; /* size: %d, members: %d */' % ('' if found.name else ' ' + alias,
-                                                    found.size, count)])
+    tail = '}%s; /* size: %d, members: %d */' % ('' if found.name else ' ' + alias, found.size,
+                                                 count)
+    return [head] + [('%-*s  %s  %s' % (width, text, where, expression)).rstrip()
+                     for text, where, expression in rows] + [tail]
 
 
 def member_rows(found, types, start, path, depth):
@@ -3317,7 +3346,7 @@ class Symbols(object):
 
     def _read(self, traceable):
         if not self.here:
-            return symbol_listing(self.vmlinux) if self.vmlinux and traceable else ''
+            return function_symbols(self.vmlinux) if self.vmlinux and traceable else ''
         if not traceable:
             return text_if_there('/proc/kallsyms')
         return self.tracefs.read_if_there('available_filter_functions') if self.tracefs else ''
@@ -3981,6 +4010,8 @@ EXAMPLES = (
      'each IPv4 packet that comes in'),
     ("'e sched/sched_process_exec'",
      'every program that is started'),
+    ("--info tcp_sendmsg",
+     'its arguments, and where they lie'),
     ("-o trace.sh -S 'p kernel_clone comm=$comm'",
      'a script that does it on a machine without Python'),
 )

@@ -28,6 +28,7 @@ ARCH = os.uname()[4]
 KERNEL = tuple(int(part) for part in os.uname()[2].split('.')[:2])
 # Registers that hold the first and second argument.
 FIRST, SECOND = ('di', 'si') if ARCH == 'x86_64' else ('x0', 'x1')
+FROM_BTF = 'surftrace: types from /sys/kernel/btf/vmlinux (BTF)\n'
 LIMIT = 60      # seconds for anything that a test waits for
 
 
@@ -459,7 +460,7 @@ class Readers(Live):
     def test_agree(self):
         script = self.path('trace.sh')
         status, shown, said = call('-S', '-o', script, *self.TRACES)
-        self.assertEqual((status, said), (0, ''))
+        self.assertEqual((status, said), (0, FROM_BTF))
         run = Run(self.TRACES).ready()
         child = fork('script')
         status, lines, said = run.end()
@@ -513,6 +514,76 @@ class Readers(Live):
         status, _, said = call(self.TRACES[0], preexec_fn=become_nobody)
         self.assertEqual(status, 1)
         self.assertIn('run as root', said)
+
+
+# What is true of these on one machine is true on another: tests/run has their lines made by -S.
+CROSS = ['p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm==nobody',
+         'p vfs_read name=%0->f_path.dentry->d_name.name pos=U%0->f_pos count=U%2 f:name==nothing',
+         'p ip_rcv proto=@(struct iphdr *)l3%0->protocol ip_src=@(struct iphdr *)%0->saddr '
+         'b16_port=@(struct udphdr *)l3%0->dest kind=%0->pkt_type f:b16_port==1',
+         'r kernel_clone pid=S$retval f:pid==1', 'e sched/sched_process_fork f:parent_pid==1']
+
+
+class Sources(Live):
+    """Types from elsewhere than the kernel's own BTF."""
+
+    DATABASE = os.path.join(HERE, 'info.db')        # of this kernel, made on another machine
+    TRACES = ['p wake_up_new_task comm=%0->comm pid=S%0->pid users=S%0->mm->mm_users '
+              'f:comm==source',
+              'p vfs_read name=%0->f_path.dentry->d_name.name pos=U%0->f_pos f:name==nothing']
+
+    def sees(self, source, *options, **more):
+        arguments = list(options) + self.TRACES
+        lines = self.trace(*arguments, workload=lambda: fork('source'), **more)
+        self.assertEqual([line[4] for line in lines],
+                         ['comm="source" pid=%d users=1' % self.result])
+        self.assertEqual('types from ' in self.said, bool(source))
+        self.assertIn(source, self.said)
+        return [line for line in self.said.splitlines() if line.startswith('echo')]
+
+    def hide_btf(self):
+        subprocess.check_call(['mount', '-t', 'tmpfs', 'tmpfs', '/sys/kernel/btf'])
+        self.addCleanup(subprocess.check_call, ['umount', '/sys/kernel/btf'])
+        self.before['mounts'] = read('/proc/mounts')
+
+    def test_database(self):
+        self.assertEqual(self.sees('', '-d', self.DATABASE),
+                         self.sees('types from /sys/kernel/btf/vmlinux (BTF)'))
+
+    def test_server(self):
+        from loopback import LoopbackServer
+        with LoopbackServer(self.DATABASE) as server:
+            lines = self.sees('', '-r', '127.0.0.1:%d' % server.port)
+        self.assertEqual(lines, self.sees('(BTF)'))
+        self.assertGreater(server.requests, 3)
+
+    def test_without_btf(self):
+        self.hide_btf()
+        status, _, said = call(*self.TRACES)
+        self.assertEqual(status, 1)
+        for words in ('tells the types of kernel ' + os.uname()[2], '-v FILE', '-d FILE',
+                      '-r HOST', '--make-db info-%s.db' % os.uname()[2]):
+            self.assertIn(words, said)
+        shutil.copy(self.DATABASE, self.path('info-%s.db' % os.uname()[2]))
+        self.sees('types from ./info-%s.db (database)' % os.uname()[2], cwd=self.directory)
+
+    def test_the_lines_that_another_machine_makes(self):
+        run = Run(CROSS).ready()
+        status, _, said = run.end()
+        self.assertEqual(status, 0, said)
+        set_up = [line for line in said.splitlines() if re.match('(mkdir|echo) ', line)]
+        end = set_up.index('echo 1 > %s/instances/surftrace/tracing_on' % TRACING) + 1
+        self.assertEqual(set_up[:end], read(os.path.join(HERE, 'cross-lines')).splitlines())
+
+    def test_information(self):
+        status, lines, _ = call('--info', 'wake_up_new_task')
+        self.assertEqual((status, lines), (0, [
+            'void wake_up_new_task(struct task_struct *)',
+            '  %%0   %-10s struct task_struct *p' % FIRST]))
+        status, lines, _ = call('--info', 'wake_up_new_ta*')
+        self.assertEqual((status, lines), (0, ['void wake_up_new_task(struct task_struct *)']))
+        status, lines, _ = call('--info', 'struct list_head')
+        self.assertEqual([line.split()[-1] for line in lines[1:-1]], ['->next', '->prev'])
 
 
 class Endings(Live):
@@ -680,14 +751,25 @@ class Documented(Live):
 
     def commands(self, kind):
         return [item for item in documented() if kind == (
+            'vmlinux' if ' -v vmlinux ' in item[0] else     # differential.py has one, and gdb
+            'information' if ' --info ' in item[0] else
             'show' if ' -S ' in item[0] else
             'refused' if re.search(r'^ +\^$', item[1], re.MULTILINE) else 'trace')]
+
+    def test_information(self):
+        self.assertGreater(len(self.commands('information')), 3)
+        for command, below in self.commands('information'):
+            status, lines, said = self.run_of(command).end(None)
+            self.assertEqual((status, said), (0, FROM_BTF), command)
+            if below:
+                self.assertEqual(lines, below.splitlines(), command)
+            self.assertTrue(lines, command)
 
     def test_shown(self):
         self.assertGreater(len(self.commands('show')), 2)
         for command, _ in self.commands('show'):
             status, lines, said = self.run_of(command).end(None)
-            self.assertEqual((status, said), (0, ''), command)
+            self.assertEqual((status, said.replace(FROM_BTF, '')), (0, ''), command)
             self.assertIn('tracing_on', lines[-1], command)
 
     def test_refused(self):

@@ -69,7 +69,9 @@ UNUSED = (
     r'shift|johab|hz)[^/]*|.*\.egg-info)(/|$)')
 TOOLS = {'qemu-system-x86_64': 'qemu-system-x86', 'qemu-system-aarch64': 'qemu-system-arm',
          'apt-get': 'apt', 'dpkg': 'dpkg', 'xz': 'xz-utils', 'zstd': 'zstd', 'lz4': 'lz4',
-         'setpriv': 'util-linux', 'pahole': 'pahole', KEYRING: 'debian-archive-keyring'}
+         'setpriv': 'util-linux', 'pahole': 'pahole', 'pfunct': 'pahole', 'gdb': 'gdb',
+         'gdb-multiarch': 'gdb-multiarch', 'nm': 'binutils', 'addr2line': 'binutils',
+         KEYRING: 'debian-archive-keyring'}
 
 # The guest's first program; /vm/settings comes with each boot (see `initrd`).
 INIT = r'''#!/bin/busybox sh
@@ -275,6 +277,21 @@ def kernel_files(name, arch):
 def btf(kernel, arch='x86_64'):
     """The path of a kernel's raw BTF, the same as its /sys/kernel/btf/vmlinux."""
     return kernel_files(kernel, arch).btf
+
+
+def debug_vmlinux(name, arch='x86_64'):
+    """The path of a kernel's vmlinux with debug info, 600 MB; its package has 250."""
+    release = kernel_files(name, arch).release
+    made = _made('vmlinux-%s-%s' % (name, arch), [release],
+                 lambda made, scratch: _make_debug(name, arch, release, made, scratch))
+    return os.path.join(made, 'vmlinux-' + release)
+
+
+def _make_debug(name, arch, release, made, scratch):
+    packages = Packages(SUITES[name], ARCHITECTURES[arch].debian, os.path.join(scratch, 'apt'))
+    tree = os.path.join(scratch, 'tree')
+    packages.unpack(['linux-image-%s-dbg' % release], tree)
+    shutil.move(os.path.join(tree, 'usr/lib/debug/boot/vmlinux-' + release), made)
 
 
 def _make_kernel(name, arch, made, scratch):

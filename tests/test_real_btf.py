@@ -8,6 +8,7 @@ import subprocess
 import unittest
 
 import surftrace
+from test_types import sources
 
 PATH = os.environ.get('SURFTRACE_BTF')
 
@@ -63,7 +64,7 @@ class RealBtf(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.types = surftrace.Types(PATH).of(None)
+        cls.types = sources(mode='btf', vmlinux=PATH, architecture='x86_64').of(None)
         cls.target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
 
     def compiled(self, text):

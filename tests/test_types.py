@@ -14,8 +14,8 @@ def opened(writer, base=None):
 
 def sources(**words):
     """Return the Types of a person's words: mode, vmlinux, database ..."""
-    choice = dict(mode='auto', architecture=os.uname()[4], release='1.2.3', here=False, vmlinux=None,
-                  gdb=None, database=None, server=None)
+    choice = dict(mode='auto', architecture=os.uname()[4], release='1.2.3', here=False,
+                  vmlinux=None, gdb=None, database=None, server=None)
     choice.update(words)
     return surftrace.Types(surftrace.Choice(**choice), surftrace.Console(os.open(
         os.devnull, os.O_WRONLY)))
