@@ -1519,18 +1519,20 @@ def parse_layout(text, bits_left=False):
 
 
 def closed_member(closed, declaration, outer_start):
-    """Return the Member that ends with a declaration such as '} name[2];'."""
+    """Return the Member that ends with a declaration such as '} name[2];' or '} *name;'."""
     kind, tag, start, size, members = closed
-    _, name, dimensions = re.match(r'\}( ?)(\w*)((?:\[\d*\])*);', declaration).groups()
+    stars, name, dimensions = re.match(r'\} ?([* ]*)(\w*)((?:\[\d*\])*)', declaration).groups()
     lengths = [int(length or 0) for length in re.findall(r'\[(\d*)\]', dimensions)]
-    if tag:
-        ref = '%s %s%s' % (kind, tag, dimensions)
-    else:
-        for length in lengths:
-            size //= length or 1
-        ref = Type(kind, '', size, target=tuple(members))
-        for length in reversed(lengths):
-            ref = Type('array', target=ref, length=length)
+    for length in lengths:
+        size //= length or 1
+    if stars:       # what it points at is shown from 0 on, and how large it is, not at all
+        size, members = 0, [member._replace(bit_offset=member.bit_offset + 8 * start)
+                            for member in members]
+    ref = '%s %s' % (kind, tag) if tag else Type(kind, '', size, target=tuple(members))
+    for _ in range(stars.count('*')):
+        ref = Type('pointer', size=POINTER_SIZE, target=ref)
+    for length in reversed(lengths):
+        ref = Type('array', target=ref, length=length)
     return Member(name, ref, 8 * (start - outer_start), 0)
 
 

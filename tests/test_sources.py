@@ -94,14 +94,19 @@ LAYOUT = '''\
 
                                    /* total size (bytes):    8 */
                                } pair[2];
-/*     40      |       0 */    char tail[];
+/*     40      |       8 */    struct {
+/*      0      |       8 */        u64 from;
+/*      8      |       4 */        int flags;
+                               } *parts;
+/*     48      |       0 */    char tail[];
 
-                               /* total size (bytes):   40 */
+                               /* total size (bytes):   48 */
                              }
 '''
 # A member's path in LAYOUT, its offset in bits from the start of the struct, and its width.
 PLACES = [('plain', 0, 0), ('low', 32, 4), ('high', 36, 4), ('sk', 64, 0), ('done', 64, 0),
-          ('usage', 128, 0), ('list', 64, 0), ('pair', 192, 0), ('tail', 320, 0)]
+          ('usage', 128, 0), ('list', 64, 0), ('pair', 192, 0), ('parts', 320, 0),
+          ('tail', 384, 0)]
 # As gdb 8.1 to 8.3 printed it: the number behind the colon is that of the bits left over.
 OLD_LAYOUT = '''\
 /* offset    |  size */  type = struct tyu {
@@ -126,7 +131,7 @@ class GdbLayouts(unittest.TestCase):
 
     def setUp(self):
         self.types = surftrace.TextTypes('gdb')
-        self.types.look_up_alias = lambda name: None
+        self.types.look_up_layout = self.types.look_up_alias = lambda name: None
 
     def places(self, layout):
         found = surftrace.Type(layout.kind, '', layout.size, target=layout.members)
@@ -135,7 +140,7 @@ class GdbLayouts(unittest.TestCase):
 
     def test_layout(self):
         layout = surftrace.parse_layout(LAYOUT)
-        self.assertEqual((layout.kind, layout.size), ('struct', 40))
+        self.assertEqual((layout.kind, layout.size), ('struct', 48))
         self.assertEqual(sorted(self.places(layout)), sorted(PLACES))
 
     def test_what_members_are(self):
@@ -143,8 +148,11 @@ class GdbLayouts(unittest.TestCase):
             self.types, surftrace.Type('struct', target=surftrace.parse_layout(LAYOUT).members)))
         for name, text in [('sk', 'struct sock *'), ('done', 'void (*)(struct sk_buff *)'),
                            ('usage', 'atomic_t[1]'), ('list', 'struct list_head'),
-                           ('tail', 'char[]')]:
-            self.assertEqual(found[name], text)
+                           ('tail', 'char[]'), ('parts', 'struct {...} *'),
+                           ('pair', 'struct {...}[2]')]:
+            self.assertEqual(surftrace.declared(self.types, found[name]), text)
+        self.assertEqual([(member.name, member.bit_offset)
+                          for member in found['parts'].target.target], [('from', 0), ('flags', 64)])
         pair = found['pair']
         self.assertEqual((pair.kind, pair.length, pair.target.size), ('array', 2, 8))
         inner = dict((member.name, member) for member in pair.target.target)
