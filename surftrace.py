@@ -450,10 +450,11 @@ def parse_predicate(cursor):
 # touches nothing.  Sizes are in bytes; what is in bits says so in its name.
 # ---------------------------------------------------------------------------
 
-# kind: void, int, float, enum, pointer, array, struct, union, function, and the
-# wrappers typedef, const, volatile, restrict, type_tag.  target: what a pointer
-# points at, an array holds, a wrapper wraps; of a struct or union, what members()
-# takes; of a function, its Function.  length: an array's, 0 if it is flexible.
+# kind: void, int, float, enum, pointer, array, struct, union, function, missing (a
+# name that the source does not explain), and the wrappers typedef, const, volatile,
+# restrict, type_tag.  target: what a pointer points at, an array holds, a wrapper wraps;
+# of a struct or union, what members() takes; of a function, its Function.  length: an
+# array's, 0 if it is flexible.
 Type = namedtuple('Type', 'kind name size target length signed')
 Type.__new__.__defaults__ = ('', 0, None, 0, False)
 
@@ -1061,7 +1062,7 @@ class TextTypes(object):
                         layout.size if layout else 0, target=text if layout else None)
         alias = self.alias(text)
         if alias is None:
-            raise self._damaged("it has no type '%s'" % text)
+            return Type('missing', text)
         if alias.text != text:
             return Type('typedef', text, target=alias.text)
         layout = self.layout(text)
@@ -2199,8 +2200,10 @@ PACKET_LAYERS = {
     'l3': {'iphdr': (), 'icmphdr': ('iphdr',), 'tcphdr': ('iphdr',), 'udphdr': ('iphdr',)},
     'l4': {'icmphdr': (), 'tcphdr': (), 'udphdr': ()},
 }
-PACKET_DATA = {'cdata': 1, 'sdata': 2, 'ldata': 4, 'qdata': 8}      # bytes of an element
-PACKET_STRING = 'Sdata'
+# What follows a header, as arrays of 1, 2, 4 or 8 bytes, and as a string.
+PACKET_DATA = dict((name, Type('array', target=Type('int', kind, size))) for name, kind, size in (
+    ('cdata', 'u8', 1), ('sdata', 'u16', 2), ('ldata', 'u32', 4), ('qdata', 'u64', 8),
+    ('Sdata', 'char', 1)))
 
 # Names whose values are turned around on the screen, and back in the filter.
 # size in bytes; form: 'ip', or the base that the swapped number is shown in.
@@ -2601,9 +2604,13 @@ def compile_packet(value, place, types, target):
     if first.operator.text != '->':
         raise TraceError('the header stands behind a pointer: use ->%s' % first.name.text,
                          first.operator.column)
-    if first.name.text in PACKET_DATA or first.name.text == PACKET_STRING:
-        return compile_packet_data(value, start, types, target)
-    place = follow(start, first._replace(operator=first.operator._replace(text='.')), types)
+    if first.name.text in PACKET_DATA:
+        place = start._replace(offset=before + size_of(types, start.type),
+                               type=PACKET_DATA[first.name.text])
+        for index in first.indexes:
+            place = element_place(place, index, types)
+    else:
+        place = follow(start, first._replace(operator=first.operator._replace(text='.')), types)
     for access in value.accesses[1:]:
         place = follow(place, access, types)
     return compile_place(value, place, types, target, 'U')
@@ -2646,27 +2653,6 @@ def find_struct(types, name, token):
 
 def struct_size(types, name, token):
     return size_of(types, find_struct(types, name, token))
-
-
-def compile_packet_data(value, start, types, target):
-    """Return the Argument of what follows a header: its i-th 1, 2, 4 or 8 bytes, or a string."""
-    access = value.accesses[0]
-    name, end = access.name, start.offset + size_of(types, start.type)
-    if len(value.accesses) > 1:
-        raise TraceError("'%s' has no members" % name.text, value.accesses[1].operator.column)
-    if name.text == PACKET_STRING:
-        if value.letter or access.indexes:
-            raise TraceError('Sdata is a string: it takes neither a letter nor an index',
-                             (value.letter or access.indexes[0]).column)
-        return finish(value, fetch(start._replace(offset=end)),
-                      value.fetch_type.text if value.fetch_type else 'string')
-    if len(access.indexes) != 1:
-        raise TraceError('say which of them: %s[0]' % name.text, name.column)
-    size = PACKET_DATA[name.text]
-    index = number_at(access.indexes[0], OFFSET_LIMIT, 'packet')
-    text = fetch(start._replace(offset=end + size * index))
-    return finish(value, text, value.fetch_type.text if value.fetch_type
-                  else number_type(value.letter.text if value.letter else 'U', size, target))
 
 
 def number_type(letter, size, target):
@@ -2755,6 +2741,8 @@ def unshowable(types, ref, held):
         return '%s is %s long: take a member of it' % (
             what_is(types, ref), count_of(held.size, 'byte')) if held.target is not None else (
             "%s is only declared in these types" % what_is(types, ref))
+    if held.kind == 'missing':
+        return "%s: these types do not say what '%s' is" % (what_is(types, ref), held.name)
     return '%s is no value that ftrace can show' % what_is(types, ref)
 
 
@@ -3221,6 +3209,11 @@ class Tracefs(object):
     def has(self, name):
         return os.path.exists(self.path(name))
 
+    def probes(self):
+        """Return GROUP/EVENT of each line of kprobe_events; one event may have several."""
+        return [line.split()[0].partition(':')[2]
+                for line in self.read_if_there('kprobe_events').splitlines() if line.strip()]
+
     def names(self, name):
         """Return the names in a directory, none if it cannot be read."""
         try:
@@ -3628,12 +3621,12 @@ class Session(object):
 
     def _remove_probes(self, run):
         """Remove all probes of the group called run; return how many there were."""
-        lines = self.tracefs.read_if_there('kprobe_events')
-        names = sorted(set(re.findall(r'^[a-z][0-9]*:%s/(\S+)' % run, lines, re.MULTILINE)))
-        if names:
-            self.tracefs.write('kprobe_events', '\n'.join(
-                '-:%s/%s' % (run, name) for name in names), append=True)
-        return len(names)
+        probes = sorted(set(probe for probe in self.tracefs.probes()
+                            if probe.startswith(run + '/')))
+        if probes:
+            self.tracefs.write('kprobe_events', '\n'.join('-:' + probe for probe in probes),
+                               append=True)
+        return len(probes)
 
     # Streaming
 
@@ -3718,9 +3711,9 @@ class Session(object):
 
     def _remove_singly(self, step):
         """Remove one by one what a write of several lines has left."""
-        left = self.tracefs.read('kprobe_events')
+        left = self.tracefs.probes()
         for line in step.text.replace(RUN, self.run).split('\n'):
-            if re.search(r'^[a-z][0-9]*:%s\s' % re.escape(line[2:]), left, re.MULTILINE):
+            if line[2:] in left:
                 try:
                     self.tracefs.write(step.path, line, append=True)
                 except KernelError as error:
@@ -3737,13 +3730,10 @@ class Session(object):
         read, lost = [sum(int(count) for count in re.findall(
             r'^(?:%s): (\d+)' % words, stats, re.MULTILINE))
             for words in ('read events', 'overrun|dropped events')]
-        missed = 0
-        probes = self.tracefs.read_if_there('kprobe_events').splitlines()
         # kprobe_profile has no group in its lines, but the order of kprobe_events.
-        for probe, profile in zip(probes, self.tracefs.read_if_there(
-                'kprobe_profile').splitlines()):
-            if re.match('[a-z][0-9]*:%s/' % self.run, probe):
-                missed += int(profile.split()[-1])
+        profile = self.tracefs.read_if_there('kprobe_profile').splitlines()
+        missed = sum(int(line.split()[-1]) for probe, line in zip(self.tracefs.probes(), profile)
+                     if probe.startswith(self.run + '/'))
         return Counts(read, lost, missed)
 
 
