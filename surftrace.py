@@ -1177,6 +1177,7 @@ class GdbProcess(object):
         self.console = console
         self.check = check          # raises StopRun when a signal has come
         self.waiting, self.last_words = b'', ''
+        self.began = time.time()
         self.process = self._start()
         try:
             self._open()
@@ -1267,7 +1268,8 @@ class GdbProcess(object):
                     raise self._ended()
                 self.console.progress('')
                 return data
-            self.console.progress('%s reads %s: %d s' % (self.command, self.elf.path, seconds))
+            self.console.progress('%s reads %s: %d s' % (self.command, self.elf.path,
+                                                         time.time() - self.began))
 
     def _ended(self):
         status = self.process.wait()
@@ -1951,8 +1953,8 @@ DEBUG_FILES = ('/usr/lib/debug/lib/modules/%s/vmlinux', '/usr/lib/debug/boot/vml
                '/boot/vmlinux-%s')
 # How distributions' packages with a vmlinux that has debug info are installed, by os-release ID.
 DEBUG_PACKAGES = (
+    (('ubuntu',), 'apt-get install linux-image-%s-dbgsym'),     # it says it is like Debian
     (('debian',), 'apt-get install linux-image-%s-dbg'),
-    (('ubuntu',), 'apt-get install linux-image-%s-dbgsym'),
     (('fedora', 'rhel', 'centos', 'rocky', 'almalinux', 'anolis', 'alinux', 'openEuler'),
      'dnf debuginfo-install kernel-core-%s'),
     (('sles', 'opensuse-leap', 'opensuse-tumbleweed'), 'zypper install kernel-default-debuginfo'),
@@ -4281,8 +4283,16 @@ def check_stdout():
         raise Error('stdout is closed')
 
 
+def leave(number, _):
+    """End by way of all that is to be closed; a live run has its own way."""
+    sys.exit(128 + number)
+
+
 def main(argv):
     console = Console()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, leave)
     try:
         # Else a pipe or file that is opened later takes its place.
         check_stdout()

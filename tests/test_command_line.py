@@ -2,13 +2,16 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import btf
 import surftrace
+import test_types
 
 TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'surftrace.py')
 TASK = 'p wake_up_new_task comm=%0->comm'
@@ -146,6 +149,27 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
 
     def test_files_that_never_end(self):
         self.refused(1, 'not a file', '-S', '-v', '/dev/zero', TASK)
+
+    def test_a_signal_leaves_neither_gdb_nor_half_a_file(self):
+        gdb = self.write('gdb', b'#!/bin/sh\necho $$ > %s\nexec sleep 1000\n'
+                         % self.path('pid').encode() if sys.version_info[0] > 2 else
+                         '#!/bin/sh\necho $$ > %s\nexec sleep 1000\n' % self.path('pid'))
+        os.chmod(gdb, 0o755)
+        vmlinux = self.write('vmlinux', test_types.elf([(b'.symtab', b''), (b'.debug_info', b'')]))
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            process = subprocess.Popen(
+                [sys.executable, TOOL, '-a', 'x86_64', '-m', 'gdb', '-g', gdb, '-v', vmlinux,
+                 '--make-db', self.path('made.db')], stderr=subprocess.PIPE)
+            while not os.path.exists(self.path('pid')) or not os.path.getsize(self.path('pid')):
+                time.sleep(0.01)
+            with open(self.path('pid')) as stream:
+                pid = int(stream.read())
+            os.remove(self.path('pid'))
+            process.send_signal(number)
+            self.assertEqual((process.communicate()[1], process.returncode),
+                             (b'', 0 if number == signal.SIGINT else 128 + number))
+            self.assertFalse(os.path.exists('/proc/%d' % pid))
+            self.assertEqual(sorted(os.listdir(self.directory)), ['gdb', 'sample.btf', 'vmlinux'])
 
     def test_full_stdout(self):
         with open('/dev/full', 'wb') as full:

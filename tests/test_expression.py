@@ -179,7 +179,8 @@ MISTAKES = [
     ('p ip_rcv a=@(struct arphdr *)l3%0->x\n                    ^', 'ethhdr, icmphdr'),
     ('p ip_rcv a=@(struct iphdr *)%0\n                            ^', 'name a member'),
     ('p ip_rcv a=@(struct iphdr *)%0.saddr\n                              ^', '->saddr'),
-    ('p ip_rcv a=@(struct iphdr *)%0->sdata\n                                ^', 'take one element, [0]'),
+    ('p ip_rcv a=@(struct iphdr *)%0->sdata\n                                ^',
+     'take one element, [0]'),
     ('p ip_rcv a=U@(struct iphdr *)%0->Sdata\n           ^', 'string'),
     ('p ip_rcv a=@(struct iphdr *)%1->saddr\n                            ^', 'sk_buff'),
     ('p wake_up_new_task a=@(struct iphdr *)%0->saddr\n'

@@ -12,7 +12,7 @@ import unittest
 
 import btf
 import surftrace
-from test_types import sources
+from test_types import elf, sources
 
 # A text, and what it is from the outside in: kinds, the length of an array, the words inside.
 C_TYPES = [
@@ -718,6 +718,30 @@ class Choosing(unittest.TestCase):
             with self.assertRaises(surftrace.NoTypesError) as caught:
                 self.opened(mode=mode)
             self.assertIn(message, str(caught.exception))
+
+    def test_a_vmlinux_that_cannot_do(self):
+        self.write('stripped', elf([(b'.text', b'code')]))
+        self.write('plain', elf([(b'.symtab', b''), (b'.text', b'code')]))
+        self.write('arm', elf([(b'.symtab', b''), (b'.debug_info', b'')], machine=183))
+        self.write('armbtf', elf([(b'.BTF', btf.sample().data())], machine=183))
+        for name, message in (('stripped', 'is stripped'), ('plain', 'no debug info'),
+                              ('arm', 'is of aarch64'), ('armbtf', 'is of aarch64')):
+            with self.assertRaises(surftrace.SourceError) as caught:
+                self.opened(vmlinux=name, architecture='x86_64')
+            self.assertIn(message, str(caught.exception))
+        with self.assertRaises(surftrace.NoTypesError) as caught:
+            sources(here=True).disassembler()
+        self.assertIn('name one with -v; ', str(caught.exception))
+
+    def test_the_package_that_brings_one(self):
+        saved = surftrace.text_if_there
+        self.addCleanup(setattr, surftrace, 'text_if_there', saved)
+        for release, words in (('ID=debian\n', 'apt-get install linux-image-1.2-dbg'),
+                               ('NAME=x\nID=ubuntu\nID_LIKE=debian\n', 'linux-image-1.2-dbgsym'),
+                               ('ID="anolis"\nID_LIKE="rhel fedora centos"\n',
+                                'debuginfo-install kernel-core-1.2'), ('', 'debug package')):
+            surftrace.text_if_there = lambda path: release
+            self.assertIn(words, surftrace.debug_package('1.2'))
 
     def test_files_that_are_no_vmlinux(self):
         self.write('text', b'this is a text\n')

@@ -21,6 +21,19 @@ def sources(**words):
         os.devnull, os.O_WRONLY)))
 
 
+def elf(sections, ident=b'\x7fELF\x02\x01\x01' + b'\0' * 9, machine=62):
+    """Return an ELF file with these (name, data) sections behind its header."""
+    names = b'\0' + b'\0'.join(name for name, _ in sections) + b'\0.shstrtab\0'
+    body, table, at = b'', struct.pack('<IIQQQQIIQQ', *[0] * 10), 64
+    for name, data in list(sections) + [(b'.shstrtab', names)]:
+        table += struct.pack('<IIQQQQIIQQ', names.index(b'\0' + name + b'\0') + 1, 1, 0, 0,
+                             at + len(body), len(data), 0, 0, 1, 0)
+        body += data
+    header = ident + struct.pack('<HHIQQQIHHHHHH', 2, machine, 1, 0, 0, at + len(body), 0, 64, 0, 0,
+                                 64, len(sections) + 2, len(sections) + 1)
+    return header + body + table
+
+
 class Questions(unittest.TestCase):
 
     def setUp(self):
@@ -213,18 +226,6 @@ class Files(unittest.TestCase):
         with open(self.path, 'wb') as stream:
             stream.write(data)
 
-    def elf(self, sections, ident=b'\x7fELF\x02\x01\x01' + b'\0' * 9):
-        """Return an ELF file with these (name, data) sections behind its header."""
-        names = b'\0' + b'\0'.join(name for name, _ in sections) + b'\0.shstrtab\0'
-        body, table, at = b'', struct.pack('<IIQQQQIIQQ', *[0] * 10), 64
-        for name, data in list(sections) + [(b'.shstrtab', names)]:
-            table += struct.pack('<IIQQQQIIQQ', names.index(b'\0' + name + b'\0') + 1, 1, 0, 0,
-                                 at + len(body), len(data), 0, 0, 1, 0)
-            body += data
-        header = ident + struct.pack('<HHIQQQIHHHHHH', 2, 62, 1, 0, 0, at + len(body), 0, 64, 0, 0,
-                                     64, len(sections) + 2, len(sections) + 1)
-        return header + body + table
-
     def test_raw(self):
         data = btf.sample().data()
         self.write(data)
@@ -232,11 +233,11 @@ class Files(unittest.TestCase):
 
     def test_elf(self):
         data = btf.sample().data()
-        self.write(self.elf([(b'.text', b'code'), (b'.BTF', data), (b'.bss', b'')]))
+        self.write(elf([(b'.text', b'code'), (b'.BTF', data), (b'.bss', b'')]))
         self.assertEqual(surftrace.read_btf(self.path), data)
 
     def test_elf_without_btf(self):
-        self.write(self.elf([(b'.text', b'code')]))
+        self.write(elf([(b'.text', b'code')]))
         self.assertIsNone(surftrace.read_btf(self.path))
         with self.assertRaises(surftrace.SourceError) as caught:
             sources(mode='btf', vmlinux=self.path).of(None).find('struct', 'x')
@@ -244,13 +245,13 @@ class Files(unittest.TestCase):
 
     def test_elf_of_another_kind(self):
         for ident, word in ((b'\x7fELF\x02\x02\x01', 'big-endian'), (b'\x7fELF\x01\x01', '32-bit')):
-            self.write(self.elf([], ident.ljust(16, b'\0')))
+            self.write(elf([], ident.ljust(16, b'\0')))
             with self.assertRaises(surftrace.SourceError) as caught:
                 surftrace.read_btf(self.path)
             self.assertIn(word, str(caught.exception))
 
     def test_elf_cut_anywhere(self):
-        whole = self.elf([(b'.BTF', btf.sample().data())])
+        whole = elf([(b'.BTF', btf.sample().data())])
         for size in list(range(16, 300)) + list(range(len(whole) - 300, len(whole))):
             self.write(whole[:size])
             self.assertRaises(surftrace.SourceError, surftrace.read_btf, self.path)
