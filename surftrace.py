@@ -1706,9 +1706,9 @@ class DatabaseWriter(object):
         ref = self.types.find('typedef', name)
         if ref is None:
             return
-        found = stripped(self.types, ref)
+        found, typedef = stripped(self.types, ref), described(self.types, ref)
         nameless = found.kind in ('struct', 'union') and not found.name
-        target = described(self.types, ref).target
+        target = typedef.target if typedef.kind == 'typedef' else typedef
         # It stands in for the name that its struct does not have.
         direct = (nameless and described(self.types, target).kind == found.kind
                   and self._name(found, name) == name)

@@ -491,7 +491,7 @@ def qemu(arch, image, archive, console, job):
     words[where] += ' quiet panic=-1 oops=panic'
     # The machine ends with whoever started it, however that ends.
     return ['setpriv', '--pdeathsig', 'KILL'] + words + [
-        '-accel', 'tcg', '-smp', '1', '-m', '256', '-nodefaults', '-display', 'none',
+        '-accel', 'tcg', '-smp', '1', '-m', '384', '-nodefaults', '-display', 'none',
         '-no-reboot', '-kernel', image, '-initrd', archive,
         '-chardev', console + ',id=console', '-chardev', job + ',id=job']
 
