@@ -33,7 +33,6 @@ import signal
 import stat
 import struct
 import sys
-import time
 from collections import namedtuple
 
 # Bytes at the edges, text inside.  On Python 2 text is bytes already.
@@ -45,6 +44,11 @@ if sys.version_info[0] == 2:
         return data
 else:
     to_bytes, to_text = os.fsencode, os.fsdecode
+
+
+def clock():
+    """Return seconds since some moment, of a clock that nobody sets (Python 2 has no monotonic)."""
+    return os.times()[4]
 
 
 def wait_for(poll, milliseconds=None):
@@ -499,7 +503,16 @@ def size_of(types, ref):
     raise SourceError('the types are damaged: an array holds itself')
 
 
-def declared(types, ref, name=''):
+def base_words(found):
+    """Return C's words for a Type that is made of no other."""
+    if found.kind == 'int':
+        known = find_integer(found.name.split())
+        return known.name if known else found.name
+    tag = found.kind + ' ' if found.kind in ('struct', 'union', 'enum') else ''
+    return tag + (found.name or (found.kind if found.kind in ('void', 'function') else '{...}'))
+
+
+def declared(types, ref, name='', words=base_words):
     """Return the C declaration of name as a ref, or without a name C's words for ref."""
     qualifiers = ''
     for _ in range(CHAIN_LIMIT):
@@ -512,32 +525,24 @@ def declared(types, ref, name=''):
         elif found.kind == 'array':
             name += '[%s]' % (found.length or '')
         elif found.kind == 'function' and found.target:
-            name += '(%s)' % parameter_list(types, found.target)
+            name += '(%s)' % parameter_list(types, found.target, words)
             ref = found.target.result
         elif found.kind in ('const', 'volatile') and described(types, ref).kind == 'pointer':
             name = found.kind + ' ' + name
         elif found.kind in ('const', 'volatile'):
-            qualifiers += found.kind + ' '
+            if found.kind not in qualifiers:        # an array and its elements may both be const
+                qualifiers += found.kind + ' '
         elif found.kind not in QUALIFIERS:
             gap = '' if name.startswith('[') else ' '
-            return (qualifiers + base_words(found) + gap + name).rstrip()
+            return (qualifiers + words(found) + gap + name).rstrip()
     return '...'
 
 
-def base_words(found):
-    """Return C's words for a Type that is made of no other."""
-    if found.kind == 'int':
-        known = find_integer(found.name.split())
-        return known.name if known else found.name
-    tag = found.kind + ' ' if found.kind in ('struct', 'union', 'enum') else ''
-    return tag + (found.name or (found.kind if found.kind in ('void', 'function') else '{...}'))
-
-
-def parameter_list(types, function):
+def parameter_list(types, function, words):
     """Return the types of a Function's parameters as C lists them."""
-    words = [declared(types, parameter.type) for parameter in function.parameters]
+    listed = [declared(types, parameter.type, '', words) for parameter in function.parameters]
     # The only one that can be void is the end of a list that goes on.
-    return ', '.join('...' if word == 'void' else word for word in words) or 'void'
+    return ', '.join('...' if word == 'void' else word for word in listed) or 'void'
 
 
 def prototype(types, function):
@@ -620,9 +625,12 @@ def outer_type(text):
         closing = matching_parenthesis(text, opening)
         head, inner, tail = text[:opening], text[opening + 1:closing].strip(), text[closing + 1:]
         array = re.match(r'([^\[(]*)\[(\d*)\](.*)$', inner)
-        left = array.group(1) + array.group(3) if array else re.sub(
-            r'\*\s*(?:const|volatile|\s)*$', '', inner)
+        qualified = re.match(r'(.*\*)\s*(const|volatile)$', inner)
+        left = (array.group(1) + array.group(3) if array else
+                qualified.group(1) if qualified else re.sub(r'\*\s*$', '', inner))
         rest = '%s(%s)%s' % (head, left, tail) if left else head + tail
+        if qualified:
+            return Type(qualified.group(2), target=rest)
         if left == inner:       # a function that returns a pointer to another: nobody goes on
             rest = 'void'
         return (Type('array', target=rest, length=int(array.group(2) or 0)) if array else
@@ -1177,7 +1185,7 @@ class GdbProcess(object):
         self.console = console
         self.check = check          # raises StopRun when a signal has come
         self.waiting, self.last_words = b'', ''
-        self.began = time.time()
+        self.began = clock()
         self.process = self._start()
         try:
             self._open()
@@ -1235,7 +1243,7 @@ class GdbProcess(object):
             self.process.stdin.write(to_bytes(command + '\n'))
         except EnvironmentError:
             pass        # it has ended, which reading tells
-        printed, began = [], time.time()
+        printed, began = [], clock()
         while True:
             line = self._line(began)
             if line.startswith('~"'):
@@ -1258,7 +1266,7 @@ class GdbProcess(object):
         poll.register(self.process.stdout, select.POLLIN)
         while True:
             self.check()
-            seconds = time.time() - began
+            seconds = clock() - began
             if seconds > self.limit or len(self.waiting) > GDB_ANSWER_LIMIT:
                 raise SourceError('%s: %s gave no answer in %d s' % (
                     self.elf.path, self.command, self.limit))
@@ -1269,7 +1277,7 @@ class GdbProcess(object):
                 self.console.progress('')
                 return data
             self.console.progress('%s reads %s: %d s' % (self.command, self.elf.path,
-                                                         time.time() - self.began))
+                                                         clock() - self.began))
 
     def _ended(self):
         status = self.process.wait()
@@ -1343,18 +1351,18 @@ class Gdb(TextTypes):
     def names(self, kind):
         """Return the names of all types of a kind, of functions for 'function'."""
         if kind == 'function':
-            self.listed = self._list(r'\w+')
+            self.listed = self._list()
             return sorted(self.listed)
         pattern = r'^(?:\d+:)?\ttypedef .*?(\w+);$' if kind == 'typedef' else (
             r'^(?:\d+:)?\t%s (\w+);$' % kind)
         return sorted(set(re.findall(pattern, self._ask('info types'), re.M)))
 
-    def _list(self, pattern):
-        """Return the Functions whose name matches a pattern, by name; without parameter names."""
+    def _list(self, name=None):
+        """Return the Functions of that name, or all, by name; their parameters have no names."""
         found = {}
         for result, name, kinds in sorted(set(re.findall(
-                r'^(?:\d+:)?\t(?:static )?(.*\W)(%s)\((.*)\);$' % pattern,
-                self._ask('info functions ^%s$' % pattern), re.M))):
+                r'^(?:\d+:)?\t(?:static )?(.*\W)(\w+)\((.*)\);$', self._ask(
+                    'info functions' + (' ^%s$' % name if name else '')), re.M))):
             found.setdefault(name, []).append(self._function(name, result, kinds))
         return found
 
@@ -1494,7 +1502,8 @@ def parse_layout(text, bits_left=False):
     first = re.search(r'type = (?:const |volatile )*(struct|union) .*\{', (lines or [''])[0])
     if not first:
         return None
-    # Structs that have been opened, innermost last: kind, tag, start and size in bytes, Members.
+    # Structs that are open, innermost last: kind, tag, offset in bytes, size, and what is in
+    # them: (offset in bits, Member), or None instead of the Member for what only fills a gap.
     opened = [(first.group(1), '', 0, 0, [])]
     total = 0
     for line in lines[1:]:
@@ -1503,40 +1512,46 @@ def parse_layout(text, bits_left=False):
             total = int(size.group(1))
             continue
         offset, bit, size, declaration = LAYOUT_LINE.match(line).groups()
-        _, _, start, _, members = opened[-1]
-        start = int(offset) if offset else start
+        offset, bit, size = int(offset or 0), int(bit or 0), int(size or 0)
         nested = re.match(r'(?:const |volatile )*(struct|union) (\w*) ?\{$', declaration)
         if nested:
-            opened.append(nested.groups() + (start, int(size or 0), []))
+            opened.append(nested.groups() + (offset, size, []))
         elif declaration.startswith('}') and len(opened) > 1:
             closed = opened.pop()
-            opened[-1][4].append(closed_member(closed, declaration, opened[-1][2]))
-        elif size and declaration.endswith(';'):
-            member = declared_member(declaration[:-1], int(size))
-            if member:
-                bit = int(bit or 0)
-                if bits_left and member.bit_size:
-                    bit = 8 * int(size) - member.bit_size - bit
-                members.append(member._replace(bit_offset=8 * (start - opened[-1][2]) + bit))
-    return Layout(first.group(1), total, tuple(opened[0][4]))
+            opened[-1][4].append((8 * closed[2], closed_member(closed, declaration)))
+        elif declaration.endswith(';'):
+            member = declared_member(declaration[:-1], size)
+            if bits_left and member and member.bit_size:
+                bit = 8 * size - member.bit_size - bit
+            opened[-1][4].append((8 * offset + bit, member))
+    return Layout(first.group(1), total, placed_members(opened[0][0], opened[0][4]))
 
 
-def closed_member(closed, declaration, outer_start):
+def placed_members(kind, found):
+    """Return the Members of a struct or union from (offset in bits, Member) pairs.
+
+    A struct begins where its first member does, whatever gdb counts from: in an array's
+    element or behind a pointer it counts from another struct's start.
+    """
+    start = found[0][0] // 8 * 8 if kind == 'struct' and found else 0
+    return tuple(member._replace(bit_offset=at - start) for at, member in found if member)
+
+
+def closed_member(closed, declaration):
     """Return the Member that ends with a declaration such as '} name[2];' or '} *name;'."""
-    kind, tag, start, size, members = closed
+    kind, tag, _, size, found = closed
     stars, name, dimensions = re.match(r'\} ?([* ]*)(\w*)((?:\[\d*\])*)', declaration).groups()
     lengths = [int(length or 0) for length in re.findall(r'\[(\d*)\]', dimensions)]
     for length in lengths:
         size //= length or 1
-    if stars:       # what it points at is shown from 0 on, and how large it is, not at all
-        size, members = 0, [member._replace(bit_offset=member.bit_offset + 8 * start)
-                            for member in members]
-    ref = '%s %s' % (kind, tag) if tag else Type(kind, '', size, target=tuple(members))
+    # How large it is what a pointer points at, gdb does not show.
+    ref = '%s %s' % (kind, tag) if tag else Type(kind, '', 0 if stars else size,
+                                                 target=placed_members(kind, found))
     for _ in range(stars.count('*')):
         ref = Type('pointer', size=POINTER_SIZE, target=ref)
     for length in reversed(lengths):
         ref = Type('array', target=ref, length=length)
-    return Member(name, ref, 8 * (start - outer_start), 0)
+    return Member(name, ref, 0, 0)
 
 
 def declared_member(text, size):
@@ -1599,7 +1614,7 @@ class Database(TextTypes):
             self.connection.text_factory = str
         except self.sqlite.Error as error:
             raise SourceError('%s: %s' % (path, error))
-        self.connection.set_progress_handler(lambda: time.time() > self.deadline, 100000)
+        self.connection.set_progress_handler(lambda: clock() > self.deadline, 100000)
         self._query('PRAGMA query_only = 1')
         # A view that stands in for a table could compute for ever.
         tables = set(row[0] for row in self._query(
@@ -1611,7 +1626,7 @@ class Database(TextTypes):
         self.has_names = 'argi' in [row[1] for row in self._query('PRAGMA table_info(funs)')]
 
     def _query(self, question, *values):
-        self.deadline = time.time() + DATABASE_LIMIT
+        self.deadline = clock() + DATABASE_LIMIT
         try:
             return self.connection.execute(question, values).fetchall()
         except (self.sqlite.Error, UnicodeError) as error:
@@ -1725,7 +1740,7 @@ class DatabaseWriter(object):
 
     def _name(self, found, name=None):
         """Return the name in the database of a struct, union or enum, which is its to write."""
-        key = (found.kind, found.name, found.target)
+        key = (found.kind, found.name, found.target, found.size)
         if key not in self.named:
             if name is None:
                 name = '%s %s' % (found.kind, found.name)
@@ -1739,7 +1754,10 @@ class DatabaseWriter(object):
 
     def _words(self, ref):
         """Return a type in C's words, with the database's names of what has none of its own."""
-        return declared(NamedTypes(self.types, self._name), ref)
+        return declared(self.types, ref, '', lambda found: (
+            self._name(found) if found.kind in TAGS and (found.target is not None
+                                                         or found.kind == 'enum')
+            else base_words(found)))
 
     def _struct(self, name, found):
         members = self.types.members(found) if found.kind != 'enum' else ()
@@ -1750,19 +1768,6 @@ class DatabaseWriter(object):
             self._insert('members', serial, self._words(member.type), member.name or '$',
                          member.bit_offset // 8,
                          held.size if member.bit_size else size_of(self.types, member.type), bits)
-
-
-class NamedTypes(object):
-    """A source of types in which a struct or enum has the name that name() gives it."""
-
-    def __init__(self, types, name):
-        self.types, self.name = types, name
-
-    def describe(self, ref):
-        found = self.types.describe(ref)
-        if found.kind in TAGS and (found.target is not None or found.kind == 'enum'):
-            found = Type('name', self.name(found))
-        return found
 
 
 def write_database(path, types, console):
@@ -1859,10 +1864,10 @@ class Server(TextTypes):
     def _exchange(self, request):
         """Send a request and return all that comes back, within the limits of time and size."""
         import socket
-        deadline, parts, size = time.time() + self.limit, [], 0
+        deadline, parts, size = clock() + self.limit, [], 0
 
         def left():
-            seconds = deadline - time.time()
+            seconds = deadline - clock()
             if seconds <= 0:
                 raise socket.timeout()
             return seconds
@@ -2797,6 +2802,16 @@ def compile_filter(written, fields, arguments):
     return KernelFilter(text + written.text[done - written.column:], tuple(marks))
 
 
+def of_command(compiled, name):
+    """Return a Compiled trace that also asks for the name of the current task."""
+    condition = 'COMM=="%s"' % name
+    if not compiled.filter:
+        return compiled._replace(filter=KernelFilter(condition, ()))
+    return compiled._replace(filter=KernelFilter(
+        '(%s)&&%s' % (compiled.filter.text, condition),
+        tuple((position + 1, column) for position, column in compiled.filter.marks)))
+
+
 def compile_operand(predicate, kind, conversion):
     """Return an operand in the kernel's words."""
     name, operator, operand = predicate
@@ -2952,6 +2967,12 @@ def nameless_struct(types, ref):
 Step = namedtuple('Step', 'action path text undo origin')
 Step.__new__.__defaults__ = (None, None, None)
 
+# What a person sets for a whole run.  buffer_size in KB for each CPU, pids the threads that
+# are to be traced, maxactive the calls of a function that can be under way between entry and
+# return; each None (or empty) to leave it to the kernel.
+Settings = namedtuple('Settings', 'stacks buffer_size pids maxactive')
+Settings.__new__.__defaults__ = (False, None, (), None)
+
 # create makes the instance and the probes, start makes them fire: what is still in the
 # ring buffer has to be read between the undoing of the one and of the other.
 Plan = namedtuple('Plan', 'create start')
@@ -2964,17 +2985,23 @@ RUN_LIMIT = 100
 DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and all kernels have it
 
 
-def make_plan(traces, stacks, instances=True):
+def make_plan(traces, settings, instances=True):
     """Return the Plan that sets up Compiled traces, in an instance of its own if there can be."""
     top = 'instances/%s/' % RUN if instances else ''
     create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1]))] if instances else []
+
+    def own(name, text):
+        """Return the Step that sets what goes with the instance, or else is set back."""
+        return Step('write', top + name, text, None if instances else Step('restore', top + name))
+    if settings.buffer_size:
+        create.append(own('buffer_size_kb', str(settings.buffer_size)))
     filters, enables = [], []
     for trace in traces:
         group = trace.place if trace.kind == 'e' else RUN
         directory = '%sevents/%s/%s/' % (top, group, trace.event)
         private = instances or trace.kind != 'e'    # nobody else's events, or view of them
         if trace.kind != 'e':
-            create.append(Step('append', 'kprobe_events', probe_line(trace), Step(
+            create.append(Step('append', 'kprobe_events', probe_line(trace, settings), Step(
                 'append', 'kprobe_events', '-:%s/%s' % (RUN, trace.event)), trace))
         if trace.filter:
             filters.append(Step('write', directory + 'filter', trace.filter.text,
@@ -2982,16 +3009,20 @@ def make_plan(traces, stacks, instances=True):
         enables.append(Step('write', directory + 'enable', '1',
                             Step('write', directory + 'enable', '0') if private
                             else Step('restore', directory + 'enable'), trace))
-    return Plan(create, filters + enables + [
-        Step('write', top + 'options/stacktrace', '1' if stacks else '0',
-             None if instances else Step('restore', top + 'options/stacktrace')),
+    threads = [own('set_event_pid', ' '.join(str(pid) for pid in settings.pids)),
+               own('options/event-fork', '1')] if settings.pids else []
+    return Plan(create, filters + threads + enables + [
+        own('options/stacktrace', '1' if settings.stacks else '0'),
         Step('write', top + 'tracing_on', '1',
              Step('write', top + 'tracing_on', '0') if instances
              else Step('restore', top + 'tracing_on'))])
 
 
-def probe_line(trace):
-    words = ['%s:%s/%s' % (trace.kind, RUN, trace.event), trace.place]
+def probe_line(trace, settings):
+    kind = trace.kind
+    if kind == 'r' and settings.maxactive:
+        kind += str(settings.maxactive)
+    words = ['%s:%s/%s' % (kind, RUN, trace.event), trace.place]
     return ' '.join(words + ['%s=%s' % (argument.name, argument.text)
                              for argument in trace.arguments])
 
@@ -3149,6 +3180,12 @@ Counts = namedtuple('Counts', 'read lost missed')     # events, in the kernel's 
 
 VARIANT = re.compile(r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$')
 READ_SIZE = 1 << 16     # bytes
+RATE_SECONDS = 3        # how long too many events may come
+
+# When a run ends by itself: after count events or so many seconds, or when more events come
+# in a second than rate; None for never.
+Limits = namedtuple('Limits', 'count seconds rate')
+Limits.__new__.__defaults__ = (None, None, None)
 
 
 class KernelError(Error):
@@ -3632,21 +3669,26 @@ class Session(object):
 
     # Streaming
 
-    def stream(self, output):
-        """Copy events to output until a signal comes or output takes no more."""
+    def stream(self, output, limits):
+        """Copy events to output until a signal comes, output takes no more, or a limit is met."""
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)
         poll.register(self.signals.wake, select.POLLIN)
         poll.register(output.descriptor, 0)     # wakes when its reader has gone
-        while self.signals.received is None and not output.closed:
-            for descriptor, happened in wait_for(poll):
+        end, watch = limits.seconds and clock() + limits.seconds, RateWatch(limits.rate)
+        while self.signals.received is None and not output.closed and not output.full:
+            left = 1000 * (end - clock()) if end else None
+            if end and left <= 0:
+                break
+            for descriptor, happened in wait_for(poll, left):
                 if descriptor == output.descriptor and happened & (select.POLLERR
                                                                    | select.POLLHUP):
                     output.closed = True
             data = self._read_events()
             if data is None:
                 break
-            output.write(data, self.signals.wake)
+            watch.look(self._written)
+            output.write(data, self.signals.wake, end)
 
     def _read_events(self):
         """Return what is in the buffer, READ_SIZE bytes or a little more, None at its end."""
@@ -3725,18 +3767,45 @@ class Session(object):
         self.clean = False
         self.console.note('not undone: %s' % error)
 
+    def _statistics(self, words):
+        """Return the sum over all CPUs of what the ring buffer counts under these words."""
+        return sum(int(count) for name in self.tracefs.names(self.top + 'per_cpu')
+                   for count in re.findall(r'^(?:%s): (\d+)' % words, self.tracefs.read_if_there(
+                       '%sper_cpu/%s/stats' % (self.top, name)), re.MULTILINE))
+
+    def _written(self):
+        """Return how many events there have been, read or not."""
+        return self._statistics('entries|overrun|dropped events|read events')
+
     def _count(self):
         """Return the Counts of what was read and dropped, and of the probes that were missed."""
-        stats = '\n'.join(self.tracefs.read_if_there('%sper_cpu/%s/stats' % (self.top, name))
-                          for name in self.tracefs.names(self.top + 'per_cpu'))
-        read, lost = [sum(int(count) for count in re.findall(
-            r'^(?:%s): (\d+)' % words, stats, re.MULTILINE))
-            for words in ('read events', 'overrun|dropped events')]
+        read, lost = self._statistics('read events'), self._statistics('overrun|dropped events')
         # kprobe_profile has no group in its lines, but the order of kprobe_events.
         profile = self.tracefs.read_if_there('kprobe_profile').splitlines()
         missed = sum(int(line.split()[-1]) for probe, line in zip(self.tracefs.probes(), profile)
                      if probe.startswith(self.run + '/'))
         return Counts(read, lost, missed)
+
+
+class RateWatch(object):
+    """Ends a run in which more than rate events a second come for RATE_SECONDS; None never."""
+
+    def __init__(self, rate):
+        self.rate = rate
+        self.seen, self.at, self.above = 0, clock(), 0      # above: seconds in a row
+
+    def look(self, count):
+        """Look, once a second, at how many events count() tells of; raises Error."""
+        now = clock()
+        if not self.rate or now - self.at < 1:
+            return
+        seen = count()
+        above = seen - self.seen > self.rate * (now - self.at)
+        self.above = self.above + now - self.at if above else 0
+        self.seen, self.at = seen, now
+        if self.above >= RATE_SECONDS:
+            raise Error('stopped: more than %d events a second; a filter keeps most away, and '
+                        '--max-rate 0 lets them all come' % self.rate)
 
 
 ERROR_LOG = re.compile(r'error: (.*)\n  Command: (.*)\n( *)\^')
@@ -3804,6 +3873,9 @@ def origin_column(step, position, command, is_filter):
 # Touches these two and nothing else; neither can hold up the clean-up.
 # ---------------------------------------------------------------------------
 
+# How a line of an event begins: the command's name takes 16 columns, whatever is in it.
+EVENT_LINE = re.compile(br'(?m)^.{16}-[0-9]+ +\[[0-9]+\] [^\n]*?[0-9]\.[0-9]{6}: ')
+
 PATIENCE = 2000     # milliseconds that a reader may take nothing while the run ends
 
 
@@ -3858,9 +3930,10 @@ class Console(object):
 class Output(object):
     """stdout: the lines of a trace, in large blocks."""
 
-    def __init__(self, rewrite=None, descriptor=1):
+    def __init__(self, rewrite=None, descriptor=1, count=None):
         self.original = self.descriptor = descriptor
         self.rewrite = rewrite      # bytes of whole lines -> bytes, None to leave them
+        self.count = self.left = count      # of events that are wanted, None for all
         self.closed = False         # it takes nothing more
         self.stacks = 0             # written so far; each is an event to the ring buffer
         self.partial = b''          # a line whose end has not been read yet
@@ -3878,26 +3951,46 @@ class Output(object):
         except EnvironmentError:
             pass
 
-    def write(self, data, wake=None):
-        """Write events; what stdout does not take before `wake` is readable stays pending."""
+    @property
+    def full(self):
+        """Tell whether all events that are wanted have been written."""
+        return self.left == 0
+
+    def write(self, data, wake=None, end=None):
+        """Write events; what stdout does not take stays pending.
+
+        It is waited for until `wake` is readable or the clock is at `end`.
+        """
         if self.closed:
             return
         data = self.partial + data
-        end = data.rfind(b'\n') + 1
-        data, self.partial = data[:end], data[end:]
+        cut = data.rfind(b'\n') + 1
+        data, self.partial = data[:cut], data[cut:]
+        if self.left is not None:
+            data = self._wanted(data)
         self.stacks += data.count(b': <stack trace>\n')
         self.pending += self.rewrite(data) if self.rewrite else data
-        self._write_pending(wake)
+        self._write_pending(wake, end)
+
+    def _wanted(self, data):
+        """Return the lines up to the last event that is wanted, its stack among them."""
+        for match in EVENT_LINE.finditer(data):
+            if data.startswith(b'<stack trace>', match.end()):
+                continue
+            if not self.left:
+                return data[:match.start()]
+            self.left -= 1
+        return data
 
     def flush(self):
         """Write what is left, unless the reader takes nothing for as long as our patience."""
         self.pending, self.partial = self.pending + self.partial, b''
-        self._write_pending(None)
+        self._write_pending()
         if self.pending and not self.closed:
             raise Error('stdout took nothing for a while: %d bytes of events were not written'
                         % len(self.pending))
 
-    def _write_pending(self, wake):
+    def _write_pending(self, wake=None, end=None):
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         if wake is not None:
@@ -3907,7 +4000,8 @@ class Output(object):
                 self.pending = self.pending[os.write(self.descriptor, self.pending):]
             except EnvironmentError as error:
                 if error.errno == errno.EAGAIN:
-                    ready = wait_for(poll, self.patience if wake is None else None)
+                    patience = 1000 * max(end - clock(), 0) if end else None
+                    ready = wait_for(poll, self.patience if wake is None else patience)
                     if self.descriptor not in [descriptor for descriptor, _ in ready]:
                         if wake is None:
                             self.patience = 0       # it has been waited for once
@@ -4014,6 +4108,9 @@ EXAMPLES = (
 MODES = ('auto', 'btf', 'gdb', 'local', 'remote')
 
 
+MAX_RATE = 100000       # events a second
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with this program's voice for mistakes."""
 
@@ -4044,6 +4141,17 @@ def make_parser():
     add('-a', '--arch', metavar='ARCH', choices=sorted(ARCHITECTURES),
         help='take the registers of aarch64 or x86_64')
     add('-s', '--stack', action='store_true', help='show the kernel stack of each event')
+    add('-c', '--count', metavar='N', type=positive(int), help='end after N events')
+    add('-t', '--time', metavar='SECONDS', type=positive(float), help='end after so long')
+    add('-p', '--pid', metavar='PID', type=positive(int),
+        help='only this process: all its threads, and the processes it starts from now on')
+    add('--comm', metavar='NAME', help='only tasks of this name')
+    add('-b', '--buffer', metavar='KB', type=positive(int),
+        help='the size of the ring buffer of each CPU')
+    add('--maxactive', metavar='N', type=positive(int),
+        help='calls of a function that an r trace can follow at a time')
+    add('--max-rate', metavar='N', type=int, default=MAX_RATE,
+        help='end if more events come in a second, for 3 s (%d; 0: never)' % MAX_RATE)
     add('-S', '--show', action='store_true', help='show the lines, and touch nothing')
     add('-F', '--func', metavar='FUNC', help='disassemble a function')
     add('-l', '--line', metavar='FILE:LINE', help='disassemble a line of the source')
@@ -4053,6 +4161,17 @@ def make_parser():
     add('--tracefs', metavar='DIR', help='where tracefs is mounted, if not where /proc/mounts says')
     add('--debug', action='store_true', help='show a traceback with an error')
     return parser
+
+
+def positive(kind):
+    """Return what reads a number above zero for argparse."""
+    def read(text):
+        value = kind(text)
+        if not 0 < value < 1 << 31:
+            raise ValueError(text)
+        return value
+    read.__name__ = 'number'
+    return read
 
 
 def read_options(argv):
@@ -4065,6 +4184,10 @@ def read_options(argv):
     options.traces += more
     check_machine(options)
     options.choice = read_choice(options)
+    options.settings = Settings(options.stack, options.buffer, threads_of(options),
+                                options.maxactive)
+    if options.comm is not None and not re.match(r'[^"\x00-\x1f]{1,15}$', options.comm):
+        raise UsageError("--comm takes a task's name, of up to 15 characters and without quotes")
     options.action = ([action for action, chosen in (
         (show_information, options.info), (make_database, options.make_db),
         (show_instructions, options.func or options.line), (show, options.show)) if chosen]
@@ -4092,6 +4215,16 @@ def check_machine(options):
     options.elsewhere = bool(changes_nothing and (options.vmlinux or options.arch
                                                   or options.database))
     options.arch = options.arch or here
+
+
+def threads_of(options):
+    """Return the ids of the threads of the process that is asked for."""
+    if not options.pid or options.elsewhere:
+        return (options.pid,) if options.pid else ()
+    try:
+        return tuple(sorted(int(name) for name in os.listdir('/proc/%d/task' % options.pid)))
+    except EnvironmentError:
+        raise UsageError('there is no process %d' % options.pid)
 
 
 def read_choice(options):
@@ -4133,8 +4266,9 @@ def compile_all(options, types, tracefs, console):
         return compile_trace(tree, 'f%d' % number_of_trace, symbol.name,
                              types.of(symbol.module), target)
 
-    return [pointing_at(tree.text, compile_tree, tree, number_of_trace)
-            for number_of_trace, tree in enumerate(options.trees)]
+    traces = [pointing_at(tree.text, compile_tree, tree, number_of_trace)
+              for number_of_trace, tree in enumerate(options.trees)]
+    return [of_command(trace, options.comm) for trace in traces] if options.comm else traces
 
 
 def symbols_of(options, tracefs):
@@ -4174,7 +4308,7 @@ def show(options, types, console):
     root = options.tracefs or (None if options.elsewhere else find_tracefs())
     tracefs = None if options.elsewhere else readable_tracefs(root)
     traces = compile_all(options, types, tracefs, console)
-    plan = make_plan(traces, options.stack, tracefs.has('instances') if tracefs else True)
+    plan = make_plan(traces, options.settings, tracefs.has('instances') if tracefs else True)
     if options.output:
         write_script(options, plan)
     return print_lines(shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
@@ -4225,12 +4359,13 @@ def trace_live(options, types, console):
         try:
             traces = compile_all(options, types, tracefs, console)
             types.close()       # gdb holds much memory
-            plan = make_plan(traces, options.stack, tracefs.has('instances'))
+            plan = make_plan(traces, options.settings, tracefs.has('instances'))
             if options.output:
                 write_script(options, plan)
-            output = Output(make_rewriter(traces))
+            output = Output(make_rewriter(traces), count=options.count)
             session = Session(tracefs, plan, console, signals)
-            status = run_session(session, output, console, signals)
+            limits = Limits(options.count, options.time, options.max_rate)
+            status = run_session(session, output, limits, console, signals)
         except StopRun:
             status = signals.status()
         finally:
@@ -4238,11 +4373,11 @@ def trace_live(options, types, console):
         return status if unmounted else status or 1
 
 
-def run_session(session, output, console, signals):
+def run_session(session, output, limits, console, signals):
     status = 0
     try:
         session.set_up()
-        session.stream(output)
+        session.stream(output, limits)
     except StopRun:
         pass
     except Error as error:
@@ -4251,16 +4386,21 @@ def run_session(session, output, console, signals):
     finally:
         counts = session.stop(output)
     if counts:
-        tell_counts(counts, output.stacks, console)
+        tell_counts(counts, output, console)
     return status or (signals.status() if session.clean else 1)
 
 
-def tell_counts(counts, stacks, console):
-    message = count_of(max(counts.read - stacks, 0), 'event')
+def tell_counts(counts, output, console):
+    """Say what was seen and what was not."""
+    seen = max(counts.read - output.stacks, 0)
+    if output.count is not None:
+        seen = output.count - output.left
+    message = count_of(seen, 'event')
     if counts.lost:
-        message += ', and %d lost: the ring buffer was full' % counts.lost
+        message += ', and %d lost: the ring buffer was full (-b makes it larger)' % counts.lost
     if counts.missed:
-        message += ', and %d missed: too many calls were under way at once' % counts.missed
+        message += (', and %d missed: too many calls were under way at once (--maxactive lets '
+                    'there be more)' % counts.missed)
     console.note(message)
 
 

@@ -287,6 +287,37 @@ class Sources(unittest.TestCase):
         self.assertGreater(server.requests, EXPRESSIONS)
 
 
+SMALL = r'''
+typedef unsigned char u8;
+typedef struct { int counter; } atomic_t;
+typedef enum { OFF, ON } state_t;
+enum kind { ONE = 1, TWO };
+struct list { struct list *next, **back; };
+struct sample {
+    u8 low:3, high:4;
+    unsigned int wide:17;
+    union { long number; const char *text; struct { short a, b; }; } ;
+    struct { int x; u8 y[3]; } pair[2];
+    struct { long first; char second; } *behind;
+    void (*call)(struct sample *, int), (*calls[2])(void);
+    int (*const fixed)(const char *, ...);
+    const char *const names[3];
+    atomic_t usage; state_t state; enum kind kind; struct list list;
+    volatile long flags; char comm[16]; long long tail[];
+};
+static int quiet(struct sample *s, const char *const *names) { return s->low + names[0][0]; }
+struct list *take(struct list *l, atomic_t a, u8 byte, enum kind kind) { return l->next + byte; }
+void nothing(void) {}
+unsigned long long long_one(long double d, _Bool b) { return (long)d + b; }
+int main(int argc, char **argv) {
+    struct sample *s = (void *)argv;
+    nothing();
+    take(&s->list, s->usage, 1, TWO);
+    return quiet(s, (void *)argv) + long_one(argc, 1);
+}
+'''
+
+
 # -- gdb ---------------------------------------------------------------------------------------
 
 def tool(*arguments):
@@ -363,6 +394,31 @@ class Gdb(unittest.TestCase):
                 said = subprocess.check_output(['addr2line', '-e', VMLINUX, address]).decode()
                 self.assertTrue(said.strip().partition(' (')[0].endswith(
                     '/read_write.c:%d' % number), (said, text))
+
+    def test_a_database_through_gdb(self):
+        """Of a small program, whose BTF pahole makes: the whole of both is the same."""
+        with tempfile.TemporaryDirectory() as directory:
+            source, program, path = (os.path.join(directory, name)
+                                     for name in ('small.c', 'small', 'small.db'))
+            with open(source, 'w') as stream:
+                stream.write(SMALL)
+            subprocess.check_call(['gcc', '-g', '-O0', '-gdwarf-4', '-o', program, source])
+            subprocess.check_call(TOOL + ['-a', 'x86_64', '-m', 'gdb', '-v', program, '--make-db',
+                                          path], stderr=subprocess.DEVNULL)
+            subprocess.check_call(['pahole', '-J', program])
+            types = surftrace.Btf(surftrace.read_btf(program), program)
+            made = surftrace.Database(path)
+            self.assertIn('quiet', types.names('function'))
+            for name in types.names('function'):
+                self.assertEqual([surftrace.prototype(made, each) for each in made.functions(name)],
+                                 [surftrace.prototype(types, each)
+                                  for each in types.functions(name)])
+            self.assertEqual([kind for kind in ('struct', 'union', 'enum')
+                              if made.names(kind) != types.names(kind)], [])
+            for name in types.names('struct') + types.names('typedef'):
+                if name != 'state_t' and name != 'u8':
+                    self.assertEqual(surftrace.information(name, made, (), None),
+                                     surftrace.information(name, types, (), None))
 
     def test_the_commands_of_the_readme(self):
         import live

@@ -70,7 +70,7 @@ UNUSED = (
 TOOLS = {'qemu-system-x86_64': 'qemu-system-x86', 'qemu-system-aarch64': 'qemu-system-arm',
          'apt-get': 'apt', 'dpkg': 'dpkg', 'xz': 'xz-utils', 'zstd': 'zstd', 'lz4': 'lz4',
          'setpriv': 'util-linux', 'pahole': 'pahole', 'pfunct': 'pahole', 'gdb': 'gdb',
-         'gdb-multiarch': 'gdb-multiarch', 'nm': 'binutils', 'addr2line': 'binutils',
+         'gdb-multiarch': 'gdb-multiarch', 'nm': 'binutils', 'addr2line': 'binutils', 'gcc': 'gcc',
          KEYRING: 'debian-archive-keyring'}
 
 # The guest's first program; /vm/settings comes with each boot (see `initrd`).

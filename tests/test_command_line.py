@@ -151,9 +151,8 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
         self.refused(1, 'not a file', '-S', '-v', '/dev/zero', TASK)
 
     def test_a_signal_leaves_neither_gdb_nor_half_a_file(self):
-        gdb = self.write('gdb', b'#!/bin/sh\necho $$ > %s\nexec sleep 1000\n'
-                         % self.path('pid').encode() if sys.version_info[0] > 2 else
-                         '#!/bin/sh\necho $$ > %s\nexec sleep 1000\n' % self.path('pid'))
+        gdb = self.write('gdb', ('#!/bin/sh\nread question\necho $$ > %s\nexec sleep 1000\n'
+                                 % self.path('pid')).encode())
         os.chmod(gdb, 0o755)
         vmlinux = self.write('vmlinux', test_types.elf([(b'.symtab', b''), (b'.debug_info', b'')]))
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):

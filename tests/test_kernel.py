@@ -59,13 +59,13 @@ def run(tracefs, texts=None, events=b'', signal_at=None):
     """Run traces on a stand-in: set up, read events until they end, clean up."""
     signals = NoSignals()
     console = Recorder(signals, signal_at)
-    plan = surftrace.make_plan(compiled(*[texts] if texts else []), False,
+    plan = surftrace.make_plan(compiled(*[texts] if texts else []), surftrace.Settings(),
                                tracefs.has('instances'))
     read_end, write_end = os.pipe()
     output = surftrace.Output(descriptor=write_end)
     session = surftrace.Session(tracefs, plan, console, signals)
-    session.stream = lambda output: output.write(events)
-    status = surftrace.run_session(session, output, console, signals)
+    session.stream = lambda output, limits: output.write(events)
+    status = surftrace.run_session(session, output, surftrace.Limits(), console, signals)
     for descriptor in (write_end, output.descriptor, signals.wake, signals._write_end):
         os.close(descriptor)
     with os.fdopen(read_end, 'rb') as stream:
@@ -88,12 +88,13 @@ class Runs(unittest.TestCase):
         self.assertEqual((status, data, console.errors), (0, b'one\ntwo\n', []))
         self.assertEqual(self.tracefs.state(), before)
         self.assertEqual(open_descriptors(), descriptors)
-        self.assertEqual(console.notes, ['2 events, and 5 lost: the ring buffer was full'])
+        self.assertEqual(console.notes, [
+            '2 events, and 5 lost: the ring buffer was full (-b makes it larger)'])
 
     def test_echoes_what_it_does(self):
         """The echoed lines are those of the plan, and the writes are what they say."""
         _, _, console = run(self.tracefs)
-        plan = surftrace.make_plan(compiled(), False)
+        plan = surftrace.make_plan(compiled(), surftrace.Settings())
         steps = plan.create + plan.start
         undo = [step for part in (plan.start, plan.create) for step in surftrace.joined_undo(part)]
         expected = [surftrace.shell_line(step, self.tracefs.root, 'surftrace')

@@ -32,7 +32,7 @@ def lines_of(plan):
 class Plan(unittest.TestCase):
 
     def test_lines(self):
-        self.assertEqual(lines_of(surftrace.make_plan(compiled(), True)), [
+        self.assertEqual(lines_of(surftrace.make_plan(compiled(), surftrace.Settings(True))), [
             'mkdir /t/instances/surftrace',
             "echo 'p:surftrace/f0 wake_up_new_task comm=+0x10(%di):string "
             "users=+0x10(+0x20(%di)):s32' >> /t/kprobe_events",
@@ -47,7 +47,7 @@ class Plan(unittest.TestCase):
             'echo 1 > /t/instances/surftrace/tracing_on'])
 
     def test_undo_is_in_reverse_and_removes_probes_with_one_write(self):
-        plan = surftrace.make_plan(compiled(), False)
+        plan = surftrace.make_plan(compiled(), surftrace.Settings())
         undo = [surftrace.shell_line(step, '/t', 'surftrace')
                 for part in (plan.start, plan.create) for step in surftrace.joined_undo(part)]
         self.assertEqual(undo, [
@@ -59,7 +59,7 @@ class Plan(unittest.TestCase):
             'rmdir /t/instances/surftrace'])
 
     def test_without_instances_what_was_there_is_restored(self):
-        plan = surftrace.make_plan(compiled(), False, instances=False)
+        plan = surftrace.make_plan(compiled(), surftrace.Settings(), instances=False)
         restored = [step.path for step in plan.start
                     if step.undo and step.undo.action == 'restore']
         self.assertEqual(restored, ['events/sched/sched_switch/filter',
@@ -68,7 +68,7 @@ class Plan(unittest.TestCase):
         self.assertFalse([step for step in plan.create + plan.start if 'instances' in step.path])
 
     def test_every_change_has_an_undo(self):
-        plan = surftrace.make_plan(compiled(), True)
+        plan = surftrace.make_plan(compiled(), surftrace.Settings(True))
         without = [step.path for step in plan.create + plan.start if not step.undo]
         # These go with the instance and the event they belong to.
         self.assertTrue(all(re.search('filter$|stacktrace$', path) for path in without), without)
@@ -101,7 +101,7 @@ class Script(unittest.TestCase):
 
     def test_sets_up_as_the_lines_do(self):
         """The lines of the script, once $run is known, are those of -S, less the root."""
-        plan = surftrace.make_plan(compiled(), True)
+        plan = surftrace.make_plan(compiled(), surftrace.Settings(True))
         lines = surftrace.script(plan, TEXTS).replace('"$run"', 'surftrace').split('\n')
         found = [shlex.split(line.split(' || give_up')[0]) for line in lines
                  if re.match('(echo|printf) .*\\|\\| give_up', line)]
@@ -111,7 +111,7 @@ class Script(unittest.TestCase):
 
     def test_undoes_every_step(self):
         for instances in (True, False):
-            plan = surftrace.make_plan(compiled(), True, instances)
+            plan = surftrace.make_plan(compiled(), surftrace.Settings(True), instances)
             text = surftrace.script(plan, TEXTS)
             undo = re.findall(r'"\$step" -lt (\d+)', text)
             numbers = [str(number) for number, step in enumerate(
@@ -122,7 +122,8 @@ class Script(unittest.TestCase):
 
     def test_is_a_shell_script(self):
         for instances in (True, False):
-            text = surftrace.script(surftrace.make_plan(compiled(), True, instances), TEXTS)
+            text = surftrace.script(surftrace.make_plan(
+                compiled(), surftrace.Settings(True), instances), TEXTS)
             process = subprocess.Popen(['sh', '-n'], stdin=subprocess.PIPE)
             process.communicate(text.encode())
             self.assertEqual(process.returncode, 0)

@@ -28,7 +28,7 @@ C_TYPES = [
     ('void (*[3])(int, char (*)(void))', ['array 3', 'pointer', 'function'], 'void'),
     ('int (*)[5]', ['pointer', 'array 5'], 'int'),
     ('void (**)(int)', ['pointer', 'pointer', 'function'], 'void'),
-    ('int (* const)(struct kobject *)', ['pointer', 'function'], 'int'),
+    ('int (* const)(struct kobject *)', ['const', 'pointer', 'function'], 'int'),
     ('struct sk_buff *(*)(int)', ['pointer', 'function', 'pointer'], 'struct sk_buff'),
     ('union $41234', [], 'union $41234'),
     ('void (*(*)(int))(char)', ['pointer'], 'void'),
@@ -89,14 +89,12 @@ LAYOUT = '''\
                                    /* total size (bytes):   16 */
                                };
 /*     24      |      16 */    struct {
-/*     24      |       4 */        int x;
-/*     28      |       4 */        enum {ONE, TWO} y;
-
-                                   /* total size (bytes):    8 */
+/*      8      |       4 */        int x;
+/*     12      |       4 */        enum {ONE, TWO} y;
                                } pair[2];
 /*     40      |       8 */    struct {
-/*      0      |       8 */        u64 from;
-/*      8      |       4 */        int flags;
+/*      8      |       8 */        u64 from;
+/*     16      |       4 */        int flags;
                                } *parts;
 /*     48      |       0 */    char tail[];
 
