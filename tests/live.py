@@ -586,6 +586,123 @@ class Sources(Live):
         self.assertEqual([line.split()[-1] for line in lines[1:-1]], ['->next', '->prev'])
 
 
+class Limits(Live):
+    """What a person sets: how long, whom, how much."""
+
+    def ended(self, run):
+        """Return the parsed lines of events of a run that ends by itself, and what it said."""
+        status, lines, said = run.end(None)
+        self.assertEqual(status, 0, said)
+        self.stacks = len([line for line in lines if line.endswith(': <stack trace>')])
+        return [parse(line) for line in lines if re.search(r': f\d: ', line)], said
+
+    def test_count(self):
+        run = Run(['-c', '3', 'p wake_up_new_task pid=S%%0->pid f:common_pid==%d'
+                   % os.getpid()]).ready()
+        children = [fork() for _ in range(7)]
+        lines, said = self.ended(run)
+        self.assertEqual([line[4] for line in lines], ['pid=%d' % pid for pid in children[:3]])
+        self.assertIn('surftrace: 3 events\n', said)
+
+    def test_count_with_stacks(self):
+        run = Run(['-s', '-c', '2', 'p wake_up_new_task f:common_pid==%d' % os.getpid()]).ready()
+        for _ in range(5):
+            fork()
+        lines, said = self.ended(run)
+        self.assertEqual((len(lines), self.stacks), (2, 2))
+        self.assertIn('surftrace: 2 events\n', said)
+
+    def test_time(self):
+        began = time.time()
+        run = Run(['-t', '1.5', 'p wake_up_new_task pid=S%0->pid']).ready()
+        child = fork()
+        lines, _ = self.ended(run)
+        self.assertIn('pid=%d' % child, [line[4] for line in lines])
+        self.assertGreater(time.time() - began, 1.5)
+
+    def test_process(self):
+        """Its threads of before, and the processes that it starts; nobody else."""
+        code = ('import os, sys, threading\n'
+                'def work():\n    event.wait()\n    os.stat("/from-a-thread")\n'
+                'event = threading.Event()\nthread = threading.Thread(target=work)\n'
+                'thread.start()\nsys.stdout.write("x")\nsys.stdout.flush()\nsys.stdin.read(1)\n'
+                'event.set()\nthread.join()\npid = os.fork()\n'
+                'os.stat("/from-the-child") if not pid else os.waitpid(pid, 0)\n').replace(
+                    'os.stat(', 'os.path.exists(')
+        process = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        process.stdout.read(1)
+        run = Run(['-p', str(process.pid), 'p do_sys_openat2 x=%1', 'p filename_lookup '
+                   'name=%1->name f:name~"/from-*"']).ready()
+        os.path.exists('/from-here')
+        process.stdin.write(b'x')
+        process.communicate()
+        status, lines, said = run.end()
+        self.assertEqual(status, 0, said)
+        names = [parse(line)[4] for line in lines if ': f1: ' in line]
+        self.assertEqual(names, ['name="/from-a-thread"', 'name="/from-the-child"'])
+
+    def test_command_name(self):
+        lines = self.trace('--comm', 'limited', 'p wake_up_new_task pid=S%0->pid f:pid>1',
+                           'e sched/sched_process_fork', workload=lambda: [
+                               fork(), fork('limited'), fork('other')])
+        self.assertEqual([(line[0], line[2]) for line in lines],
+                         [('limited', 'sched_process_fork'), ('limited', 'f0')])
+
+    def test_buffer_and_maxactive(self):
+        run = Run(['-b', '64', '--maxactive', '7', 'r kernel_clone', 'p kernel_clone']).ready()
+        # The kernel rounds it up to whole pages.
+        self.assertIn(int(read(TRACING + '/instances/surftrace/buffer_size_kb')), range(64, 80))
+        lines = read(TRACING + '/kprobe_events').splitlines()
+        self.assertEqual([line.split()[0] for line in lines], ['r7:surftrace/f0', 'p:surftrace/f1'])
+        self.assertEqual(run.end()[0], 0)
+
+    def test_lost_events_are_counted(self):
+        calls = 20000
+        run = Run(['-b', '16', 'e syscalls/sys_enter_getppid f:common_pid==%d' % os.getpid()])
+        run.ready()
+        run.process.send_signal(signal.SIGSTOP)
+        for _ in range(calls):
+            os.getppid()
+        run.process.send_signal(signal.SIGCONT)
+        status, lines, said = run.end()
+        self.assertEqual(status, 0, said)
+        match = re.search(r'surftrace: (\d+) events, and (\d+) lost: ', said)
+        self.assertTrue(match, said)
+        shown = len([line for line in lines if 'sys_getppid' in line])
+        self.assertEqual((int(match.group(1)), shown + int(match.group(2))), (shown, calls))
+        self.assertGreater(int(match.group(2)), calls // 2)
+
+    def test_missed_returns_are_counted(self):
+        sleepers = 5
+        run = Run(['--maxactive', '1', 'r do_nanosleep r=$retval f:common_pid!=0']).ready()
+        children = [subprocess.Popen(['busybox', 'sleep', '1']) for _ in range(sleepers)]
+        for child in children:
+            child.wait()
+        status, lines, said = run.end()
+        self.assertEqual(status, 0, said)
+        match = re.search(r'surftrace: (\d+) events?, and (\d+) missed: .*--maxactive', said)
+        self.assertTrue(match, said)
+        seen = len([line for line in lines if int(parse(line)[1]) in [
+            child.pid for child in children]])
+        self.assertLess(seen, sleepers)
+        self.assertGreaterEqual(int(match.group(2)), sleepers - seen)
+
+    def test_too_many_events(self):
+        run = Run(['--max-rate', '200', 'e raw_syscalls/sys_enter f:common_pid==%d' % os.getpid()])
+        run.ready()
+        end = time.time() + LIMIT
+        while run.process.poll() is None and time.time() < end:
+            for _ in range(100):
+                os.getppid()
+            run.open = set(run.data)
+            run._pump(0)
+        status, _, said = run.end(None)
+        self.assertEqual(status, 1)
+        self.assertIn('stopped: more than 200 events a second', said)
+        self.assertIn('rmdir', said)
+
+
 class Endings(Live):
 
     def test_signals(self):
