@@ -266,7 +266,10 @@ def parse_event(cursor, kind):
 def parse_probe(cursor, kind):
     symbol = cursor.take_run('+', '=')
     if not re.match(r'[A-Za-z_][A-Za-z0-9_.$]*$', symbol.text):
-        raise TraceError('the name of a kernel function is missing', symbol.column)
+        raise TraceError("'%s' is no function's name: --info 'vfs_*' lists functions, -l finds the "
+                         'place of FILE:LINE, and an event is traced with e' % symbol.text
+                         if symbol.text else 'the name of a kernel function is missing',
+                         symbol.column)
     offset = cursor.take('+') and cursor.expect_kind('number', 'the offset, a number of bytes')
     if cursor.take('='):
         raise TraceError('the name of a kernel function is missing before the values',
@@ -434,6 +437,8 @@ def parse_predicate(cursor):
     cursor.skip_space()
     operand = (cursor.advance() if cursor.token.kind == 'quoted'
                else cursor.take_run('&&', '||', '(', ')'))
+    if operand.kind == 'run' and operand.text[:1] in ('"', "'"):
+        raise TraceError('this quote is not closed', operand.column)
     if not operand.text:
         raise cursor.error("something to compare '%s' with is missing" % name.text)
     return Predicate(name, operator, operand)
@@ -541,8 +546,13 @@ def declared(types, ref, name='', words=base_words):
 def parameter_list(types, function, words):
     """Return the types of a Function's parameters as C lists them."""
     listed = [declared(types, parameter.type, '', words) for parameter in function.parameters]
-    # The only one that can be void is the end of a list that goes on.
     return ', '.join('...' if word == 'void' else word for word in listed) or 'void'
+
+
+def named_parameters(types, function):
+    """Return a Function's parameters without the void that ends a list of any length, (...)."""
+    return [parameter for parameter in function.parameters
+            if described(types, parameter.type).kind != 'void']
 
 
 def prototype(types, function):
@@ -637,9 +647,7 @@ def outer_type(text):
                 Type('pointer', size=POINTER_SIZE, target=rest))
     if text.endswith(')'):
         result, _, listed = text[:-1].partition('(')
-        return Type('function', target=Function('', tuple(
-            Parameter('', 'void' if word == '...' else word)
-            for word in split_parameters(listed)), result.strip()))
+        return Type('function', target=c_function('', result, split_parameters(listed)))
     array = re.match(r'([^\[]*)\[(\d*)\](.*)$', text)
     if array:
         return Type('array', target=(array.group(1) + array.group(3)).strip(),
@@ -651,6 +659,13 @@ def outer_type(text):
     if text.endswith('*'):
         return Type('pointer', size=POINTER_SIZE, target=text[:-1].strip())
     return None
+
+
+def c_function(name, result, kinds, names=()):
+    """Return a Function whose types are C's words; names may be fewer than kinds."""
+    names = list(names) + [''] * len(kinds)
+    return Function(name, tuple(Parameter(name, 'void' if kind == '...' else kind)
+                                for name, kind in zip(names, kinds)), result.strip())
 
 
 def matching_parenthesis(text, opening):
@@ -711,6 +726,7 @@ BTF_INT_SIGNED = 1
 # Strings are stored once; a name that is there more often than this is no compiler's work.
 BTF_NAME_COPIES = 8
 BTF_FUNCTION_COPIES = 64
+BTF_NAMES_SINGLY = 40       # names that are looked for one by one, before all are read
 BTF_NAME_SIZE = 4096        # bytes; the kernel's own limit for a symbol is 512
 
 
@@ -807,6 +823,10 @@ class Btf(object):
 
     def _named(self, name):
         """Return the ids of the types called name; each name is looked for once."""
+        if name not in self.named and len(self.named) == BTF_NAMES_SINGLY:
+            self.names('int')       # which finds all names at once
+        if name not in self.named and len(self.named) > BTF_NAMES_SINGLY:
+            return []
         if name not in self.named:
             offsets, words = set(self._string_offsets(name)), self.words
             self.named[name] = [self.first_id + place for place, start in enumerate(self.starts)
@@ -1017,7 +1037,7 @@ Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and
 Row = namedtuple('Row', 'type name offset size bits')
 
 TAGS = ('struct', 'union', 'enum')
-C_TYPE = re.compile(r'[A-Za-z_][\w$ *()\[\],.{}]*$')
+C_TYPE = re.compile(r'[A-Za-z_][\w$ *()\[\],.{}]*$|\.\.\.$')
 C_NAME = re.compile(r'[A-Za-z_][\w.\[\]]*$|\$[0-9]*$|$')
 BITS = re.compile(r'(?:([0-9]{1,3}):([0-9]{1,3}))?$')
 TEXT_LIMIT = 4096       # characters of a name or a type, bytes of an argument list's item
@@ -1118,10 +1138,9 @@ class TextTypes(object):
         """Return a checked Function; names may be fewer than kinds, or none."""
         if not isinstance(kinds, list) or not isinstance(names, list):
             raise self._damaged('damaged: what should be a list of arguments is none')
-        kinds = [self.text(kind, C_TYPE) for kind in kinds if kind not in ('void', '...')]
-        names = [self.text(each, C_NAME) for each in names] + [''] * len(kinds)
+        kinds = [self.text(kind, C_TYPE) for kind in kinds if kind != 'void']
         result = re.sub(r'^(?:static|inline) ', '', self.text(result, C_TYPE))
-        return Function(name, tuple(Parameter(*pair) for pair in zip(names, kinds)), result)
+        return c_function(name, result, kinds, [self.text(each, C_NAME) for each in names])
 
 
 def text_members(rows, start=0):
@@ -1205,10 +1224,10 @@ class GdbProcess(object):
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, env=environment,
                 preexec_fn=os.setsid)
         except EnvironmentError as error:
-            raise SourceError('%s: %s; %s, or name one with -g' % (
-                self.command, os.strerror(error.errno).lower(),
-                'install the package gdb' if self.elf.architecture == running_architecture()
-                else 'install the package gdb-multiarch'))
+            package = ('gdb' if self.elf.architecture == running_architecture()
+                       else 'gdb-multiarch')
+            raise SourceError('%s: %s; name a gdb with -g, or install the package %s' % (
+                self.command, os.strerror(error.errno).lower(), package))
 
     def _open(self):
         words = re.search(r'^GNU gdb.* v?((\d+)\.(\d+)\S*)$', self._command('-gdb-version'), re.M)
@@ -1363,7 +1382,7 @@ class Gdb(TextTypes):
         for result, name, kinds in sorted(set(re.findall(
                 r'^(?:\d+:)?\t(?:static )?(.*\W)(\w+)\((.*)\);$', self._ask(
                     'info functions' + (' ^%s$' % name if name else '')), re.M))):
-            found.setdefault(name, []).append(self._function(name, result, kinds))
+            found.setdefault(name, []).append(c_function(name, result, split_parameters(kinds)))
         return found
 
     def functions(self, name):
@@ -1379,7 +1398,7 @@ class Gdb(TextTypes):
         self.layouts.clear()
         if name == plain and self._ask('info line ' + name).count('Line ') > 1:
             return self._list(name).get(name, [])
-        function = self._function(name, shown.group(1), shown.group(2))
+        function = c_function(name, shown.group(1), split_parameters(shown.group(2)))
         return [self._told_apart(function, shown.group(3), name != plain)]
 
     def _pointer(self, name):
@@ -1395,10 +1414,6 @@ class Gdb(TextTypes):
         if plain and 0 <= int(plain.group(3), 16) - int(bare.group(1), 16) <= GDB_ENTRY_GAP:
             return plain
         return None
-
-    def _function(self, name, result, kinds):
-        return Function(name, tuple(Parameter('', kind) for kind in split_parameters(kinds)),
-                        result.strip())
 
     def _told_apart(self, function, entry, variant):
         """Return a Function with its parameters' names, of a variant with their registers too."""
@@ -1424,9 +1439,22 @@ class Gdb(TextTypes):
     def disassembly(self, name):
         """Return the instructions of a function, with source lines where there are some."""
         try:
-            return self.process.ask('disassemble /s ' + quoted_for_gdb(name))
+            return self._from_symbol(self.process.ask('disassemble /s ' + quoted_for_gdb(name)))
         except GdbRefusal as refusal:
             raise UsageError("-F %s: %s" % (name, refusal))
+
+    def _from_symbol(self, text):
+        """Return instructions with offsets that count from the symbol, as kprobes do.
+
+        gdb counts from where the debug info of a function begins (see _pointer).
+        """
+        first = re.search(r'0x([0-9a-f]+) <', text)
+        if not first:
+            return text
+        address = int(first.group(1), 16)
+        start = address - int(self._symbol(address).partition('+')[2] or 0)
+        return re.sub(r'0x([0-9a-f]+) (<[\w.]*)\+\d+>:', lambda match: '0x%s %s+%d>:' % (
+            match.group(1), match.group(2), int(match.group(1), 16) - start), text)
 
     def line_places(self, place):
         """Return (SYMBOL+OFFSET, instructions) for each range of addresses of a FILE:LINE."""
@@ -1444,8 +1472,8 @@ class Gdb(TextTypes):
             later = sorted(set(number for number, _ in table if number > int(line)))
             raise UsageError('-l %s: that line has no code%s' % (
                 place, '; the next that has is %d' % later[0] if later else ''))
-        return [(self._symbol(first), '\n'.join(self._ask(
-            'disassemble 0x%x,0x%x' % (first, end)).splitlines()[1:-1]))
+        return [(self._symbol(first), '\n'.join(self._from_symbol(self._ask(
+            'disassemble 0x%x,0x%x' % (first, end))).splitlines()[1:-1]))
             for first, end in ranges]
 
     def _symbol(self, address):
@@ -1583,7 +1611,9 @@ DATABASE_TABLES = {
     'members': 'id INTEGER PRIMARY KEY, fid INTEGER, types VARCHAR, name VARCHAR, '
                'offset INTEGER, bytes INTEGER, bits VARCHAR DEFAULT ""',
     'types': 'id INTEGER PRIMARY KEY, name VARCHAR, alias VARCHAR, bytes INTEGER',
+    'kernel': 'architecture VARCHAR',       # our own
 }
+DATABASE_MAGIC = b'SQLite format 3\0'
 
 
 def sqlite():
@@ -1606,7 +1636,7 @@ class Database(TextTypes):
         self.sqlite = sqlite()
         stream, ident = open_types_file(path)       # which sqlite would make if it were not there
         stream.close()
-        if ident != b'SQLite format 3\0':
+        if ident != DATABASE_MAGIC:
             raise SourceError('%s: not an SQLite database' % path)
         self.deadline = 0
         try:
@@ -1619,10 +1649,12 @@ class Database(TextTypes):
         # A view that stands in for a table could compute for ever.
         tables = set(row[0] for row in self._query(
             "SELECT name FROM sqlite_master WHERE type = 'table'"))
-        missing = sorted(set(DATABASE_TABLES) - set(['files']) - tables)
+        missing = sorted(set(DATABASE_TABLES) - set(['files', 'kernel']) - tables)
         if missing:
             raise SourceError('%s: not a database of types: it has no table %s'
                               % (path, ', '.join(missing)))
+        of = self._query('SELECT architecture FROM kernel') if 'kernel' in tables else ()
+        self.architecture = of[0][0] if of else None        # None: it does not tell
         self.has_names = 'argi' in [row[1] for row in self._query('PRAGMA table_info(funs)')]
 
     def _query(self, question, *values):
@@ -1680,8 +1712,9 @@ class Database(TextTypes):
 class DatabaseWriter(object):
     """A database in the making, from a source of types."""
 
-    def __init__(self, connection, types, console):
+    def __init__(self, connection, types, architecture, console):
         self.connection, self.types, self.console = connection, types, console
+        self.architecture = architecture
         self.named = {}         # what tells a struct apart -> its name
         self.taken = set()      # names of structs
         self.waiting = []       # structs that are named and not written yet
@@ -1691,6 +1724,7 @@ class DatabaseWriter(object):
         for table in sorted(DATABASE_TABLES):
             self.connection.execute('CREATE TABLE %s (%s)' % (table, DATABASE_TABLES[table]))
         self.connection.execute("INSERT INTO files VALUES (1, '')")
+        self.connection.execute('INSERT INTO kernel VALUES (?)', (self.architecture,))
         for kind, write in (('struct', self._tagged), ('union', self._tagged),
                             ('enum', self._tagged), ('typedef', self._typedef),
                             ('function', self._functions)):
@@ -1734,7 +1768,10 @@ class DatabaseWriter(object):
         import json
         for function in self.types.functions(name):
             self._insert('funs', name,
-                         json.dumps([self._words(each.type) for each in function.parameters]),
+                         json.dumps([self._words(each.type).replace('void', '...', 1)
+                                     if described(self.types, each.type).kind == 'void'
+                                     else self._words(each.type)
+                                     for each in function.parameters]),
                          json.dumps([each.name for each in function.parameters]),
                          self._words(function.result), 0, 1, '')
 
@@ -1770,13 +1807,18 @@ class DatabaseWriter(object):
                          held.size if member.bit_size else size_of(self.types, member.type), bits)
 
 
-def write_database(path, types, console):
+def write_database(path, types, architecture, console):
     """Write all that a source of types knows into a new database file; return its size in bytes.
 
-    It has its name only when it is whole.
+    It has its name only when it is whole, and takes the place of nothing but a database.
     """
     import tempfile
     module = sqlite()
+    if os.path.exists(path):
+        stream, ident = open_types_file(path)
+        stream.close()
+        if ident not in (DATABASE_MAGIC, b''):
+            raise Error('%s: there is a file already, which is no database' % path)
     try:
         descriptor, scratch = tempfile.mkstemp('.db', '.making-', os.path.dirname(path) or '.')
         os.close(descriptor)
@@ -1786,7 +1828,7 @@ def write_database(path, types, console):
         connection = module.connect(scratch)
         try:
             connection.execute('PRAGMA synchronous = OFF')
-            DatabaseWriter(connection, types, console).write()
+            DatabaseWriter(connection, types, architecture, console).write()
         finally:
             connection.close()
         os.chmod(scratch, 0o644)
@@ -1815,11 +1857,15 @@ SERVER_ANSWER_LIMIT = 1 << 24   # bytes
 class Server(TextTypes):
     """The types of one published kernel, as a server tells them."""
 
+    kind = 'server'
+
     def __init__(self, address, release, architecture, limit=SERVER_LIMIT):
         match = re.match(r'([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?$', address)
         if not match:
             raise UsageError("-r takes HOST or HOST:PORT, not '%s'" % address)
         self.host, self.port = match.group(1).strip('[]'), int(match.group(2) or SERVER_PORT)
+        if self.port > 65535:
+            raise UsageError('-r: there is no port %d' % self.port)
         TextTypes.__init__(self, '%s:%d' % (self.host, self.port))
         self.release, self.architecture, self.limit = release, architecture, limit
 
@@ -1953,6 +1999,7 @@ def unchunked(data):
 Choice = namedtuple('Choice', 'mode architecture release here vmlinux gdb database server')
 
 RUNNING_BTF = '/sys/kernel/btf'
+RUNNING_NOTES = '/sys/kernel/notes'
 DEBUG_FILES = ('/usr/lib/debug/lib/modules/%s/vmlinux', '/usr/lib/debug/boot/vmlinux-%s',
                '/usr/lib/debug/usr/lib/modules/%s/vmlinux', '/lib/modules/%s/build/vmlinux',
                '/boot/vmlinux-%s')
@@ -2011,13 +2058,14 @@ class Types(object):
 
     def _read(self):
         mode = self.choice.mode
-        if mode == 'auto':
-            return self._choose()
-        return {'btf': self._btf, 'gdb': self._gdb, 'local': self._local,
-                'remote': self._remote}[mode]()
+        source = {'auto': self._choose, 'btf': self._btf, 'gdb': self._gdb, 'local': self._local,
+                  'remote': self._remote}[mode]()
+        registers = '' if self.choice.here else ', registers of ' + self.choice.architecture
+        self.console.note('types from %s (%s)%s' % (source.name, source.kind, registers))
+        return source
 
     def _choose(self):
-        """Return the first source that is on this machine, and say which it is."""
+        """Return the first source that is on this machine."""
         if self.choice.vmlinux:
             source = self._vmlinux(self.choice.vmlinux)
         elif not self.choice.here:
@@ -2032,7 +2080,6 @@ class Types(object):
             source = self._local()
         else:
             raise NoTypesError(ways_out(self.choice.release))
-        self.console.note('types from %s (%s)' % (source.name, source.kind))
         return source
 
     def _vmlinux(self, path):
@@ -2043,10 +2090,19 @@ class Types(object):
         return self._gdb()
 
     def _check_machine(self, elf):
-        if elf and elf.architecture != self.choice.architecture:
+        """Raise the error that a vmlinux is another kernel's than the one that is traced."""
+        if elf:
+            self._check_architecture(elf.path, elf.architecture)
+        if elf and self.choice.here and os.path.exists(RUNNING_NOTES):
+            ids = build_id(read_file(RUNNING_NOTES)), vmlinux_build_id(elf)
+            if None not in ids and ids[0] != ids[1]:
+                raise SourceError('%s is not of the running kernel, %s: their build ids differ'
+                                  % (elf.path, self.choice.release))
+
+    def _check_architecture(self, name, architecture):
+        if architecture not in (None, self.choice.architecture):
             raise SourceError('%s is of %s, and the registers are to be those of %s: add -S -a %s'
-                              % (elf.path, elf.architecture, self.choice.architecture,
-                                 elf.architecture))
+                              % (name, architecture, self.choice.architecture, architecture))
 
     def _btf(self):
         path = self.choice.vmlinux or os.path.join(RUNNING_BTF, 'vmlinux')
@@ -2063,7 +2119,9 @@ class Types(object):
     def _gdb(self):
         path = self.choice.vmlinux or self._debug_file()
         if not path:
-            raise NoTypesError(ways_out(self.choice.release))
+            raise NoTypesError('there is no vmlinux with debug info of kernel %s here; name one '
+                               'with -v; %s' % (self.choice.release,
+                                                debug_package(self.choice.release)))
         return Gdb(self.start_gdb(path, True))
 
     def start_gdb(self, path, debug_info):
@@ -2103,11 +2161,15 @@ class Types(object):
         if not path:
             raise NoTypesError('there is no info-%s.db here or beside the script; name a database '
                                'with -d, or make one with --make-db' % self.choice.release)
-        return Database(path)
+        source = Database(path)
+        self._check_architecture(path, source.architecture)
+        return source
 
     def _remote(self):
-        return Server(self.choice.server or os.environ.get('LBC_SERVER') or SERVER,
-                      self.choice.release, self.choice.architecture)
+        address = self.choice.server
+        if address is None:
+            address = os.environ.get('LBC_SERVER') or SERVER
+        return Server(address, self.choice.release, self.choice.architecture)
 
 
 class LazySource(object):
@@ -2129,6 +2191,18 @@ def default_gdb(architecture):
             if os.access(os.path.join(directory, 'gdb-multiarch'), os.X_OK):
                 return 'gdb-multiarch'
     return 'gdb'
+
+
+def build_id(notes):
+    """Return the build id in the bytes of ELF notes, None if there is none."""
+    match = re.search(b'\4\0\0\0\x14\0\0\0\3\0\0\0GNU\0(.{20})', notes, re.DOTALL)
+    return match and match.group(1)
+
+
+def vmlinux_build_id(elf):
+    with open(elf.path, 'rb', 0) as stream:
+        return build_id(read_section(stream, elf, b'.notes')
+                        or read_section(stream, elf, b'.note.gnu.build-id') or b'')
 
 
 def debug_package(release):
@@ -2454,14 +2528,14 @@ def argument_place(base, trace, function, types, architecture):
                          % (architecture.arguments[0], architecture.arguments[0]), base.column)
     if function is None:
         return locate_argument(index, [], None, None, architecture)
-    if index >= len(function.parameters):
+    parameters = named_parameters(types, function)
+    if index >= len(parameters):
         raise TraceError('%s has %s: %s' % (function.name, count_of(
-            len(function.parameters), 'argument'), prototype(types, function)), base.column)
-    lost = [parameter for parameter in function.parameters if parameter.location == '']
-    if lost:
+            len(parameters), 'argument'), prototype(types, function)), base.column)
+    if '' in [parameter.location for parameter in parameters]:
         left = ['%s in %%%s' % (parameter.name or declared(types, parameter.type),
                                 parameter.location)
-                for parameter in function.parameters if parameter.location]
+                for parameter in parameters if parameter.location]
         raise TraceError('the compiler changed the arguments of %s, so that %%N counts no more: '
                          'name a register, with a cast where a member is wanted (known: %s)'
                          % (function.name, ', '.join(left) or 'none'), base.column)
@@ -2872,8 +2946,11 @@ def information(name, types, names, architecture):
     if not lines and name in names:
         return ['%s: a function without a known prototype' % name]
     if not lines:
+        # (The others would take long to list theirs.)
+        structs = types.names('struct') if types.kind in ('BTF', 'database') else []
         raise UsageError("there is no function, struct or union '%s'%s" % (
-            name, nearest(tag, names)))
+            name, nearest(tag, structs + list(names or types.names('function')
+                                              if structs else names))))
     return lines
 
 
@@ -2893,7 +2970,7 @@ def pattern_lines(pattern, types, names):
 def function_lines(function, types, architecture):
     """Return a Function's prototype, and where each argument lies when it begins."""
     lines = [prototype(types, function)]
-    for index, parameter in enumerate(function.parameters):
+    for index, parameter in enumerate(named_parameters(types, function)):
         if parameter.location == '':
             where = '?'
         else:
@@ -3153,7 +3230,8 @@ def script_step(number, step):
     if step.undo and step.undo.action == 'restore':
         line = 'saved%d=$(cat %s)\n%s' % (number, quoted_for_run(step.path), line)
     return '%s || give_up %s\nstep=%d' % (line, quoted(
-        'the kernel refused: ' + (step.origin.text if step.origin else step.path)), number)
+        'the kernel refused: ' + (step.origin.text if step.origin
+                                  else step.path.replace(RUN, RUN_NAME))), number)
 
 
 def script_undo(number, step):
@@ -3359,6 +3437,14 @@ def running_target(tracefs, architecture):
     """Return the Target that the running kernel is, as far as it tells."""
     readme = tracefs.read_if_there('README') if tracefs else ''
     return Target(architecture, 'x8/16/32/64' in readme if readme else True)
+
+
+def check_kprobes(trees, tracefs):
+    """Raise the error that this kernel has no kprobes, if the trees of traces need them."""
+    if not tracefs.has('kprobe_events') and any(tree.kind != 'e' for tree in trees):
+        raise KernelError('%s is not there: this kernel has no kprobes (CONFIG_KPROBE_EVENTS); '
+                          'events (e ...) can be traced, and -S shows the lines for another'
+                          % tracefs.path('kprobe_events'), errno.ENOENT)
 
 
 class Symbols(object):
@@ -3818,7 +3904,7 @@ def refusal(step, error, tracefs, top, run):
             errno.EADDRNOTAVAIL, errno.ENODEV, errno.EOPNOTSUPP):
         return error
     if error.errno == errno.ENOENT and not tracefs.has(step.path.replace(RUN, run)):
-        return missing_file(step, tracefs, error)
+        return error
     is_filter = step.path.endswith('filter')
     text = step.text.replace(RUN, run)
     reason, column = REFUSALS.get(error.errno, os.strerror(error.errno).lower()), None
@@ -3845,14 +3931,6 @@ REFUSALS = {
     errno.EADDRNOTAVAIL: 'several functions have this name',
     errno.EOPNOTSUPP: 'this function cannot be probed',
 }
-
-
-def missing_file(step, tracefs, error):
-    if step.path == 'kprobe_events':
-        return KernelError('%s is not there: this kernel has no kprobes (CONFIG_KPROBE_EVENTS); '
-                           'events (e ...) can be traced, and -S shows the lines for another'
-                           % tracefs.path(step.path), error.errno)
-    return error
 
 
 def origin_column(step, position, command, is_filter):
@@ -4188,23 +4266,33 @@ def read_options(argv):
                                 options.maxactive)
     if options.comm is not None and not re.match(r'[^"\x00-\x1f]{1,15}$', options.comm):
         raise UsageError("--comm takes a task's name, of up to 15 characters and without quotes")
-    options.action = ([action for action, chosen in (
-        (show_information, options.info), (make_database, options.make_db),
-        (show_instructions, options.func or options.line), (show, options.show)) if chosen]
-        + [trace_live])[0]
+    options.action = chosen_action(options)
     options.texts = [one_line(text) for text in options.traces]
     if options.file:
         options.texts += read_trace_file(options.file)
     options.trees = [pointing_at(text, parse_trace, text) for text in options.texts]
-    if not options.trees and options.action in (show, trace_live):
-        raise UsageError("no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
+    if bool(options.trees) != (options.action in (show, trace_live)):
+        raise UsageError('traces do not go with --info, --make-db, -F or -l' if options.trees else
+                         "no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
     return options
+
+
+def chosen_action(options):
+    """Return the function that does what is asked for."""
+    actions = [action for action, chosen in (
+        (show_information, options.info), (make_database, options.make_db),
+        (show_instructions, options.func), (show_instructions, options.line)) if chosen is not None]
+    if len(actions) > 1:
+        raise UsageError('--info, --make-db, -F and -l: one at a time')
+    return actions[0] if actions else show if options.show else trace_live
 
 
 def check_machine(options):
     here = running_architecture()
-    changes_nothing = (options.show or options.info or options.make_db or options.func
-                       or options.line)
+    changes_nothing = chosen_action(options) is not trace_live
+    if changes_nothing and options.vmlinux and not options.arch and options.rip is None:
+        elf = elf_of(options.vmlinux) if options.mode != 'remote' else None
+        options.arch = elf.architecture if elf and elf.architecture in ARCHITECTURES else None
     if options.arch and options.arch != here and not changes_nothing:
         raise UsageError('-a %s on a machine that is %s: add -S, which shows the lines for it'
                          % (options.arch, here))
@@ -4212,9 +4300,9 @@ def check_machine(options):
         raise UsageError('the registers of %s are not known; -a takes %s, with -S'
                          % (here, ' or '.join(sorted(ARCHITECTURES))))
     # What a file says of another kernel is not to be checked against this one.
-    options.elsewhere = bool(changes_nothing and (options.vmlinux or options.arch
-                                                  or options.database))
     options.arch = options.arch or here
+    options.elsewhere = bool(changes_nothing and (options.vmlinux or options.arch != here
+                                                  or options.database))
 
 
 def threads_of(options):
@@ -4230,13 +4318,16 @@ def threads_of(options):
 def read_choice(options):
     """Return the Choice of sources that the options make."""
     mode, release, vmlinux = options.mode, os.uname()[2], options.vmlinux
-    for asked, wanted in ((options.rip, 'remote'), (options.database, 'local')):
-        if asked and mode not in ('auto', wanted):
-            raise UsageError('-%s goes with -m %s' % (wanted[0] if wanted == 'remote' else 'd',
-                                                      wanted))
-        mode = wanted if asked else mode
+    for option, asked, wanted in (('-r', options.rip, 'remote'), ('-d', options.database, 'local')):
+        if asked is not None and mode not in ('auto', wanted):
+            raise UsageError('%s goes with -m %s' % (option, wanted))
+        mode = mode if asked is None else wanted
     if mode == 'remote':
         release, vmlinux = vmlinux or release, None
+        if '/' in release:
+            raise UsageError('a server is asked by release, not by file: -v %s' % os.uname()[2])
+    if mode == 'local' and vmlinux:
+        raise UsageError('-v and -d (or -m local) both name a source of types: take one')
     return Choice(mode, options.arch, release, not options.elsewhere, vmlinux, options.gdb,
                   options.database, options.rip)
 
@@ -4335,13 +4426,17 @@ def show_information(options, types, console):
 
 def make_database(options, types, console):
     """Write a database of all types."""
-    size = write_database(options.make_db, types.of(None), console)
+    size = write_database(options.make_db, types.of(None), options.arch, console)
     console.note('%s: %.1f MB' % (options.make_db, size / 1e6))
     return 0
 
 
 def show_instructions(options, types, console):
     """Print the instructions of a function, or of a line of the source."""
+    names = function_symbols(options.vmlinux).splitlines() if options.vmlinux else ()
+    if options.func and names and options.func not in names:
+        raise UsageError("-F: there is no function '%s'%s" % (
+            options.func, nearest(options.func, names)))
     gdb = types.disassembler()
     lines = []
     if options.func:
@@ -4357,6 +4452,7 @@ def trace_live(options, types, console):
         types.check = signals.check
         tracefs = open_tracefs(options.tracefs, console)
         try:
+            check_kprobes(options.trees, tracefs)
             traces = compile_all(options, types, tracefs, console)
             types.close()       # gdb holds much memory
             plan = make_plan(traces, options.settings, tracefs.has('instances'))

@@ -218,7 +218,7 @@ class Sources(unittest.TestCase):
         cls.lines = [line_of(text, cls.btf) for text in cls.traces]
         cls.directory = tempfile.TemporaryDirectory()
         cls.database = os.path.join(cls.directory.name, 'info.db')
-        surftrace.write_database(cls.database, cls.btf, console())
+        surftrace.write_database(cls.database, cls.btf, 'x86_64', console())
 
     @classmethod
     def tearDownClass(cls):
@@ -308,10 +308,12 @@ struct sample {
 static int quiet(struct sample *s, const char *const *names) { return s->low + names[0][0]; }
 struct list *take(struct list *l, atomic_t a, u8 byte, enum kind kind) { return l->next + byte; }
 void nothing(void) {}
+int variable(const char *format, ...) { return format[0]; }
 unsigned long long long_one(long double d, _Bool b) { return (long)d + b; }
 int main(int argc, char **argv) {
     struct sample *s = (void *)argv;
     nothing();
+    variable("x", 1);
     take(&s->list, s->usage, 1, TWO);
     return quiet(s, (void *)argv) + long_one(argc, 1);
 }
@@ -371,6 +373,18 @@ class Gdb(unittest.TestCase):
         self.assertGreater(len(found), 50)
         for address, offset in found:
             self.assertEqual(int(address, 16) - start, int(offset))
+
+    def test_offsets_count_from_the_symbol(self):
+        """On aarch64 debug info begins behind it, and gdb counts from there."""
+        symbols = dict((line.split()[2], int(line.split()[0], 16)) for line in
+                       subprocess.check_output(['nm', VMLINUX_ARM]).decode().splitlines())
+        for name in ('vfs_read', 'icmp_rcv', '__netif_receive_skb_core.constprop.0'):
+            text = subprocess.run(TOOL + ['-v', VMLINUX_ARM, '-F', name], check=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout.decode()
+            found = re.findall(r'0x([0-9a-f]+) <\+(\d+)>:', text)
+            self.assertGreater(len(found), 20)
+            for address, offset in found:
+                self.assertEqual(int(address, 16) - symbols[name], int(offset), name)
 
     def test_a_variant_is_disassembled(self):
         name = '__netif_receive_skb_core.constprop.0'

@@ -537,8 +537,7 @@ class Sources(Live):
         lines = self.trace(*arguments, workload=lambda: fork('source'), **more)
         self.assertEqual([line[4] for line in lines],
                          ['comm="source" pid=%d users=1' % self.result])
-        self.assertEqual('types from ' in self.said, bool(source))
-        self.assertIn(source, self.said)
+        self.assertIn('surftrace: types from ' + source, self.said)
         return [line for line in self.said.splitlines() if line.startswith('echo')]
 
     def hide_btf(self):
@@ -547,14 +546,15 @@ class Sources(Live):
         self.before['mounts'] = read('/proc/mounts')
 
     def test_database(self):
-        self.assertEqual(self.sees('', '-d', self.DATABASE),
-                         self.sees('types from /sys/kernel/btf/vmlinux (BTF)'))
+        self.assertEqual(self.sees('%s (database)' % self.DATABASE, '-d', self.DATABASE),
+                         self.sees('/sys/kernel/btf/vmlinux (BTF)'))
 
     def test_server(self):
         from loopback import LoopbackServer
         with LoopbackServer(self.DATABASE) as server:
-            lines = self.sees('', '-r', '127.0.0.1:%d' % server.port)
-        self.assertEqual(lines, self.sees('(BTF)'))
+            address = '127.0.0.1:%d' % server.port
+            lines = self.sees('%s (server)' % address, '-r', address)
+        self.assertEqual(lines, self.sees(''))
         self.assertGreater(server.requests, 3)
 
     def test_without_btf(self):
@@ -565,7 +565,7 @@ class Sources(Live):
                       '-r HOST', '--make-db info-%s.db' % os.uname()[2]):
             self.assertIn(words, said)
         shutil.copy(self.DATABASE, self.path('info-%s.db' % os.uname()[2]))
-        self.sees('types from ./info-%s.db (database)' % os.uname()[2], cwd=self.directory)
+        self.sees('./info-%s.db (database)' % os.uname()[2], cwd=self.directory)
 
     def test_the_lines_that_another_machine_makes(self):
         run = Run(CROSS).ready()

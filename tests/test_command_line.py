@@ -41,8 +41,10 @@ class CommandLine(unittest.TestCase):
         return process.returncode, out.decode(), err.decode()
 
     def show(self, *arguments, **options):
+        arch = 'aarch64' if 'aarch64' in arguments else os.uname()[4]
         status, out, err = self.call('-S', '-v', self.btf, *arguments, **options)
-        self.assertEqual((status, err), (0, 'surftrace: types from %s (BTF)\n' % self.btf))
+        self.assertEqual((status, err), (0, 'surftrace: types from %s (BTF), registers of %s\n'
+                                         % (self.btf, arch)))
         return out
 
     def refused(self, status, message, *arguments, **options):
@@ -114,7 +116,19 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
                 (['-S', '-v', TOOL, TASK], 1, 'neither BTF nor an ELF file'),
                 (['-S', '-v', self.btf, '-o', '/nonexistent/x', TASK], 1, '/nonexistent/x'),
                 (['--tracefs', '/nonexistent', 'e sched/sched_switch'], 1, '/nonexistent'),
-                (['-S', '-v', self.btf, TASK + '->x'], 2, 'is an array')]:
+                (['-S', '-v', self.btf, TASK + '->x'], 2, 'is an array'),
+                (['--info', 'x', '-F', 'y'], 2, 'one at a time'),
+                (['--info', 'x', TASK], 2, 'traces do not go with'),
+                (['-v', self.btf, '--info', 'task_strct'], 2, "did you mean 'task_struct'"),
+                (['-S', '-v', self.btf, '-d', 'x', TASK], 2, 'take one'),
+                (['-S', '-r', 'x', '-v', self.btf, TASK], 2, 'by release'),
+                (['-S', '-r', '', TASK], 2, '-r takes HOST'),
+                (['-S', '-r', 'x', '-m', 'gdb', TASK], 2, '-r goes with -m remote'),
+                (['-S', 'p vfs_* a=%0'], 2, "--info 'vfs_*'"),
+                (['-S', 'e sched/x f:a=="b'], 2, 'not closed'),
+                (['-c', '0', TASK], 2, 'invalid number'), (['-t', 'x', TASK], 2, 'invalid number'),
+                (['-p', '999999999', TASK], 2, 'no process 999999999'),
+                (['--comm', 'a"b', TASK], 2, '--comm takes')]:
             self.refused(status, message, *arguments)
 
     def test_an_error_points_at_the_trace_it_is_in(self):

@@ -285,10 +285,11 @@ class Failures(unittest.TestCase):
         tracefs = StandIn()
         self.addCleanup(tracefs.remove)
         os.remove(tracefs.path('kprobe_events'))
-        status, _, console = run(tracefs)
-        self.assertEqual(status, 1)
-        self.assertIn('CONFIG_KPROBE_EVENTS', str(console.errors[0]))
-        self.assertEqual(tracefs.names('instances'), [])
+        event, probe = [surftrace.parse_trace(text) for text in ('e sched/sched_switch', 'p x')]
+        surftrace.check_kprobes([event], tracefs)
+        with self.assertRaises(surftrace.KernelError) as caught:
+            surftrace.check_kprobes([event, probe], tracefs)
+        self.assertIn('CONFIG_KPROBE_EVENTS', str(caught.exception))
 
 
 class Knowledge(unittest.TestCase):

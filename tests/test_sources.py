@@ -276,7 +276,7 @@ class GdbProcesses(unittest.TestCase):
         self.refused('is no gdb')
 
     def test_not_there(self):
-        self.refused('no such file or directory; install the package gdb',
+        self.refused('no such file or directory; name a gdb with -g, or install the package gdb',
                      command=os.path.join(self.directory, 'none'))
 
     def test_cannot_read_the_file(self):
@@ -358,7 +358,7 @@ class Databases(unittest.TestCase):
 
     def test_says_what_its_source_says(self):
         source = surftrace.Btf(btf.sample().data(), 'sample')
-        surftrace.write_database(self.path, source, open_console())
+        surftrace.write_database(self.path, source, 'x86_64', open_console())
         types = surftrace.Database(self.path)
         for kind in ('struct', 'union', 'enum', 'typedef', 'function'):
             self.assertEqual(types.names(kind), source.names(kind))
@@ -372,13 +372,27 @@ class Databases(unittest.TestCase):
                                  surftrace.information('%s %s' % (kind, name), source, (), None))
         types.close()
 
+    def test_takes_the_place_of_a_database_only(self):
+        source = surftrace.Btf(btf.sample().data(), 'sample')
+        for _ in range(2):
+            surftrace.write_database(self.path, source, 'x86_64', open_console())
+        other = os.path.join(self.directory, 'text')
+        with open(other, 'w') as stream:
+            stream.write('somebody needs this text\n')
+        for path in (other, self.directory, os.devnull):
+            self.assertRaises(surftrace.Error, surftrace.write_database, path, source, 'x86_64',
+                              open_console())
+        self.assertEqual(os.path.getsize(other), 25)
+        self.assertEqual(sorted(os.listdir(self.directory)), ['info.db', 'text'])
+
     def test_structs_of_one_name_are_told_apart(self):
         writer = btf.Writer()
         integer = writer.integer('int', 4)
         one = writer.struct('same', 4, [('x', integer, 0)])
         two = writer.struct('same', 8, [('y', integer, 32)])
         writer.function('f', 0, [('a', writer.pointer(one)), ('b', writer.pointer(two))])
-        surftrace.write_database(self.path, surftrace.Btf(writer.data(), 'sample'), open_console())
+        surftrace.write_database(self.path, surftrace.Btf(writer.data(), 'sample'), 'x86_64',
+                                 open_console())
         types = surftrace.Database(self.path)
         [function] = types.functions('f')
         found = [[member.name for member in types.members(surftrace.stripped(
@@ -393,10 +407,10 @@ class Databases(unittest.TestCase):
                 raise surftrace.SourceError('damaged')
         source = Damaged(btf.sample().data(), 'sample')
         with self.assertRaises(surftrace.SourceError):
-            surftrace.write_database(self.path, source, open_console())
+            surftrace.write_database(self.path, source, 'x86_64', open_console())
         self.assertEqual(os.listdir(self.directory), [])
         with self.assertRaises(surftrace.Error):
-            surftrace.write_database('/nonexistent/info.db', source, open_console())
+            surftrace.write_database('/nonexistent/info.db', source, 'x86_64', open_console())
 
     OLDER = [
         'CREATE TABLE files (id INTEGER PRIMARY KEY, file TEXT)',
@@ -410,6 +424,7 @@ class Databases(unittest.TestCase):
         """INSERT INTO funs VALUES (1, 'tcp_rcv', '["struct sock *", "int"]', 'static int', 7, 1,
            'vmlinux')""",
         """INSERT INTO funs VALUES (2, 'nothing', '["void"]', 'void', 7, 1, '')""",
+        """INSERT INTO funs VALUES (3, 'printk', '["const char *", "..."]', 'int', 7, 1, '')""",
         "INSERT INTO structs VALUES (1, 'struct sock', 5, 64)",
         "INSERT INTO members VALUES (1, 1, 'char', 'name[16]', 0, 16, '')",
         "INSERT INTO members VALUES (2, 1, 'unsigned int', 'flag', 16, 4, '9:3')",
@@ -443,6 +458,8 @@ class Databases(unittest.TestCase):
             self.assertEqual(found, expected, value)
         self.assertEqual(surftrace.prototype(types, types.functions('nothing')[0]),
                          'void nothing(void)')
+        self.assertEqual(surftrace.prototype(types, types.functions('printk')[0]),
+                         'int printk(const char *, ...)')
 
     def test_not_a_database(self):
         for data in (b'', b'text, not a database at all', b'\x7fELF' + b'\0' * 100):
@@ -654,7 +671,7 @@ class Servers(unittest.TestCase):
         for text, host, port in [('a.b', 'a.b', 7655), ('a:1', 'a', 1), ('[::1]:2', '::1', 2)]:
             server = surftrace.Server(text, 'x', 'x86_64')
             self.assertEqual((server.host, server.port), (host, port))
-        for text in ('', 'a:b', 'a b', 'http://a', 'a:123456', 'a\r\nb'):
+        for text in ('', 'a:b', 'a b', 'http://a', 'a:123456', 'a:99999', 'a\r\nb'):
             self.assertRaises(surftrace.UsageError, surftrace.Server, text, 'x', 'x86_64')
 
 
@@ -664,13 +681,10 @@ class Choosing(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.directory)
-        saved = surftrace.RUNNING_BTF, surftrace.DEBUG_FILES, os.getcwd()
-
-        def restore():
-            surftrace.RUNNING_BTF, surftrace.DEBUG_FILES = saved[:2]
-            os.chdir(saved[2])
-        self.addCleanup(restore)
-        surftrace.RUNNING_BTF = self.directory
+        for name in ('RUNNING_BTF', 'RUNNING_NOTES', 'DEBUG_FILES'):
+            self.addCleanup(setattr, surftrace, name, getattr(surftrace, name))
+        self.addCleanup(os.chdir, os.getcwd())
+        surftrace.RUNNING_BTF, surftrace.RUNNING_NOTES = self.directory, '/nonexistent'
         surftrace.DEBUG_FILES = (os.path.join(self.directory, 'debug-%s'),)
         os.chdir(self.directory)
 
@@ -692,9 +706,29 @@ class Choosing(unittest.TestCase):
 
     def test_a_database_beside_it(self):
         surftrace.write_database('info-1.2.3.db', surftrace.Btf(btf.sample().data(), 'x'),
-                                 open_console())
-        self.assertEqual(self.opened().kind, 'database')
-        self.assertEqual(self.opened(mode='local').kind, 'database')
+                                 'aarch64', open_console())
+        for mode in ('auto', 'local'):
+            self.assertEqual(self.opened(mode=mode, architecture='aarch64').kind, 'database')
+            with self.assertRaises(surftrace.SourceError) as caught:
+                self.opened(mode=mode, architecture='x86_64')
+            self.assertIn('is of aarch64', str(caught.exception))
+
+    def test_another_kernels_vmlinux(self):
+        """Its offsets would be wrong numbers that look right."""
+        def notes(number):
+            return (b'\4\0\0\0\4\0\0\0\0\1\0\0XXX\0abcd'
+                    b'\4\0\0\0\x14\0\0\0\3\0\0\0GNU\0' + number * 20)
+        self.write('mine', elf([(b'.BTF', btf.sample().data()), (b'.notes', notes(b'1'))]))
+        self.write('other', elf([(b'.BTF', btf.sample().data()),
+                                 (b'.note.gnu.build-id', notes(b'\n'))]))
+        self.write('notes', notes(b'1'))
+        surftrace.RUNNING_NOTES = os.path.join(self.directory, 'notes')
+        self.assertEqual(self.opened(vmlinux='mine', architecture='x86_64').kind, 'BTF')
+        with self.assertRaises(surftrace.SourceError) as caught:
+            self.opened(vmlinux='other', architecture='x86_64')
+        self.assertIn('other is not of the running kernel, 1.2.3', str(caught.exception))
+        self.assertEqual(sources(here=False, vmlinux='other', architecture='x86_64').of(
+            None)._open_source().kind, 'BTF')
 
     def test_nothing_there_lists_the_ways_out(self):
         with self.assertRaises(surftrace.NoTypesError) as caught:
@@ -711,7 +745,7 @@ class Choosing(unittest.TestCase):
             surftrace.Server = saved
 
     def test_what_is_asked_for_is_not_there(self):
-        for mode, message in (('btf', 'CONFIG_DEBUG_INFO_BTF'), ('gdb', 'Ways out'),
+        for mode, message in (('btf', 'CONFIG_DEBUG_INFO_BTF'), ('gdb', 'no vmlinux with debug'),
                               ('local', 'no info-1.2.3.db')):
             with self.assertRaises(surftrace.NoTypesError) as caught:
                 self.opened(mode=mode)
