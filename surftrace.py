@@ -476,6 +476,7 @@ Function = namedtuple('Function', 'name parameters result')
 
 POINTER_SIZE = 8
 CHAIN_LIMIT = 64        # wrappers or dimensions in a row; real kernels have a handful
+NAMELESS_LIMIT = 1000   # structs without a name in one that has one
 QUALIFIERS = frozenset(('const', 'volatile', 'restrict', 'type_tag'))
 WRAPPERS = QUALIFIERS | frozenset(('typedef',))
 INTEGER_SIZES = {'char': 1, 'short': 2, 'int': 4, 'long': 8, 'long long': 8, '_Bool': 1}
@@ -602,6 +603,8 @@ def all_members(types, ref):
             elif held.kind in ('struct', 'union') and held.target not in seen:
                 seen.add(held.target)
                 waiting.append((member.bit_offset, held))
+        if len(seen) > NAMELESS_LIMIT:
+            raise SourceError('the types are damaged: a struct never ends')
 
 
 def find_c_type(types, text):
@@ -938,7 +941,8 @@ class Btf(object):
 ELF_MAGIC = b'\x7fELF'
 ELF_HEADER = '<HHIQQQIHHHHHH'       # what follows the 16 bytes of e_ident
 ELF_SECTION = '<IIQQQQIIQQ'
-ELF_FUNCTION = 2        # STT_FUNC
+ELF_FUNCTION, ELF_NO_BITS = 2, 8      # STT_FUNC of a symbol, SHT_NOBITS of a section
+SYMBOL = re.compile(br'[A-Za-z_][\w.$]*\Z')
 ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
 
 # architecture: a name as ARCHITECTURES has it, where it does.  sections: name -> (offset, size)
@@ -988,6 +992,8 @@ def read_elf(stream, path):
         entries = [struct.unpack_from(ELF_SECTION, data, entry_size * i) for i in range(count)]
         strings = read_part(stream, path, entries[names][4], entries[names][5])
         for entry in entries:
+            if entry[1] == ELF_NO_BITS:     # a debug file has only the headers of these
+                continue
             found[strings[entry[0]:strings.find(b'\0', entry[0])][:64]] = entry[4:6]
     return Elf(path, ELF_MACHINES.get(header[1], 'machine %d' % header[1]), found)
 
@@ -1018,9 +1024,9 @@ def function_symbols(path):
         strings = read_section(stream, elf, b'.strtab')
     # An entry is 24 bytes: a name's offset, in the fifth byte the type, and more.
     offsets = array.array('I', table[:len(table) // 24 * 24])[::6]
-    return to_text(b'\n'.join(strings[offset:strings.find(b'\0', offset)]
-                              for offset, kind in zip(offsets, bytearray(table[4::24]))
-                              if kind & 15 == ELF_FUNCTION))
+    names = [strings[offset:strings.find(b'\0', offset)]
+             for offset, kind in zip(offsets, bytearray(table[4::24])) if kind & 15 == ELF_FUNCTION]
+    return to_text(b'\n'.join(filter(SYMBOL.match, names)))
 
 
 # ---------------------------------------------------------------------------
@@ -1037,10 +1043,10 @@ Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and
 Row = namedtuple('Row', 'type name offset size bits')
 
 TAGS = ('struct', 'union', 'enum')
-C_TYPE = re.compile(r'[A-Za-z_][\w$ *()\[\],.{}]*$|\.\.\.$')
-C_NAME = re.compile(r'[A-Za-z_][\w.\[\]]*$|\$[0-9]*$|$')
-BITS = re.compile(r'(?:([0-9]{1,3}):([0-9]{1,3}))?$')
-TEXT_LIMIT = 4096       # characters of a name or a type, bytes of an argument list's item
+C_TYPE = re.compile(r'(?:[A-Za-z_][\w$ *()\[\],.{}]*|\.\.\.)\Z')
+C_NAME = re.compile(r'(?:[A-Za-z_][\w.\[\]]{0,500}|\$[0-9]*)?\Z')
+BITS = re.compile(r'(?:([0-9]{1,3}):([0-9]{1,3}))?\Z')
+TEXT_LIMIT = 4096       # characters of a type
 
 
 class TextTypes(object):
@@ -1111,7 +1117,7 @@ class TextTypes(object):
     def text(self, value, pattern):
         """Return a value from outside as text if it matches pattern."""
         if (not isinstance(value, (str, type(u''))) or len(value) > TEXT_LIMIT
-                or not pattern.match(value)):
+                or value.count('(') > CHAIN_LIMIT or not pattern.match(value)):
             raise self._damaged('damaged: it holds what no compiler writes')
         return str(value)
 
@@ -1141,6 +1147,16 @@ class TextTypes(object):
         kinds = [self.text(kind, C_TYPE) for kind in kinds if kind != 'void']
         result = re.sub(r'^(?:static|inline) ', '', self.text(result, C_TYPE))
         return c_function(name, result, kinds, [self.text(each, C_NAME) for each in names])
+
+
+def parse_json(text):
+    """Return what JSON from outside says; raises ValueError."""
+    import json     # only databases and servers need it, and it is slow to load
+    try:
+        # A number of a million digits would take minutes.
+        return json.loads(text, parse_int=lambda digits: int(digits[:20]))
+    except (RuntimeError, TypeError) as error:      # RuntimeError: nested too deeply
+        raise ValueError(str(error))
 
 
 def text_members(rows, start=0):
@@ -1189,7 +1205,7 @@ GDB_ENTRY_GAP = 16      # bytes from a symbol to where its function's debug info
 # not there, since all are the same.
 LAYOUT_LINE = re.compile(r'(?:/\*(?: +(\d+)(?:: *(\d+))? +\|)? +(\d+) +\*/)? *(.*)$')
 DECLARATOR = re.compile(r'(.*?\(\*+ *(?:const |volatile )*)(\w+)(.*)$|(.*?)(\w+)((?:\[\d*\])*)$')
-MI_ESCAPES = {'n': '\n', 't': '\t', 'r': '\r', 'e': '\033'}
+MI_ESCAPES = {b'n': b'\n', b't': b'\t', b'r': b'\r', b'e': b'\033'}
 
 
 class GdbRefusal(Exception):
@@ -1323,6 +1339,8 @@ def escaped_for_gdb(text):
 
 def quoted_for_gdb(name):
     """Return a symbol as gdb reads it; in quotes, short ones would be characters."""
+    if not SYMBOL.match(to_bytes(name)):
+        raise UsageError("'%s' is no symbol's name" % name)
     return "'%s'" % name if '.' in name else name
 
 
@@ -1330,8 +1348,8 @@ def from_gdb(text):
     """Return the text of a C string as gdb's machine interface writes it."""
     def unescaped(match):
         code = match.group(1)
-        return chr(int(code, 8)) if len(code) == 3 else MI_ESCAPES.get(code, code)
-    return re.sub(r'\\([0-7]{3}|.)', unescaped, text)
+        return bytes(bytearray([int(code, 8)])) if len(code) == 3 else MI_ESCAPES.get(code, code)
+    return to_text(re.sub(br'\\([0-7]{3}|.)', unescaped, to_bytes(text)))
 
 
 class Gdb(TextTypes):
@@ -1359,6 +1377,8 @@ class Gdb(TextTypes):
         return parse_layout(self._ask('ptype/o ' + text), self.process.version < GDB_BIT_OFFSETS)
 
     def look_up_alias(self, name):
+        if not self._ask('whatis (%s *)0' % name):      # whatis NAME answers for variables too
+            return None
         found = re.match(r'type = (.*)$', self._ask('whatis ' + name))
         size = re.search(r'= (\d+)$', self._ask('print sizeof(%s)' % name), re.M)
         if not found or not size:
@@ -1396,10 +1416,27 @@ class Gdb(TextTypes):
         # From here on, a struct of several is the one that this function's file sees.
         self._ask('list *' + shown.group(3))
         self.layouts.clear()
-        if name == plain and self._ask('info line ' + name).count('Line ') > 1:
-            return self._list(name).get(name, [])
+        self.aliases.clear()
+        places = re.findall(r'^Line .* address (0x[0-9a-f]+)', self._ask('info line ' + name), re.M)
+        if name == plain and len(places) > 1:
+            found = self._list(name).get(name, [])
+            self._check_same_structs(found, places)
+            return found
         function = c_function(name, shown.group(1), split_parameters(shown.group(2)))
         return [self._told_apart(function, shown.group(3), name != plain)]
+
+    def _check_same_structs(self, functions, places):
+        """Raise the error that functions of one name mean different structs by one name."""
+        tags = sorted(set(re.findall(r'(?:struct|union) \w+', ' '.join(
+            parameter.type for function in functions for parameter in function.parameters))))
+        meant = set()
+        for place in places:
+            self._ask('list *' + place)
+            meant.add(tuple(self._ask('ptype/o ' + tag) for tag in tags))
+        if len(meant) > 1:
+            raise self._damaged("several functions are called '%s', each with a %s of its own: "
+                                'name a register, %%REGISTER' % (functions[0].name,
+                                                                 ' or '.join(tags)))
 
     def _pointer(self, name):
         """Return a match of the result, the parameters and the address of a function, or None."""
@@ -1459,7 +1496,7 @@ class Gdb(TextTypes):
     def line_places(self, place):
         """Return (SYMBOL+OFFSET, instructions) for each range of addresses of a FILE:LINE."""
         path, _, line = place.rpartition(':')
-        if not path or not line.isdigit():
+        if not re.match(r'[\w./+-]+\Z', path) or not re.match(r'[0-9]{1,7}\Z', line):
             raise UsageError('-l takes FILE:LINE, like fs/read_write.c:455')
         try:
             self.process.ask('info line %s' % place)       # reads the file's line tables
@@ -1642,7 +1679,7 @@ class Database(TextTypes):
         try:
             self.connection = self.sqlite.connect(path)
             self.connection.text_factory = str
-        except self.sqlite.Error as error:
+        except (self.sqlite.Error, UnicodeError) as error:
             raise SourceError('%s: %s' % (path, error))
         self.connection.set_progress_handler(lambda: clock() > self.deadline, 100000)
         self._query('PRAGMA query_only = 1')
@@ -1689,7 +1726,8 @@ class Database(TextTypes):
         else:
             rows = self._query("SELECT substr(name, ?) FROM structs WHERE name LIKE ? || ' %'",
                                len(kind) + 2, kind)
-        return sorted(row[0] for row in rows if re.match(r'[A-Za-z_][\w.]*$', row[0] or ''))
+        return sorted(row[0] for row in rows
+                      if isinstance(row[0], str) and re.match(r'[A-Za-z_][\w.]*\Z', row[0]))
 
     def functions(self, name):
         """Return the Functions of that name."""
@@ -1702,10 +1740,9 @@ class Database(TextTypes):
         return found
 
     def _list(self, text):
-        import json     # only databases and servers need it, and it is slow to load
         try:
-            return json.loads(text or '[]')
-        except (ValueError, TypeError, RuntimeError):    # RuntimeError: nested too deeply
+            return parse_json(text or '[]')
+        except ValueError:
             raise self._damaged('damaged: what should be a list of arguments is none')
 
 
@@ -1831,13 +1868,16 @@ def write_database(path, types, architecture, console):
             DatabaseWriter(connection, types, architecture, console).write()
         finally:
             connection.close()
-        os.chmod(scratch, 0o644)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(scratch, 0o666 & ~mask)
         os.rename(scratch, path)
-    except (module.Error, EnvironmentError) as error:
+    except (module.Error, EnvironmentError, OverflowError, UnicodeError) as error:
         raise Error('%s: %s' % (path, error))
     finally:
-        if os.path.exists(scratch):
-            os.remove(scratch)
+        for left in (scratch, scratch + '-journal'):
+            if os.path.exists(left):
+                os.remove(left)
     return os.path.getsize(path)
 
 
@@ -1859,7 +1899,7 @@ class Server(TextTypes):
 
     kind = 'server'
 
-    def __init__(self, address, release, architecture, limit=SERVER_LIMIT):
+    def __init__(self, address, release, architecture, check=lambda: None, limit=SERVER_LIMIT):
         match = re.match(r'([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?$', address)
         if not match:
             raise UsageError("-r takes HOST or HOST:PORT, not '%s'" % address)
@@ -1867,7 +1907,10 @@ class Server(TextTypes):
         if self.port > 65535:
             raise UsageError('-r: there is no port %d' % self.port)
         TextTypes.__init__(self, '%s:%d' % (self.host, self.port))
+        if not re.match(r'[\w.+~-]+\Z', release):
+            raise UsageError("'%s' is no release of a kernel, which uname -r tells" % release)
         self.release, self.architecture, self.limit = release, architecture, limit
+        self.check = check          # raises StopRun when a signal has come
 
     def close(self):
         """Nothing is kept open between two questions."""
@@ -1878,8 +1921,8 @@ class Server(TextTypes):
         request = json.dumps([{'arch': self.architecture, 'ver': self.release, 'cmd': command,
                                command: name}]).encode('ascii')
         try:
-            answer = json.loads(self._post(request).decode('utf-8'))
-        except (ValueError, RuntimeError):      # RuntimeError: nested too deeply
+            answer = parse_json(self._post(request).decode('utf-8'))
+        except ValueError:
             raise self._damaged('the answer is no JSON: is it the right server?')
         try:
             result = answer['res'][0]
@@ -1922,7 +1965,10 @@ class Server(TextTypes):
             try:
                 connection.sendall(request)
                 while size <= SERVER_ANSWER_LIMIT:
+                    self.check()
                     connection.settimeout(left())
+                    if not select.select([connection], [], [], min(left(), 0.5))[0]:
+                        continue
                     part = connection.recv(READ_SIZE)
                     if not part:
                         return b''.join(parts)
@@ -1977,14 +2023,14 @@ def said(text):
 
 def unchunked(data):
     """Return the body of an answer that came in chunks (RFC 9112, 7.1)."""
-    parts = []
+    parts, at = [], 0
     while True:
-        size, _, data = data.partition(b'\r\n')
-        match = re.match(br'[0-9A-Fa-f]{1,8}', size)
-        if not match or not int(match.group(), 16):
+        match = re.compile(br'([0-9A-Fa-f]{1,8})[^\r\n]*\r\n').match(data, at)
+        size = int(match.group(1), 16) if match else 0
+        if not size:
             return b''.join(parts)
-        parts.append(data[:int(match.group(), 16)])
-        data = data[int(match.group(), 16) + 2:]
+        parts.append(data[match.end():match.end() + size])
+        at = match.end() + size + 2
 
 
 # ---------------------------------------------------------------------------
@@ -2057,37 +2103,27 @@ class Types(object):
         return Btf(read_btf(path), path, self._open(None))
 
     def _read(self):
-        mode = self.choice.mode
+        mode, choice = self.choice.mode, self.choice
+        if mode != 'remote' and not (choice.here or choice.vmlinux or choice.database):
+            raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
+                               'file with that kernel\'s types with -v or -d'
+                               % choice.architecture)
         source = {'auto': self._choose, 'btf': self._btf, 'gdb': self._gdb, 'local': self._local,
                   'remote': self._remote}[mode]()
-        registers = '' if self.choice.here else ', registers of ' + self.choice.architecture
+        registers = '' if choice.here else ', registers of ' + choice.architecture
         self.console.note('types from %s (%s)%s' % (source.name, source.kind, registers))
         return source
 
     def _choose(self):
         """Return the first source that is on this machine."""
         if self.choice.vmlinux:
-            source = self._vmlinux(self.choice.vmlinux)
-        elif not self.choice.here:
-            raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
-                               'file with that kernel\'s types with -v or -d'
-                               % self.choice.architecture)
-        elif os.path.exists(os.path.join(RUNNING_BTF, 'vmlinux')):
-            source = self._btf()
-        elif self._debug_file():
-            source = self._gdb()
-        elif self._database_file():
-            source = self._local()
-        else:
-            raise NoTypesError(ways_out(self.choice.release))
-        return source
-
-    def _vmlinux(self, path):
-        data = read_btf(path)
-        if data is not None:
-            self._check_machine(elf_of(path))
-            return Btf(data, path)
-        return self._gdb()
+            return self._gdb() if read_btf(self.choice.vmlinux) is None else self._btf()
+        for there, source in ((os.path.exists(os.path.join(RUNNING_BTF, 'vmlinux')), self._btf),
+                              (self._debug_file(), self._gdb),
+                              (self._database_file(), self._local)):
+            if there:
+                return source()
+        raise NoTypesError(ways_out(self.choice.release))
 
     def _check_machine(self, elf):
         """Raise the error that a vmlinux is another kernel's than the one that is traced."""
@@ -2169,7 +2205,7 @@ class Types(object):
         address = self.choice.server
         if address is None:
             address = os.environ.get('LBC_SERVER') or SERVER
-        return Server(address, self.choice.release, self.choice.architecture)
+        return Server(address, self.choice.release, self.choice.architecture, self.check)
 
 
 class LazySource(object):
@@ -2184,11 +2220,12 @@ class LazySource(object):
 
 def default_gdb(architecture):
     """Return the gdb to start: one that lies here, else one that can read the architecture."""
-    if os.path.exists('./gdb'):
+    # (Of our own, that is: in /tmp anybody can leave one.)
+    if os.path.exists('./gdb') and os.stat('./gdb').st_uid == os.geteuid():
         return './gdb'
     if architecture != running_architecture():
         for directory in os.environ.get('PATH', '').split(':'):
-            if os.access(os.path.join(directory, 'gdb-multiarch'), os.X_OK):
+            if directory and os.access(os.path.join(directory, 'gdb-multiarch'), os.X_OK):
                 return 'gdb-multiarch'
     return 'gdb'
 
@@ -2415,7 +2452,11 @@ def needs_prototype(value):
 def find_prototypes(trace, symbol, types):
     """Return the Functions of a symbol; a variant (.constprop.0) has its function's."""
     try:
-        return types.functions(symbol) or types.functions(symbol.split('.')[0])
+        found = types.functions(symbol)
+        # In BTF what has the name is there only if its arguments are where they should be.
+        if not found and '.' in symbol and types.kind == 'BTF':
+            found = types.functions(symbol.split('.')[0])
+        return found
     except NoTypesError:
         if any(value.accesses or value.packet for value in trace.values):
             raise
@@ -2555,6 +2596,9 @@ def parameter_place(index, function, types, architecture):
 def aggregate_size(types, ref):
     """Return the bytes of a struct or union that is passed by value, None for all else."""
     found = stripped(types, ref)
+    if found.kind == 'missing' or found.kind in ('struct', 'union') and found.target is None:
+        raise SourceError("these types do not say how large '%s' is, an argument that moves the "
+                          'others: name a register' % declared(types, ref))
     return found.size if found.kind in ('struct', 'union') else None
 
 
@@ -2930,6 +2974,9 @@ def convert_operand(predicate, conversion):
 # lines of text, each with the words that a trace has for it.  Touches nothing.
 # ---------------------------------------------------------------------------
 
+ROW_LIMIT = 100000      # lines of a layout; the longest of a kernel has 2,000
+
+
 def information(name, types, names, architecture):
     """Return the lines on a name; names are those of functions, of which a pattern takes some."""
     if re.search(r'[*?[]', name):
@@ -2986,7 +3033,11 @@ def layout_lines(found, types, alias):
 
     alias is the name of the typedef of one that has none itself.
     """
-    rows = list(member_rows(found, types, 0, '->', 1))
+    rows = []
+    for row in member_rows(found, types, 0, '->', 1):
+        rows.append(row)
+        if len(rows) > ROW_LIMIT:
+            raise SourceError('the types are damaged: a struct never ends')
     width = min(max([len(text) for text, _, _ in rows] + [0]), 48)
     count = sum(1 for _ in types.members(found))
     head = '%s %s {' % (found.kind, found.name) if found.name else 'typedef %s {' % found.kind
@@ -3006,6 +3057,8 @@ def member_rows(found, types, start, path, depth):
             unit = size if size and at % (8 * size) + member.bit_size <= 8 * size else 1
             where = '/* %5d:%2d %2d */' % (at // (8 * unit) * unit, at % (8 * unit), size)
         indent, inner = '    ' * depth, nameless_struct(types, member.type)
+        if depth > CHAIN_LIMIT:
+            raise SourceError('the types are damaged: a struct holds itself')
         if not inner:
             name = member.name + (':%d' % member.bit_size if member.bit_size else '')
             yield indent + declared(types, member.type, name) + ';', where, path + member.name
@@ -3392,6 +3445,13 @@ def readable_tracefs(root):
     return Tracefs(root) if root and os.access(root, os.R_OK | os.X_OK) else None
 
 
+def possible_mounts():
+    """Return (mount's command, where tracefs is below its directory), the best first."""
+    return [(['mount', '-t', kind, 'nodev', where], below) for kind, where, below in (
+        ('tracefs', '/sys/kernel/tracing', ''), ('debugfs', '/sys/kernel/debug', 'tracing'))
+        if os.path.isdir(where)]
+
+
 def open_tracefs(root, console):
     """Return the Tracefs to trace with; it is mounted if nobody has done so."""
     root = root or find_tracefs()
@@ -3399,10 +3459,9 @@ def open_tracefs(root, console):
     if root is None:
         if os.geteuid():
             raise KernelError('tracing needs root; -S shows the lines without')
-        for kind, where, below in (('tracefs', '/sys/kernel/tracing', ''),
-                                   ('debugfs', '/sys/kernel/debug', 'tracing')):
-            if os.path.isdir(where) and run_mount(console, ['mount', '-t', kind, 'nodev', where]):
-                root, mounted = os.path.join(where, below).rstrip('/'), where
+        for command, below in possible_mounts():
+            if run_mount(console, command):
+                root, mounted = os.path.join(command[-1], below).rstrip('/'), command[-1]
                 break
         else:
             raise KernelError('this kernel has no tracefs (CONFIG_FTRACE), or it cannot be '
@@ -3476,6 +3535,13 @@ class Symbols(object):
         return symbol_names(self._listing(True) or '\n'.join(
             line for line in self._listing(False).splitlines()
             if line.split()[1:2] in (['t'], ['T'], ['w'], ['W'])))
+
+    def module(self, name):
+        """Return the module that a function lives in, None for the kernel's own."""
+        for symbol in symbols_like(self._listing(True), 0, name):
+            if symbol.name == name:
+                return symbol.module
+        return None
 
     def find(self, token, traceable):
         """Return the Symbol that a trace names, or its only variant; None if no list can be read.
@@ -3958,6 +4024,7 @@ PATIENCE = 2000     # milliseconds that a reader may take nothing while the run 
 
 
 def visible(text):
+    """Return text in which what a terminal would obey is a question mark."""
     return re.sub(r'[\x00-\x08\x0b-\x1f\x7f]', '?', text)
 
 
@@ -4402,15 +4469,19 @@ def show(options, types, console):
     plan = make_plan(traces, options.settings, tracefs.has('instances') if tracefs else True)
     if options.output:
         write_script(options, plan)
-    return print_lines(shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
-                       for step in plan.create + plan.start)
+    mounts = [] if root or options.elsewhere else possible_mounts()[:1]
+    for command, below in mounts:       # as a live run would begin
+        root = os.path.join(command[-1], below).rstrip('/')
+    return print_lines([' '.join(command) for command, _ in mounts]
+                       + [shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
+                          for step in plan.create + plan.start])
 
 
 def print_lines(lines):
     """Print lines, as slowly as their reader takes them."""
     output = Output()
     output.patience = None      # there is nothing to clean up: it can wait
-    output.write(to_bytes(''.join(line + '\n' for line in lines)))
+    output.write(to_bytes(''.join(visible(line) + '\n' for line in lines)))
     output.flush()
     return 0
 
@@ -4418,7 +4489,8 @@ def print_lines(lines):
 def show_information(options, types, console):
     """Print what is known of a function, a struct, or the functions of a pattern."""
     tracefs = None if options.elsewhere else readable_tracefs(options.tracefs or find_tracefs())
-    names, source = symbols_of(options, tracefs).names(), types.of(None)
+    symbols = symbols_of(options, tracefs)
+    names, source = symbols.names(), types.of(symbols.module(options.info))
     if not names and re.search(r'[*?[]', options.info):
         names = source.names('function')
     return print_lines(information(options.info, source, names, ARCHITECTURES[options.arch]))
@@ -4526,7 +4598,7 @@ def leave(number, _):
 
 def main(argv):
     console = Console()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, leave)
     try:
@@ -4544,7 +4616,7 @@ def main(argv):
         console.error(error)
         return error.status
     except KeyboardInterrupt:
-        return 0
+        return 128 + signal.SIGINT      # (a live run takes it as its ordinary end)
 
 
 if __name__ == '__main__':

@@ -324,7 +324,7 @@ class GdbProcesses(unittest.TestCase):
 
     def test_escapes(self):
         self.assertEqual(surftrace.from_gdb('a\\n\\tb\\"c\\\\n\\303\\244\\e'),
-                         'a\n\tb"c\\n\xc3\xa4\033')
+                         'a\n\tb"c\\n' + surftrace.to_text(b'\xc3\xa4') + '\033')
         self.assertEqual(surftrace.escaped_for_gdb('a"b\\c'), 'a\\"b\\\\c')
         self.assertRaises(surftrace.SourceError, surftrace.escaped_for_gdb, 'a\nb')
 
@@ -512,7 +512,7 @@ class Databases(unittest.TestCase):
                          lambda: surftrace.Database(self.path).find('struct', 'sock'))
 
     def test_lists_that_are_none(self):
-        for text in ('', 'x', '{}', '[1]', '["a;b"]', '[' * 100000):
+        for text in ('', 'x', '{}', '[1]', '["a;b"]', '[' * 100000, '[%s]' % ('9' * 1000000)):
             if os.path.exists(self.path):
                 os.remove(self.path)
             self.make(*self.OLDER)
@@ -525,6 +525,36 @@ class Databases(unittest.TestCase):
                 self.refused('damaged', lambda: types.functions('tcp_rcv'))
             else:
                 self.assertEqual(types.functions('tcp_rcv')[0].parameters, ())
+
+    def test_names_that_are_none(self):
+        self.make(*(self.OLDER + ["INSERT INTO funs VALUES (9, x'00ff', '[]', 'int', 1, 1, '')",
+                                  "INSERT INTO types VALUES (9, 7, 'int', 4)",
+                                  "INSERT INTO structs VALUES (9, NULL, 0, 4)"]))
+        types = surftrace.Database(self.path)
+        self.assertEqual(types.names('function'), ['nothing', 'printk', 'tcp_rcv'])
+        self.assertEqual(types.names('typedef'), ['atomic_t', 'u8'])
+        self.assertEqual(types.names('struct'), ['sock'])
+
+    def test_what_moves_arguments_is_known_or_refused(self):
+        self.make(*(self.OLDER + [
+            """INSERT INTO funs VALUES (9, 'f', '["struct unknown", "int"]', 'int', 1, 1, '')""",
+            """INSERT INTO funs VALUES (10, 'g', '["foo_t", "int"]', 'int', 1, 1, '')"""]))
+        types = surftrace.Database(self.path)
+        target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
+        for name in 'fg':
+            with self.assertRaises(surftrace.SourceError) as caught:
+                surftrace.compile_trace(surftrace.parse_trace('p %s a=%%1' % name), 'f0', name,
+                                        types, target)
+            self.assertIn('how large', str(caught.exception))
+
+    def test_a_variant_has_not_its_functions_arguments(self):
+        """They may have been moved; only BTF leaves out what has been."""
+        self.make(*self.OLDER)
+        trace = surftrace.parse_trace('p tcp_rcv.isra.0 a=%0->flag')
+        with self.assertRaises(surftrace.TraceError) as caught:
+            surftrace.compile_trace(trace, 'f0', 'tcp_rcv.isra.0', surftrace.Database(self.path),
+                                    surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True))
+        self.assertIn('no prototype', str(caught.exception))
 
     def test_is_not_written_to(self):
         self.make(*self.OLDER)
@@ -587,7 +617,7 @@ class Servers(unittest.TestCase):
         self.server = server
         began = time.time()
         try:
-            return question(surftrace.Server(server.address, '4.19.91', 'aarch64', limit))
+            return question(surftrace.Server(server.address, '4.19.91', 'aarch64', limit=limit))
         finally:
             self.assertLess(time.time() - began, limit + 2)
 
@@ -649,11 +679,31 @@ class Servers(unittest.TestCase):
         for result in [1, 'x', [], {}, {'cell': 1, 'size': 1}, {'cell': [1], 'size': 1},
                        cell(type='int\033[2J'), cell(name='\033'), cell(offset=-1),
                        cell(offset='1'), cell(size=1 << 40), cell(bits='x'), cell(type=None),
-                       cell(type='x' * 5000)]:
+                       cell(type='x' * 5000), cell(type='int (*)(' * 200), cell(name='a.' * 800),
+                       cell(offset=int('9' * 400)), cell(type='int\n')]:
             self.refused('damaged', answered(result))
         for result in [1, [1], [{}], [{'ret': 'int', 'args': 1}], [{'ret': 1, 'args': []}],
                        [{'ret': 'int', 'args': ['\033']}]]:
             self.refused('damaged', answered(result), lambda types: types.functions('f'))
+
+    def test_structs_that_never_end(self):
+        types = surftrace.Server('127.0.0.1:1', '1', 'x86_64')
+        types._ask = lambda command, name: {'size': 8, 'cell': [dict(
+            CELL, name='$', type='struct $%d' % (int(name.partition('$')[2] or 0) + 1))]}
+        self.assertRaises(surftrace.SourceError, surftrace.find_member, types, 'struct s$0', 'x')
+        self.assertRaises(surftrace.SourceError, surftrace.information, 'struct s', types, (), None)
+
+    def test_a_signal_ends_the_waiting(self):
+        server = RawServer([b'', b''], pause=5)
+        self.addCleanup(server.close)
+
+        def check():
+            if server.requests:
+                raise surftrace.StopRun()
+        began = time.time()
+        self.assertRaises(surftrace.StopRun, surftrace.Server(
+            server.address, '1', 'x86_64', check).functions, 'f')
+        self.assertLess(time.time() - began, 3)
 
     def test_too_slow(self):
         self.refused('no whole answer in 1 s', [b'H'] * 100, limit=1, pause=0.05)
@@ -671,6 +721,7 @@ class Servers(unittest.TestCase):
         for text, host, port in [('a.b', 'a.b', 7655), ('a:1', 'a', 1), ('[::1]:2', '::1', 2)]:
             server = surftrace.Server(text, 'x', 'x86_64')
             self.assertEqual((server.host, server.port), (host, port))
+        self.assertRaises(surftrace.UsageError, surftrace.Server, 'a', 'x y', 'x86_64')
         for text in ('', 'a:b', 'a b', 'http://a', 'a:123456', 'a:99999', 'a\r\nb'):
             self.assertRaises(surftrace.UsageError, surftrace.Server, text, 'x', 'x86_64')
 

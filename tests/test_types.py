@@ -178,11 +178,15 @@ class Damage(unittest.TestCase):
         inner = writer.struct('', 8, [('', writer.next_id(), 0), ('x', integer, 32)])
         types = opened(writer)
         self.assertIsNone(surftrace.find_member(types, inner, 'y'))
+        self.assertRaises(surftrace.SourceError, surftrace.layout_lines, types.describe(inner),
+                          types, 'x')
         for _ in range(50):     # 2 ** 50 ways to the innermost
             inner = writer.struct('', 8, [('', inner, 0), ('', inner, 0)])
         types = opened(writer)
         self.assertEqual(surftrace.find_member(types, inner, 'x').bit_offset, 32)
         self.assertIsNone(surftrace.find_member(types, inner, 'y'))
+        self.assertRaises(surftrace.SourceError, surftrace.layout_lines, types.describe(inner),
+                          types, 'x')
 
     def test_functions_without_a_prototype(self):
         for target in (0, 1, 99):
