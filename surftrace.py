@@ -1208,7 +1208,7 @@ DECLARATOR = re.compile(r'(.*?\(\*+ *(?:const |volatile )*)(\w+)(.*)$|(.*?)(\w+)
 MI_ESCAPES = {b'n': b'\n', b't': b'\t', b'r': b'\r', b'e': b'\033'}
 
 
-class GdbRefusal(Exception):
+class GdbRefusal(SourceError):
     """gdb's own error on one question."""
 
 
@@ -1852,6 +1852,8 @@ def write_database(path, types, architecture, console):
     import tempfile
     module = sqlite()
     if os.path.exists(path):
+        if not os.path.isfile(path):
+            raise Error('%s: no place for a database: it is no file' % path)
         stream, ident = open_types_file(path)
         stream.close()
         if ident not in (DATABASE_MAGIC, b''):
