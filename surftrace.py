@@ -1848,6 +1848,7 @@ def write_database(path, types, architecture, console):
     """Write all that a source of types knows into a new database file; return its size in bytes.
 
     It has its name only when it is whole, and takes the place of nothing but a database.
+    architecture is None where the source does not tell.
     """
     import tempfile
     module = sqlite()
@@ -4369,6 +4370,8 @@ def check_machine(options):
         raise UsageError('the registers of %s are not known; -a takes %s, with -S'
                          % (here, ' or '.join(sorted(ARCHITECTURES))))
     # What a file says of another kernel is not to be checked against this one.
+    # Raw BTF does not tell its machine: this one's registers are only a guess then.
+    options.arch_is_known = bool(options.arch or not options.vmlinux)
     options.arch = options.arch or here
     options.elsewhere = bool(changes_nothing and (options.vmlinux or options.arch != here
                                                   or options.database))
@@ -4500,7 +4503,8 @@ def show_information(options, types, console):
 
 def make_database(options, types, console):
     """Write a database of all types."""
-    size = write_database(options.make_db, types.of(None), options.arch, console)
+    size = write_database(options.make_db, types.of(None),
+                          options.arch if options.arch_is_known else None, console)
     console.note('%s: %.1f MB' % (options.make_db, size / 1e6))
     return 0
 

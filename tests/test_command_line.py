@@ -164,6 +164,14 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
     def test_files_that_never_end(self):
         self.refused(1, 'not a file', '-S', '-v', '/dev/zero', TASK)
 
+    def test_a_database_tells_its_machine(self):
+        """As far as it is known: raw BTF does not tell."""
+        made, other = self.path('made.db'), 'aarch64' if os.uname()[4] == 'x86_64' else 'x86_64'
+        for arguments, here, there in (([], 0, 0), (['-a', other], 1, 0)):
+            self.assertEqual(self.call('-v', self.btf, '--make-db', made, *arguments)[0], 0)
+            self.assertEqual([self.call('-S', '-d', made, TASK, *more)[0]
+                              for more in ([], ['-a', other])], [here, there])
+
     def test_a_signal_leaves_neither_gdb_nor_half_a_file(self):
         gdb = self.write('gdb', ('#!/bin/sh\nread question\necho $$ > %s\nexec sleep 1000\n'
                                  % self.path('pid')).encode())
