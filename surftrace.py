@@ -2120,11 +2120,11 @@ class Types(object):
     def _choose(self):
         """Return the first source that is on this machine."""
         if self.choice.vmlinux:
-            return self._gdb() if read_btf(self.choice.vmlinux) is None else self._btf()
-        for there, source in ((os.path.exists(os.path.join(RUNNING_BTF, 'vmlinux')), self._btf),
-                              (self._debug_file(), self._gdb),
-                              (self._database_file(), self._local)):
-            if there:
+            data = read_btf(self.choice.vmlinux)
+            return self._gdb() if data is None else self._btf(data)
+        for find, source in ((self._running_btf, self._btf), (self._debug_file, self._gdb),
+                             (self._database_file, self._local)):
+            if find():
                 return source()
         raise NoTypesError(ways_out(self.choice.release))
 
@@ -2143,12 +2143,16 @@ class Types(object):
             raise SourceError('%s is of %s, and the registers are to be those of %s: add -S -a %s'
                               % (name, architecture, self.choice.architecture, architecture))
 
-    def _btf(self):
-        path = self.choice.vmlinux or os.path.join(RUNNING_BTF, 'vmlinux')
-        if not self.choice.vmlinux and not os.path.exists(path):
-            raise NoTypesError('this kernel has no %s (CONFIG_DEBUG_INFO_BTF, from 5.4 on); '
-                               'name a file that holds its BTF with -v' % path)
-        data = read_btf(path)
+    def _running_btf(self):
+        path = os.path.join(RUNNING_BTF, 'vmlinux')
+        return path if os.path.exists(path) else None
+
+    def _btf(self, data=None):
+        path = self.choice.vmlinux or self._running_btf()
+        if not path:
+            raise NoTypesError('this kernel has no %s/vmlinux (CONFIG_DEBUG_INFO_BTF, from 5.4 '
+                               'on); name a file that holds its BTF with -v' % RUNNING_BTF)
+        data = data or read_btf(path)
         if data is None:
             raise SourceError('%s: this ELF file has no section .BTF; -m gdb reads its debug info'
                               % path)
