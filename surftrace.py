@@ -1804,11 +1804,9 @@ class DatabaseWriter(object):
     def _functions(self, _, name):
         import json
         for function in self.types.functions(name):
+            kinds = [self._words(each.type) for each in function.parameters]
             self._insert('funs', name,
-                         json.dumps([self._words(each.type).replace('void', '...', 1)
-                                     if described(self.types, each.type).kind == 'void'
-                                     else self._words(each.type)
-                                     for each in function.parameters]),
+                         json.dumps(['...' if kind == 'void' else kind for kind in kinds]),
                          json.dumps([each.name for each in function.parameters]),
                          self._words(function.result), 0, 1, '')
 
@@ -4086,6 +4084,7 @@ class Output(object):
         self.original = self.descriptor = descriptor
         self.rewrite = rewrite      # bytes of whole lines -> bytes, None to leave them
         self.count = self.left = count      # of events that are wanted, None for all
+        self.beyond = False         # one more than are wanted has come
         self.closed = False         # it takes nothing more
         self.stacks = 0             # written so far; each is an event to the ring buffer
         self.partial = b''          # a line whose end has not been read yet
@@ -4126,13 +4125,14 @@ class Output(object):
 
     def _wanted(self, data):
         """Return the lines up to the last event that is wanted, its stack among them."""
-        for match in EVENT_LINE.finditer(data):
+        for match in () if self.beyond else EVENT_LINE.finditer(data):
             if data.startswith(b'<stack trace>', match.end()):
                 continue
             if not self.left:
+                self.beyond = True
                 return data[:match.start()]
             self.left -= 1
-        return data
+        return b'' if self.beyond else data
 
     def flush(self):
         """Write what is left, unless the reader takes nothing for as long as our patience."""

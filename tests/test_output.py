@@ -173,5 +173,35 @@ class Consoles(unittest.TestCase):
         self.assertLess(time.time() - began, 5)
 
 
+class Count(unittest.TestCase):
+    """As many events as are wanted, with the stack of the last, however they are read."""
+
+    EVENT = ('              sh-7       [000] .....     1.00000%d: f0: (kernel_clone+0x0/0x430)\n')
+    STACK = ('              sh-7       [000] .....     1.00000%d: <stack trace>\n'
+             ' => kernel_clone\n => __do_sys_clone\n')
+
+    def written(self, count, text, size):
+        """Return what is written of text that comes in pieces of size bytes, and the Output."""
+        read_end, write_end = os.pipe()
+        output = surftrace.Output(descriptor=write_end, count=count)
+        data = text.encode()
+        for at in range(0, len(data), size):
+            output.write(data[at:at + size])
+        for descriptor in set([write_end, output.descriptor]):
+            os.close(descriptor)
+        with os.fdopen(read_end, 'rb') as stream:
+            return stream.read().decode(), output
+
+    def test_count(self):
+        plain = [self.EVENT % number for number in range(5)]
+        stacks = [self.EVENT % number + self.STACK % number for number in range(5)]
+        for events in (plain, stacks):
+            for count, expected in ((1, 1), (3, 3), (5, 5), (9, 5)):
+                for size in (1, 7, 100, 10000):
+                    text, output = self.written(count, ''.join(events), size)
+                    self.assertEqual(text, ''.join(events[:expected]))
+                    self.assertEqual((output.left, output.full), (count - expected, count <= 5))
+
+
 if __name__ == '__main__':
     unittest.main()
