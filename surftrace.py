@@ -717,6 +717,13 @@ def find_integer(words):
     return Type('int', ' '.join(sign + [name]), INTEGER_SIZES[name], signed=signed)
 
 
+# ---------------------------------------------------------------------------
+# Types from BTF: a file -> records
+#
+# Takes the path of raw BTF or of an ELF file that holds it, and gives what the questions
+# above ask for.  Reads such files, and the tables of an ELF file; touches nothing else.
+# ---------------------------------------------------------------------------
+
 # BTF, as Documentation/bpf/btf.rst lays it down: a header, the types, the strings.
 # A type is three words (name, info, size or type) and what its kind adds.
 BTF_MAGIC = b'\x9f\xeb'
@@ -3318,10 +3325,10 @@ VARIANT = re.compile(r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9
 READ_SIZE = 1 << 16     # bytes
 RATE_SECONDS = 3        # how long too many events may come
 
-# When a run ends by itself: after count events or so many seconds, or when more events come
-# in a second than rate; None for never.
-Limits = namedtuple('Limits', 'count seconds rate')
-Limits.__new__.__defaults__ = (None, None, None)
+# When a run ends by itself: after so many seconds, or when more events come in a second than
+# rate; None for never.  (How many events are wanted, Output knows.)
+Limits = namedtuple('Limits', 'seconds rate')
+Limits.__new__.__defaults__ = (None, None)
 
 
 class KernelError(Error):
@@ -4542,7 +4549,7 @@ def trace_live(options, types, console):
                 write_script(options, plan)
             output = Output(make_rewriter(traces), count=options.count)
             session = Session(tracefs, plan, console, signals)
-            limits = Limits(options.count, options.time, options.max_rate)
+            limits = Limits(options.time, options.max_rate)
             status = run_session(session, output, limits, console, signals)
         except StopRun:
             status = signals.status()
