@@ -23,7 +23,6 @@ The file reads in the order in which the data flows:
 from __future__ import print_function
 
 import argparse
-import array
 import errno
 import fcntl
 import os
@@ -730,13 +729,19 @@ BTF_MAGIC = b'\x9f\xeb'
 BTF_KINDS = ('void', 'int', 'pointer', 'array', 'struct', 'union', 'enum', 'forward', 'typedef',
              'volatile', 'const', 'restrict', 'symbol', 'function', 'variable', 'section',
              'float', 'decl_tag', 'type_tag', 'enum64')
-BTF_FIXED_WORDS = {'int': 1, 'array': 3, 'variable': 1, 'decl_tag': 1}
-BTF_WORDS_EACH = {'struct': 3, 'union': 3, 'enum': 2, 'function': 2, 'section': 3, 'enum64': 3}
+# By kind, how many words a record has, and how many more for each member, value or parameter.
+BTF_WORDS = ((3, 0), (4, 0), (3, 0), (6, 0), (3, 3), (3, 3), (3, 2), (3, 0), (3, 0), (3, 0), (3, 0),
+             (3, 0), (3, 0), (3, 2), (4, 0), (3, 3), (3, 0), (4, 0), (3, 0), (3, 3))
+# By the top byte of a record's second word, 1 for those of which no other word is large: not for
+# int, enum, section, decl_tag and enum64, nor for what has the kind_flag, as bitfields do.
+BTF_PLAIN = b'\0\2\1\1\1\1\2\1\1\1\1\1\1\1\1\2\1\2\1\2' + b'\2' * 236
+BTF_LARGE = b'\0' * 32 + b'\1' * 224        # by the third byte of a word
+BTF_BLOCK = 512         # words; ids are counted from the start of each
 BTF_INT_SIGNED = 1
 # Strings are stored once; a name that is there more often than this is no compiler's work.
 BTF_NAME_COPIES = 8
 BTF_FUNCTION_COPIES = 64
-BTF_NAMES_SINGLY = 40       # names that are looked for one by one, before all are read
+BTF_NAMES_SINGLY = 40       # names that are looked for one by one, before all are indexed
 BTF_NAME_SIZE = 4096        # bytes; the kernel's own limit for a symbol is 512
 
 
@@ -753,17 +758,20 @@ class Btf(object):
         self.base = base
         self.first_id = base.end_id if base else 1
         self.first_string = base.end_string if base else 0
-        self.words, self.strings = self._sections(data)
+        self.types, self.strings = self._sections(data)
         self.end_string = self.first_string + len(self.strings)
-        self.starts = self._starts()
-        self.end_id = self.first_id + len(self.starts)
+        self.marks = self._marks()
+        self.before = ids_before(self.marks)
+        self.end_id = self.first_id + self.before[-1]
+        # Filled when many types are asked for: where each id's mark is, and all ids by name.
+        self.places, self.index = None, None
         self.named = {}
 
     def _damaged(self, why):
         return SourceError('%s: damaged BTF: %s' % (self.name, why))
 
     def _sections(self, data):
-        """Return the types as an array of 32-bit words and the strings as bytes."""
+        """Return the types, and the strings, as bytes."""
         if data[:2] == BTF_MAGIC[::-1]:
             raise SourceError('%s: big-endian BTF; only little-endian machines are known'
                               % self.name)
@@ -779,33 +787,43 @@ class Btf(object):
             raise self._damaged('it is cut short')
         if strings[-1:] != b'\0' or strings[:1] != b'\0' and not self.base:
             raise self._damaged('its strings are not closed')
-        return array.array('I', types), strings
+        return types, strings
 
-    def _starts(self):
-        """Return where each type starts, in words; its place is its id, less first_id."""
-        words, position, starts = self.words, 0, array.array('I')
-        fixed = [BTF_FIXED_WORDS.get(kind, 0) for kind in BTF_KINDS]
-        each = [BTF_WORDS_EACH.get(kind, 0) for kind in BTF_KINDS]
-        note, end = starts.append, len(words)
+    def _marks(self):
+        """Return a byte for each word of the types, 1 if it is the second of a record."""
         try:
-            while position < end:
-                note(position)
-                info = words[position + 1]
-                kind = info >> 24 & 0x1f
-                position += 3 + fixed[kind] + each[kind] * (info & 0xffff)
-        except IndexError:
-            raise self._damaged('type %d is of no known kind' % (self.first_id + len(starts) - 1))
-        if position != end:
-            raise self._damaged('its last type is cut short')
-        return starts
+            return marked_quickly(self.types, self.end_string) or marked(self.types)
+        except (IndexError, struct.error):
+            raise self._damaged('it holds a type of no known kind, or its last one is cut short')
+
+    def _start(self, ref):
+        """Return where a type's record begins, in bytes."""
+        if not self.first_id <= ref < self.end_id:
+            raise self._damaged('there is no type %d' % ref)
+        if self.places:
+            return 4 * (self.places[ref - self.first_id] - 1)
+        place, block, above = ref - self.first_id, 0, len(self.before)
+        while above - block > 1:
+            middle = (block + above) // 2
+            block, above = (middle, above) if self.before[middle] <= place else (block, middle)
+        at = BTF_BLOCK * block - 1
+        for _ in range(place - self.before[block] + 1):
+            at = self.marks.find(b'\1', at + 1)
+        return 4 * (at - 1)
 
     def _record(self, ref):
         """Return a type's kind, vlen, kind_flag, name offset, last word, and where it goes on."""
-        if not self.first_id <= ref < self.end_id:
-            raise self._damaged('there is no type %d' % ref)
-        start = self.starts[ref - self.first_id]
-        name, info, last = self.words[start:start + 3]
-        return BTF_KINDS[info >> 24 & 0x1f], info & 0xffff, info >> 31, name, last, start + 3
+        start = self._start(ref)
+        name, info, last = struct.unpack_from('<3I', self.types, start)
+        following = self.marks.find(b'\1', start // 4 + 2)
+        end = following - 1 if following >= 0 else len(self.marks)
+        if end - start // 4 != record_words(self.types, start // 4 + 1):
+            raise self._damaged('type %d is longer or shorter than it says' % ref)
+        return BTF_KINDS[info >> 24 & 0x1f], info & 0xffff, info >> 31, name, last, start + 12
+
+    def _words(self, start, count):
+        """Return so many words of what a record adds, from its byte `start` on."""
+        return struct.unpack_from('<%dI' % count, self.types, start)
 
     def _string(self, offset):
         if offset < self.first_string:
@@ -833,14 +851,13 @@ class Btf(object):
 
     def _named(self, name):
         """Return the ids of the types called name; each name is looked for once."""
-        if name not in self.named and len(self.named) == BTF_NAMES_SINGLY:
-            self.names('int')       # which finds all names at once
-        if name not in self.named and len(self.named) > BTF_NAMES_SINGLY:
-            return []
+        if self.index is not None:
+            return self.index.get(to_bytes(name), ())
         if name not in self.named:
-            offsets, words = set(self._string_offsets(name)), self.words
-            self.named[name] = [self.first_id + place for place, start in enumerate(self.starts)
-                                if words[start] in offsets] if offsets else []
+            self.named[name] = sorted(ref for offset in self._string_offsets(name)
+                                      for ref in self._with_offset(offset))
+            if len(self.named) == BTF_NAMES_SINGLY:
+                self.index = self._index()
         return self.named[name]
 
     def find(self, kind, name):
@@ -848,21 +865,51 @@ class Btf(object):
         for ref in self._named(name):
             found = self._record(ref)[0]
             if found == kind or kind == 'enum' and found == 'enum64':
+    def _index(self):
+        """Return the ids of all types, by name, as bytes."""
+        texts, index, at = {}, {}, self.first_string
+        for text in self.strings.split(b'\0'):
+            texts[at] = text
+            at += len(text) + 1
+        for ref, (offset, _) in enumerate(self._heads(), self.first_id):
+            text = texts.get(offset)
+            if text is None:        # the base's, or one that ends another
+                text = to_bytes(self._string(offset))
+            index.setdefault(text, []).append(ref)
+        return index
+
+    def _heads(self):
+        """Yield the first two words of each record."""
+        self.places = self.places or [match.start() for match in re.finditer(b'\1', self.marks)]
+        unpack, types = struct.Struct('<2I').unpack_from, self.types
+        for place in self.places:
+            yield unpack(types, 4 * place - 4)
+
+    def _with_offset(self, offset):
+        """Yield the ids of the records whose name stands at this offset of the strings."""
+        # Four times as quick as find(), which among so many zeros is slow.
+        search = re.compile(re.escape(struct.pack('<I', offset))).search
+        match = search(self.types)
+        while match:
+            word, rest = divmod(match.start(), 4)
+            if not rest and self.marks[word + 1:word + 2] == b'\1':
+                yield self._id(word)
+            match = search(self.types, match.start() + 1)
+
+    def _id(self, word):
+        """Return the id of the type whose record begins at a word."""
+        block = word // BTF_BLOCK
+        return (self.first_id + self.before[block]
+                + self.marks.count(b'\1', block * BTF_BLOCK, word + 1))
+
                 return ref
         return self.base.find(kind, name) if self.base else None
 
     def names(self, kind):
         """Return the names of all types of a kind, of functions for 'function', in order."""
         kinds = {'function': ('symbol',), 'enum': ('enum', 'enum64')}.get(kind, (kind,))
-        named, names = {}, set()
-        for place, start in enumerate(self.starts):
-            if self.words[start]:
-                name = self._string(self.words[start])
-                named.setdefault(name, []).append(self.first_id + place)
-                if BTF_KINDS[self.words[start + 1] >> 24 & 0x1f] in kinds:
-                    names.add(name)
-        self.named = named      # whoever asks for all names asks for all types next
-        return sorted(names)
+        return sorted(set(self._string(offset) for offset, info in self._heads()
+                          if offset and BTF_KINDS[info >> 24 & 0x1f] in kinds))
 
     def functions(self, name):
         """Return the Functions called name, a module's before its kernel's."""
@@ -879,9 +926,9 @@ class Btf(object):
         kind, count, _, _, result, at = self._record(ref)
         if kind != 'function':
             raise self._damaged("'%s' has no prototype" % name)
-        pairs = [self.words[at + 2 * i:at + 2 * i + 2] for i in range(count)]
-        return Function(name, tuple(Parameter(self._string(pair[0]), pair[1]) for pair in pairs),
-                        result)
+        words = self._words(at, 2 * count)
+        return Function(name, tuple(Parameter(self._string(words[i]), words[i + 1])
+                                    for i in range(0, 2 * count, 2)), result)
 
     def close(self):
         """Nothing is kept open."""
@@ -896,12 +943,14 @@ class Btf(object):
         if kind == 'pointer':
             return Type('pointer', size=POINTER_SIZE, target=last)
         if kind == 'array':
-            return Type('array', target=self.words[at], length=self.words[at + 2])
+            target, _, length = self._words(at, 3)
+            return Type('array', target=target, length=length)
         name = self._string(name)
         if kind in WRAPPERS:
             return Type(kind, name, target=last)
         if kind == 'int':
-            return Type('int', name, last, signed=bool(self.words[at] >> 24 & BTF_INT_SIGNED))
+            return Type('int', name, last,
+                        signed=bool(self._words(at, 1)[0] >> 24 & BTF_INT_SIGNED))
         if kind in ('struct', 'union'):
             return Type(kind, name, last, target=ref)
         if kind in ('enum', 'enum64'):
@@ -922,7 +971,7 @@ class Btf(object):
         kind, count, kind_flag, _, _, at = self._record(ref)
         if kind not in ('struct', 'union'):
             raise self._damaged('type %d has no members' % ref)
-        words = self.words[at:at + 3 * count]
+        words = self._words(at, 3 * count)
         return [self._member(words[i], words[i + 1], words[i + 2], kind_flag)
                 for i in range(0, 3 * count, 3)]
 
@@ -940,7 +989,7 @@ class Btf(object):
         if ref < self.first_id:
             return self.base._integer_bits(ref) if self.base and ref else (0, 0)
         kind, _, _, _, size, at = self._record(ref)
-        encoding = self.words[at] if kind == 'int' else 0
+        encoding = self._words(at, 1)[0] if kind == 'int' else 0
         bits, first = encoding & 0xff, encoding >> 16 & 0xff
         return (first, bits) if bits and bits != 8 * size else (0, 0)
 
@@ -949,7 +998,74 @@ ELF_MAGIC = b'\x7fELF'
 ELF_HEADER = '<HHIQQQIHHHHHH'       # what follows the 16 bytes of e_ident
 ELF_SECTION = '<IIQQQQIIQQ'
 ELF_FUNCTION, ELF_NO_BITS = 2, 8      # STT_FUNC of a symbol, SHT_NOBITS of a section
-SYMBOL = re.compile(br'[A-Za-z_][\w.$]*\Z')
+SYMBOL = br'[A-Za-z_][\w.$]*\Z'
+def record_words(types, at):
+    """Return how many words the record takes whose second one is `at`; IndexError for no kind."""
+    info, = struct.unpack_from('<I', types, 4 * at)
+    fixed, each = BTF_WORDS[info >> 24 & 0x1f]
+    return fixed + each * (info & 0xffff)
+
+
+def marked(types):
+    """Return the marks of a file by a walk from record to record; raises IndexError."""
+    at, marks = 0, bytearray(len(types) // 4)
+    while at < len(marks):
+        marks[at + 1] = 1
+        at += record_words(types, at + 1)
+    if at != len(marks):
+        raise IndexError(at)
+    return marks
+
+
+def marked_quickly(types, string_size):
+    """Return the marks of a file; None if it is not as files are, and is to be walked over.
+
+    Names, ids, sizes and offsets are small: of a plain record, the second word is the only one
+    whose top byte, the kind, is not zero.  So a search for such bytes leaps over all plain records
+    to the next that is not; there the last plain one has to end.  In a struct of less than 2 MB
+    all offsets, in bits, are small; that of an array's length, or of a size, which is not would
+    be taken for a record that does not begin where another ends, or too close to the next.
+    """
+    marks = bytearray(types[3::4].translate(BTF_PLAIN))
+    words, end, at = len(marks), 0, marks.find(b'\2')
+    try:
+        while at >= 0:
+            last = marks.rfind(b'\1', end, at)
+            if last >= 0:
+                end = last - 1 + record_words(types, last)
+            if end != at - 1:
+                return None
+            end += record_words(types, at)
+            marks[at:end] = b'\1' + bytearray(end - at - 1)
+            at = marks.find(b'\2', end)
+    except (IndexError, struct.error):
+        return None
+    close = b'\1\1' in marks or b'\1\0\1' in marks or marks[-1:] == b'\1'
+    large = (len(types) >= 1 << 24 or string_size >= 1 << 24 or len(marks) != words
+             or has_large_struct(types, marks))
+    return None if close or large else marks
+
+
+def has_large_struct(types, marks):
+    """Tell whether one of the marked structs and unions has 2 MB (1 << 21) or more."""
+    large = types[2::4].translate(BTF_LARGE)
+    at = large.find(b'\1')
+    while at >= 0:
+        if marks[at - 1] == 1 and bytearray(types[4 * at - 1:4 * at])[0] & 0x1f in (4, 5):
+            return True
+        at = large.find(b'\1', at + 1)
+    return False
+
+
+def ids_before(marks):
+    """Return how many records begin before each block of words, and in all."""
+    total, before = 0, [0]
+    for start in range(0, len(marks), BTF_BLOCK):
+        total += marks.count(b'\1', start, start + BTF_BLOCK)
+        before.append(total)
+    return before
+
+
 ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
 
 # architecture: a name as ARCHITECTURES has it, where it does.  sections: name -> (offset, size)
@@ -974,7 +1090,8 @@ def read_btf(path):
     with stream:
         if ident[:4] == ELF_MAGIC:
             return read_section(stream, read_elf(stream, path), b'.BTF')
-        return ident + (stream.read() if BTF_MAGIC in (ident[:2], ident[1::-1]) else b'')
+        stream.seek(0)
+        return stream.read() if BTF_MAGIC in (ident[:2], ident[1::-1]) else ident
 
 
 def elf_of(path):
@@ -1033,8 +1150,9 @@ def function_symbols(path):
     offsets = array.array('I', table[:len(table) // 24 * 24])[::6]
     names = [strings[offset:strings.find(b'\0', offset)]
              for offset, kind in zip(offsets, bytearray(table[4::24])) if kind & 15 == ELF_FUNCTION]
-    return to_text(b'\n'.join(filter(SYMBOL.match, names)))
+    return to_text(b'\n'.join(name for name in names if re.match(SYMBOL, name)))
 
+    import array
 
 # ---------------------------------------------------------------------------
 # Types in C's words: what gdb, databases and servers tell -> records
@@ -1050,9 +1168,9 @@ Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and
 Row = namedtuple('Row', 'type name offset size bits')
 
 TAGS = ('struct', 'union', 'enum')
-C_TYPE = re.compile(r'(?:[A-Za-z_][\w$ *()\[\],.{}]*|\.\.\.)\Z')
-C_NAME = re.compile(r'(?:[A-Za-z_][\w.\[\]]{0,500}|\$[0-9]*)?\Z')
-BITS = re.compile(r'(?:([0-9]{1,3}):([0-9]{1,3}))?\Z')
+C_TYPE = r'(?:[A-Za-z_][\w$ *()\[\],.{}]*|\.\.\.)\Z'
+C_NAME = r'(?:[A-Za-z_][\w.\[\]]{0,500}|\$[0-9]*)?\Z'
+BITS = r'(?:([0-9]{1,3}):([0-9]{1,3}))?\Z'
 TEXT_LIMIT = 4096       # characters of a type
 
 
@@ -1124,7 +1242,7 @@ class TextTypes(object):
     def text(self, value, pattern):
         """Return a value from outside as text if it matches pattern."""
         if (not isinstance(value, (str, type(u''))) or len(value) > TEXT_LIMIT
-                or value.count('(') > CHAIN_LIMIT or not pattern.match(value)):
+                or value.count('(') > CHAIN_LIMIT or not re.match(pattern, value)):
             raise self._damaged('damaged: it holds what no compiler writes')
         return str(value)
 
@@ -1188,7 +1306,7 @@ def text_members(rows, start=0):
             kind = Type('struct', '', size, target=tuple(text_members(found, first)))
             members.append(Member(name.partition('[')[0], kind, 8 * (first - start), 0))
         else:
-            first, count = BITS.match(found.bits).groups()
+            first, count = re.match(BITS, found.bits).groups()
             members.append(Member(name, found.type, 8 * (found.offset - start) + int(first or 0),
                                   int(count or 0)))
     return tuple(members)
@@ -1210,8 +1328,8 @@ GDB_ENTRY_GAP = 16      # bytes from a symbol to where its function's debug info
 
 # A line of ptype/o: offset in bytes and in bits, size in bytes, C.  In a union the offset is
 # not there, since all are the same.
-LAYOUT_LINE = re.compile(r'(?:/\*(?: +(\d+)(?:: *(\d+))? +\|)? +(\d+) +\*/)? *(.*)$')
-DECLARATOR = re.compile(r'(.*?\(\*+ *(?:const |volatile )*)(\w+)(.*)$|(.*?)(\w+)((?:\[\d*\])*)$')
+LAYOUT_LINE = r'(?:/\*(?: +(\d+)(?:: *(\d+))? +\|)? +(\d+) +\*/)? *(.*)$'
+DECLARATOR = r'(.*?\(\*+ *(?:const |volatile )*)(\w+)(.*)$|(.*?)(\w+)((?:\[\d*\])*)$'
 MI_ESCAPES = {b'n': b'\n', b't': b'\t', b'r': b'\r', b'e': b'\033'}
 
 
@@ -1346,7 +1464,7 @@ def escaped_for_gdb(text):
 
 def quoted_for_gdb(name):
     """Return a symbol as gdb reads it; in quotes, short ones would be characters."""
-    if not SYMBOL.match(to_bytes(name)):
+    if not re.match(SYMBOL, to_bytes(name)):
         raise UsageError("'%s' is no symbol's name" % name)
     return "'%s'" % name if '.' in name else name
 
@@ -1583,7 +1701,7 @@ def parse_layout(text, bits_left=False):
         if size:
             total = int(size.group(1))
             continue
-        offset, bit, size, declaration = LAYOUT_LINE.match(line).groups()
+        offset, bit, size, declaration = re.match(LAYOUT_LINE, line).groups()
         offset, bit, size = int(offset or 0), int(bit or 0), int(size or 0)
         nested = re.match(r'(?:const |volatile )*(struct|union) (\w*) ?\{$', declaration)
         if nested:
@@ -1632,7 +1750,7 @@ def declared_member(text, size):
     enum = re.match(r'enum \{.*\} (\w+)$', text)
     if enum:
         return Member(enum.group(1), Type('enum', '', size), 0, int(bits or 0))
-    match = DECLARATOR.match(text)
+    match = re.match(DECLARATOR, text)
     if not match or colon and not re.search(r'\w \w+$', text):
         return None
     before, name, behind = match.groups()[:3] if match.group(2) else match.groups()[3:]
@@ -2897,7 +3015,7 @@ COMMON_FIELDS = {
     'common_type': 'unsigned', 'common_flags': 'unsigned', 'common_preempt_count': 'unsigned',
     'common_pid': 'signed', 'CPU': 'unsigned', 'cpu': 'unsigned', 'COMM': 'string',
     'comm': 'string'}
-NUMBER = re.compile(r'-?(?:0[xX][0-9a-fA-F]+|[0-9]+)$')
+NUMBER = r'-?(?:0[xX][0-9a-fA-F]+|[0-9]+)$'
 
 
 def probe_fields(trace, arguments):
@@ -2945,7 +3063,7 @@ def of_command(compiled, name):
 def compile_operand(predicate, kind, conversion):
     """Return an operand in the kernel's words."""
     name, operator, operand = predicate
-    is_number = NUMBER.match(operand.text)
+    is_number = re.match(NUMBER, operand.text)
     if conversion:
         return convert_operand(predicate, conversion)
     if kind == 'string' and operator.text not in ('==', '!=', '~'):
@@ -3568,7 +3686,7 @@ class Symbols(object):
                 listing, column, token.text))
             if token.text in found:
                 return found[token.text]
-            variants = [name for name in found if VARIANT.match(name[len(token.text):])]
+            variants = [name for name in found if re.match(VARIANT, name[len(token.text):])]
             if len(variants) == 1:
                 return found[variants[0]]
             if variants:

@@ -12,6 +12,7 @@ import random
 import re
 import shlex
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,64 @@ def gdb_source(source=surftrace.Gdb, path=VMLINUX, command='gdb'):
 
 def tell(count, what):
     print('compared: %d %s' % (count, what), flush=True)
+
+
+class Leaps(unittest.TestCase):
+    """Finding a record by leaps over a kernel's BTF, and by walking through it."""
+
+    def test_every_id_and_every_name(self):
+        for path in (BTF, BTF_ARM):
+            types = surftrace.Btf(surftrace.read_btf(path), path)
+            walked = surftrace.marked(types.types)
+            self.assertEqual(surftrace.marked_quickly(types.types, types.end_string), walked)
+            named, starts = collections.defaultdict(list), []
+            for at, mark in enumerate(walked):
+                if mark:
+                    starts.append(4 * (at - 1))
+                    offset, = struct.unpack_from('<I', types.types, starts[-1])
+                    named[types._string(offset)].append(len(starts))
+            self.assertIsNone(types.places)
+            self.assertEqual([types._start(ref + 1) for ref in range(len(starts))], starts)
+            named.pop('')
+            draw = random.Random(SEED)
+            for name in draw.sample(sorted(named), 3000):
+                found = sorted(ref for offset in types._string_offsets(name)
+                               for ref in types._with_offset(offset))
+                self.assertEqual(found, named[name], name)
+            for name in draw.sample(sorted(named), 200):        # beyond BTF_NAMES_SINGLY
+                self.assertEqual(list(types._named(name)), named[name])
+            self.assertIsNotNone(types.index)
+            self.assertEqual([types._start(ref + 1) for ref in range(len(starts))], starts)
+            tell(len(starts), 'records and 3000 of %d names, by leaps and by a walk' % len(named))
+
+    def test_what_one_expression_touches(self):
+        """task_struct has 244 members, whose names are read; all else is a handful."""
+        class Counting(surftrace.Btf):
+            records = words = names = 0
+
+            def _record(self, ref):
+                self.records += 1
+                return surftrace.Btf._record(self, ref)
+
+            def _words(self, start, count):
+                self.words += count
+                return surftrace.Btf._words(self, start, count)
+
+            def _string(self, offset):
+                self.names += 1
+                return surftrace.Btf._string(self, offset)
+
+        for text, records, words, names in [
+                ('p wake_up_new_task comm=%0->comm', 10, 750, 250),
+                ('p wake_up_new_task users=S%0->mm->mm_users', 80, 1000, 320),
+                ('p ip_rcv proto=@(struct iphdr *)l3%0->protocol ip_src=@(struct iphdr *)%0->saddr',
+                 50, 260, 110)]:
+            types, tree = Counting(surftrace.read_btf(BTF), BTF), surftrace.parse_trace(text)
+            surftrace.compile_trace(tree, 'f0', tree.symbol.text, types, X86)
+            self.assertLessEqual(types.records, records, text)
+            self.assertLessEqual(types.words, words, text)
+            self.assertLessEqual(types.names, names, text)
+            self.assertIsNone(types.index)
 
 
 # -- What pahole says --------------------------------------------------------------------------

@@ -328,9 +328,6 @@ class GdbProcesses(unittest.TestCase):
         self.assertEqual(surftrace.escaped_for_gdb('a"b\\c'), 'a\\"b\\\\c')
         self.assertRaises(surftrace.SourceError, surftrace.escaped_for_gdb, 'a\nb')
 
-    def test_control_characters_in_an_answer_do_not_reach_a_terminal(self):
-        self.assertEqual(surftrace.visible('a\033[31mb\nc'), 'a?[31mb\nc')
-
 
 def open_console():
     return surftrace.Console(os.open(os.devnull, os.O_WRONLY))

@@ -135,6 +135,70 @@ class Questions(unittest.TestCase):
         self.assertEqual(len(types.functions('ip_rcv')), 1)
 
 
+class Marks(unittest.TestCase):
+    """Where records begin: found by leaps, checked, else by a walk."""
+
+    def both(self, writer):
+        types = opened(writer)
+        return surftrace.marked_quickly(types.types, types.end_string), surftrace.marked(
+            types.types)
+
+    def test_the_same(self):
+        quick, walked = self.both(btf.sample())
+        self.assertEqual(quick, walked)
+        self.assertEqual(quick.count(b'\1'), btf.sample().next_id() - 1)
+
+    def test_numbers_that_are_not_small_are_walked_over(self):
+        for unusual in [
+                lambda w: w.struct('s', 1 << 24, [('x', 1, 0)], kind_flag=0),
+                lambda w: w.struct('s', 1 << 22, [('x', 1, 0), ('y', 1, 1 << 24)], kind_flag=0),
+                lambda w: w.struct('s', 1 << 22, [('x', 1, 1 << 24)], kind_flag=0),
+                lambda w: w.struct('s', 1 << 22, [('x', 1, 32 << 24)], kind_flag=0),
+                lambda w: w.array(1, 1 << 24), lambda w: w.array(1, 32 << 24),
+                lambda w: w.add('float', 'f', 1 << 24)]:
+            for last in (False, True):
+                writer = btf.Writer()
+                writer.integer('int', 4)
+                unusual(writer)
+                if not last:
+                    writer.pointer(2)
+                quick, walked = self.both(writer)
+                self.assertIsNone(quick)
+                self.assertEqual(walked.count(b'\1'), 2 if last else 3)
+
+    def test_structs_whose_offsets_are_not_small(self):
+        """However they are ordered, and whatever kinds their top bytes look like."""
+        for offsets in ((0, 0x2000000, 0x6000008), (0, 0x12000000, 0x14000000), (0x2000000, 0)):
+            writer = btf.Writer()
+            char = writer.integer('char', 1)
+            writer.struct('big', 1 << 23, [('m%d' % place, char, offset) for place, offset in
+                                           enumerate(offsets)], kind_flag=0)
+            for _ in range(3):
+                writer.pointer(char)
+            zebra = writer.add('typedef', 'zebra', char)
+            quick, walked = self.both(writer)
+            self.assertIsNone(quick)
+            types = opened(writer)
+            self.assertEqual(types.find('typedef', 'zebra'), zebra)
+            self.assertEqual([member.bit_offset for member in types.members(
+                types.find('struct', 'big'))], list(offsets))
+
+    def test_what_any_word_may_hold(self):
+        writer = btf.Writer()
+        integer = writer.integer('int', 4, btf.SIGNED)
+        writer.enum('e', 4, [('A', -1), ('B', 0x02000000), ('C', 0x0a000000)], signed=1)
+        writer.add('enum64', 'wide', 8, 2, 0, [writer.string('ONE'), 0x04000000, 0xffffffff,
+                                               writer.string('TWO'), 0, 0x05000000])
+        writer.add('decl_tag', 'tag', 1, payload=[0xffffffff])
+        writer.add('section', '.data', 4, 1, 0, [3, 0x07000000, 0x08000000])
+        writer.struct('bits', 4, [('a', integer, 0, 3), ('b', integer, 3, 8)])
+        writer.add('forward', 'u', kind_flag=1)
+        writer.pointer(1)
+        quick, walked = self.both(writer)
+        self.assertEqual(quick, walked)
+        self.assertEqual(quick.count(b'\1'), 8)
+
+
 class Damage(unittest.TestCase):
 
     def refused(self, data, message):
@@ -159,10 +223,16 @@ class Damage(unittest.TestCase):
         writer.add(20, 'new')
         self.refused(writer.data(), 'no known kind')
 
-    def test_last_type_runs_over(self):
-        writer = btf.Writer()
-        writer.add('struct', 'huge', 8, 60000)
-        self.refused(writer.data(), 'cut short')
+    def test_a_type_runs_over(self):
+        for following in (False, True):
+            writer = btf.Writer()
+            writer.add('struct', 'huge', 8, 60000)
+            if following:
+                writer.integer('int', 4)
+            with self.assertRaises(surftrace.SourceError) as caught:
+                opened(writer).find('struct', 'huge')
+            self.assertIn('cut short' if following else 'longer or shorter than it says',
+                          str(caught.exception))
 
     def test_a_type_that_wraps_itself(self):
         writer = btf.Writer()
