@@ -4043,17 +4043,19 @@ class Session(object):
                 try:
                     self.tracefs.write(step.path, line, append=True)
                 except KernelError as error:
-                    self._warn(error)
+                    self._warn(error, ': ' + line[2:])
 
-    def _warn(self, error):
-        self.clean = False
-        self.console.note('not undone: %s' % error)
+    def _warn(self, error, what=''):
+        self.clean, self.left = False, True
+        self.console.note('not undone: %s%s' % (error, what))
 
     def _statistics(self, words):
         """Return the sum over all CPUs of what the ring buffer counts under these words."""
-        return sum(int(count) for name in self.tracefs.names(self.top + 'per_cpu')
-                   for count in re.findall(r'^(?:%s): (\d+)' % words, self.tracefs.read_if_there(
-                       '%sper_cpu/%s/stats' % (self.top, name)), re.MULTILINE))
+        counts = []
+        for name in self.tracefs.names(self.top + 'per_cpu'):
+            text = self.tracefs.read('%sper_cpu/%s/stats' % (self.top, name))
+            counts += re.findall(r'^(?:%s): (\d+)' % words, text, re.MULTILINE)
+        return sum(int(count) for count in counts)
 
     def _written(self):
         """Return how many events there have been, read or not."""
@@ -4061,12 +4063,23 @@ class Session(object):
 
     def _count(self):
         """Return the Counts of what was read and dropped, and of the probes that were missed."""
-        read, lost = self._statistics('read events'), self._statistics('overrun|dropped events')
-        # kprobe_profile has no group in its lines, but the order of kprobe_events.
-        profile = self.tracefs.read_if_there('kprobe_profile').splitlines()
-        missed = sum(int(line.split()[-1]) for probe, line in zip(self.tracefs.probes(), profile)
-                     if probe.startswith(self.run + '/'))
-        return Counts(read, lost, missed)
+        lost = self._statistics('overrun|commit overrun|dropped events')
+        return Counts(self._statistics('read events'), self._statistics('entries'), lost,
+                      self._missed('p'), self._missed('r'))
+
+    def _missed(self, kind):
+        """Return how often our probes of a kind, p or r, were missed."""
+        for _ in range(9):
+            lines = self.tracefs.read_if_there('kprobe_events').splitlines()
+            profile = [line.split() for line in self.tracefs.read(
+                'kprobe_profile').splitlines()] if lines else []
+            # It has no group in its lines, but the order of kprobe_events, unless another run
+            # has added or removed probes between the one and the other.
+            if [line.split()[0].partition('/')[2] for line in lines] == [
+                    row[0] for row in profile]:
+                break
+        return sum(int(row[-1]) for line, row in zip(lines, profile)
+                   if re.match(r'%s[0-9]*:%s/' % (kind, self.run), line))
 
 
 class RateWatch(object):
@@ -4090,7 +4103,7 @@ class RateWatch(object):
                         '--max-rate 0 lets them all come' % self.rate)
 
 
-ERROR_LOG = re.compile(r'error: (.*)\n  Command: (.*)\n( *)\^')
+ERROR_LOG = r'error: (?:error: )?(.*)\n  Command: (.*)\n( *)\^'
 
 
 def refusal(step, error, tracefs, top, run):
@@ -4099,19 +4112,20 @@ def refusal(step, error, tracefs, top, run):
             errno.EINVAL, errno.ENOENT, errno.EILSEQ, errno.EEXIST, errno.E2BIG,
             errno.EADDRNOTAVAIL, errno.ENODEV, errno.EOPNOTSUPP):
         return error
-    if error.errno == errno.ENOENT and not tracefs.has(step.path.replace(RUN, run)):
+    if error.errno == errno.ENOENT and (step.action != 'append'
+                                        or not tracefs.has(step.path.replace(RUN, run))):
         return error
     is_filter = step.path.endswith('filter')
     text = step.text.replace(RUN, run)
     reason, column = REFUSALS.get(error.errno, os.strerror(error.errno).lower()), None
     # The file keeps the last eight; another run's may be among them.
-    for logged, command, caret in ERROR_LOG.findall(
-            tracefs.read_if_there((top if is_filter else '') + 'error_log')):
+    log = tracefs.read_if_there((top if is_filter else '') + 'error_log')
+    for logged, command, caret in re.findall(ERROR_LOG, log):
         if command.split() == text.split():
             reason = logged[:1].lower() + logged[1:]
             column = origin_column(step, len(caret) - len('  Command: '), command, is_filter)
-    refused = Error('the kernel refused this %s: %s; its line was: %s' % (
-        'filter' if is_filter else 'trace', reason, text))
+    refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
+        'filter' if is_filter else 'trace', reason, step.path.replace(RUN, run), text))
     refused.text = step.origin.text
     refused.column = column if column is not None else step.origin.columns[0]
     return refused
@@ -4147,32 +4161,63 @@ def origin_column(step, position, command, is_filter):
 # Touches these two and nothing else; neither can hold up the clean-up.
 # ---------------------------------------------------------------------------
 
-# How a line of an event begins: the command's name takes 16 columns, whatever is in it.
-EVENT_LINE = re.compile(br'(?m)^.{16}-[0-9]+ +\[[0-9]+\] [^\n]*?[0-9]\.[0-9]{6}: ')
+# How a line of an event begins: the command's name takes 16 columns, whatever is in it, also a
+# newline.  Where the option record-tgid is on, a number in parentheses follows.
+EVENT_START = r'^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
+EVENT_LINE = to_bytes('(?m)' + EVENT_START + r'[^\n]*?[0-9]\.[0-9]{6}: ')
 
 PATIENCE = 2000     # milliseconds that a reader may take nothing while the run ends
 
 
-def visible(text):
-    """Return text in which what a terminal would obey is a question mark."""
-    return re.sub(r'[\x00-\x08\x0b-\x1f\x7f]', '?', text)
+# A character of UTF-8 that is no control character, or else a byte that a terminal may obey.
+KEPT_OR_OBEYED = re.compile(
+    br'(\xc2[\xa0-\xbf]|[\xc3-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|'
+    br'[\xe1-\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf4][\x80-\xbf]{3})'
+    br'|[^\t\n -~]')
+
+
+def visible(data):
+    """Return bytes for a terminal: each byte that it could obey is a question mark."""
+    return KEPT_OR_OBEYED.sub(lambda match: match.group(1) or b'?', data)
+
+
+def opened_again(descriptor):
+    """Return a descriptor of the same pipe or terminal whose writes do not block.
+
+    It is an open file of our own, since others share the first.
+    """
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+            opened = os.open('/proc/self/fd/%d' % descriptor,
+                             os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            return opened if opened > 2 else moved_up(opened)
+    except EnvironmentError:
+        pass        # closed, or somebody else's: it will have to do
+    return descriptor
+
+
+def moved_up(descriptor):
+    """Return a copy that does not take the place of a stdout that is closed."""
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD, 3)
+    os.close(descriptor)
+    return copy
 
 
 class Console(object):
     """stderr: echoed lines, notes and errors.  What nobody reads is dropped, never waited for."""
 
     def __init__(self, descriptor=2):
-        self.descriptor = descriptor
+        self.descriptor = opened_again(descriptor)
         self.patience = PATIENCE
         self.shown = ''         # of what is under way
 
     def line(self, text):
         """Write a line, with whatever could steer a terminal made visible."""
         self.progress('')
-        self._write(visible(text) + '\n')
+        self._write(visible(to_bytes(text)) + b'\n')
 
-    def _write(self, text):
-        data = to_bytes(text)
+    def _write(self, data):
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         while data:
@@ -4182,8 +4227,9 @@ class Console(object):
             try:
                 # A pipe that can be written to takes this much without blocking.
                 data = data[os.write(self.descriptor, data[:select.PIPE_BUF]):]
-            except EnvironmentError:
-                return
+            except EnvironmentError as error:
+                if error.errno != errno.EAGAIN:
+                    return
 
     def note(self, text):
         self.line('surftrace: ' + text)
@@ -4192,7 +4238,7 @@ class Console(object):
         """Show on a terminal what takes long, in a line that the next one replaces; '' ends it."""
         if text != self.shown and os.isatty(self.descriptor):
             self.shown = text
-            self._write('\r%s\033[K' % (text and 'surftrace: ' + visible(text)))
+            self._write(b'\r' + visible(to_bytes(text and 'surftrace: ' + text)) + b'\033[K')
 
     def error(self, error):
         self.note(str(error))
@@ -4206,7 +4252,8 @@ class Output(object):
     """stdout: the lines of a trace, in large blocks."""
 
     def __init__(self, rewrite=None, descriptor=1, count=None):
-        self.original = self.descriptor = descriptor
+        self.descriptor = opened_again(descriptor)
+        self.terminal = os.isatty(descriptor)
         self.rewrite = rewrite      # bytes of whole lines -> bytes, None to leave them
         self.count = self.left = count      # of events that are wanted, None for all
         self.beyond = False         # one more than are wanted has come
@@ -4318,6 +4365,7 @@ def event_pattern(trace):
     for argument in trace.arguments:
         conversion = conversion_of(argument.name)
         value = r'(?:\{[^}\n]*\}|[^ \n]+(?: \[\w+\])?)'
+SHOWN_LIMIT = 10000     # numbers that are kept as they are shown
         if argument.kind == 'string':
             value = r'(?:"%s*"|\(fault\)|[^ "\n]+)' % (
                 r'[^\n]' if argument is strings[-1] else r'[^"\n]')

@@ -1,5 +1,8 @@
 """Output: lines that are turned around, counted, and given to slow, dead and full readers."""
 import os
+import pty
+import select
+import signal
 import threading
 import time
 import unittest
@@ -62,14 +65,63 @@ class Rewriting(unittest.TestCase):
             'p ip_rcv a=$comm b=$comm c=$comm ip_n=U%0->len')])
         plain = HEAD + b'f0: (x+0x0/0x1) a="1" b="2 3" c="4" 5" ip_n='
         self.assertEqual(rewrite(plain + b'16777343\n'), plain + b'127.0.0.1\n')
+        forged = HEAD + b'f0: (x+0x0/0x1) a="1" b="2" c="" ip_n=010 c="4" ip_n=%s\n'
+        self.assertEqual(rewrite(forged.replace(b'%s', b'16777343')),
+                         forged.replace(b'%s', b'127.0.0.1'))
+        self.assertEqual(rewrite(forged.replace(b'%s', b'010')), forged.replace(b'%s', b'010'))
         evil = HEAD + b'f0: (x+0x0/0x1) a="' + b'" b="" c="' * 400 + b'\n'
         began = time.time()
         for _ in range(20):
             self.assertEqual(rewrite(evil), evil)
         self.assertLess(time.time() - began, 2)
 
+    def test_bytes_that_a_terminal_obeys(self):
+        for data, expected in [
+                (b'plain \t"x"\n', None), (b'\x1b[2J\x07\r\x7f\x00', b'?[2J????'),
+                (u'\xe9\u4e2d\u041b\U0001f600'.encode('utf-8'), None),      # (\u041b has a \x9b)
+                (u'\x9b2J\x85'.encode('utf-8'), b'??2J??'), (b'\x9b2J \xff', b'?2J ?'),
+                (b'\xe0\x80\x9b \xc0\x9b \xf0\x80\x80\x9b', b'??? ?? ????'),     # too long
+                (b'\xd0\n\xd0', b'?\n?')]:
+            self.assertEqual(surftrace.visible(data), data if expected is None else expected)
+
     def test_nothing_to_rewrite(self):
         self.assertIsNone(surftrace.make_rewriter([compiled('p ip_rcv a=%0')]))
+
+
+class Waiting(unittest.TestCase):
+
+    def test_a_signal_does_not_cut_it_short(self):
+        read_end, write_end = os.pipe()
+        poll = select.poll()
+        poll.register(read_end, select.POLLIN)
+        earlier = signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        began = time.time()
+        try:
+            self.assertEqual(surftrace.wait_for(poll, 200), [])
+        finally:
+            signal.signal(signal.SIGALRM, earlier)
+        self.assertGreater(time.time() - began, 0.15)
+        os.write(write_end, b'x')
+        self.assertEqual(len(surftrace.wait_for(poll, 1 << 40)), 1)     # longer than poll can
+        os.close(read_end)
+        os.close(write_end)
+
+
+class Counting(unittest.TestCase):
+
+    def test_lines_of_events(self):
+        for data, count in [
+                (HEAD + b'f0: (x)\n', 1), (HEAD.replace(b'bash', b'a\nb ') + b'f0: (x)\n', 1),
+                (HEAD.replace(b'-1234   ', b'-1234    (  99)') + b'f0: (x)\n', 1),
+                (HEAD + b'<stack trace>\n => a\n', 0), (b'CPU:0 [LOST 226 EVENTS]\n', 0),
+                (HEAD.replace(b' bash', b'<...>') + b'f0: (x) c="\n"\n' + HEAD + b'f1: \n', 2)]:
+            read_end, write_end = os.pipe()
+            output = surftrace.Output(descriptor=write_end, count=9)
+            output.write(data)
+            self.assertEqual(9 - output.left, count, data)
+            for descriptor in (read_end, write_end, output.descriptor):
+                os.close(descriptor)
 
 
 class Writing(unittest.TestCase):
@@ -90,6 +142,19 @@ class Writing(unittest.TestCase):
         self.output.write(b' three\nfour')
         self.output.flush()
         self.assertEqual(os.read(self.read_end, 100), b'two three\nfour')
+
+    def test_a_terminal_is_not_steered(self):
+        """What a process calls itself moves no cursor; to a file it goes as it is (above)."""
+        master, slave = pty.openpty()
+        output = surftrace.Output(descriptor=slave)
+        output.write(b'comm="\x1b[31mred\xc2\x9b2J"\npart\x1b')
+        output.flush()
+        shown, expected = b'', b'comm="?[31mred??2J"\r\npart?'
+        while len(shown) < len(expected):       # a terminal hands on what it has so far
+            shown += os.read(master, 100)
+        self.assertEqual(shown, expected)
+        for descriptor in (master, slave, output.descriptor):
+            os.close(descriptor)
 
     def test_a_reader_that_has_gone(self):
         os.close(self.read_end)
@@ -152,8 +217,8 @@ class Consoles(unittest.TestCase):
         self.console.patience = 50
 
     def tearDown(self):
-        os.close(self.read_end)
-        os.close(self.write_end)
+        for descriptor in (self.read_end, self.write_end, self.console.descriptor):
+            os.close(descriptor)
 
     def test_an_error_points_at_the_expression(self):
         error = surftrace.TraceError('wrong', 4)
@@ -171,6 +236,17 @@ class Consoles(unittest.TestCase):
         for _ in range(5000):
             self.console.line('x' * 100)
         self.assertLess(time.time() - began, 5)
+
+    def test_nor_does_a_terminal_that_is_stopped(self):
+        master, slave = pty.openpty()
+        console = surftrace.Console(slave)
+        console.patience = 50
+        began = time.time()
+        for _ in range(500):
+            console.line('x' * 100)
+        self.assertLess(time.time() - began, 5)
+        for descriptor in (master, slave, console.descriptor):
+            os.close(descriptor)
 
 
 class Count(unittest.TestCase):
