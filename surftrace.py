@@ -3247,6 +3247,7 @@ DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and a
 
 def make_plan(traces, settings, instances=True):
     """Return the Plan that sets up Compiled traces, in an instance of its own if there can be."""
+RUN_PATTERN = RUN_NAME + r'[0-9]{0,2}$'
     top = 'instances/%s/' % RUN if instances else ''
     create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1]))] if instances else []
 
@@ -3269,8 +3270,9 @@ def make_plan(traces, settings, instances=True):
         enables.append(Step('write', directory + 'enable', '1',
                             Step('write', directory + 'enable', '0') if private
                             else Step('restore', directory + 'enable'), trace))
-    threads = [own('set_event_pid', ' '.join(str(pid) for pid in settings.pids)),
-               own('options/event-fork', '1')] if settings.pids else []
+    threads = [own('options/event-fork', '1'),
+               own('set_event_pid', ' '.join(str(pid) for pid in settings.pids))
+               ] if settings.pids else []
     return Plan(create, filters + threads + enables + [
         own('options/stacktrace', '1' if settings.stacks else '0'),
         Step('write', top + 'tracing_on', '1',
