@@ -50,14 +50,19 @@ def clock():
     return os.times()[4]
 
 
+LONGEST_WAIT = 1 << 30       # milliseconds, of poll
+
+
 def wait_for(poll, milliseconds=None):
-    """Return what poll has to say; an interrupted wait (Python 2) has nothing."""
-    try:
-        return poll.poll(milliseconds)
-    except (EnvironmentError, select.error) as error:
-        if error.args[0] != errno.EINTR:
-            raise
-        return []
+    """Return what poll has to say within so long, None for ever, whatever signals come."""
+    end = None if milliseconds is None else clock() + milliseconds / 1000.0
+    while True:
+        left = None if end is None else min(max(1000 * (end - clock()), 0), LONGEST_WAIT)
+        try:
+            return poll.poll(left)
+        except (EnvironmentError, select.error) as error:       # Python 2 is interrupted
+            if error.args[0] != errno.EINTR:
+                raise
 
 
 # ---------------------------------------------------------------------------
@@ -860,11 +865,6 @@ class Btf(object):
                 self.index = self._index()
         return self.named[name]
 
-    def find(self, kind, name):
-        """Return the id of the type of that kind and name, or None."""
-        for ref in self._named(name):
-            found = self._record(ref)[0]
-            if found == kind or kind == 'enum' and found == 'enum64':
     def _index(self):
         """Return the ids of all types, by name, as bytes."""
         texts, index, at = {}, {}, self.first_string
@@ -902,6 +902,11 @@ class Btf(object):
         return (self.first_id + self.before[block]
                 + self.marks.count(b'\1', block * BTF_BLOCK, word + 1))
 
+    def find(self, kind, name):
+        """Return the id of the type of that kind and name, or None."""
+        for ref in self._named(name):
+            found = self._record(ref)[0]
+            if found == kind or kind == 'enum' and found == 'enum64':
                 return ref
         return self.base.find(kind, name) if self.base else None
 
@@ -994,11 +999,6 @@ class Btf(object):
         return (first, bits) if bits and bits != 8 * size else (0, 0)
 
 
-ELF_MAGIC = b'\x7fELF'
-ELF_HEADER = '<HHIQQQIHHHHHH'       # what follows the 16 bytes of e_ident
-ELF_SECTION = '<IIQQQQIIQQ'
-ELF_FUNCTION, ELF_NO_BITS = 2, 8      # STT_FUNC of a symbol, SHT_NOBITS of a section
-SYMBOL = br'[A-Za-z_][\w.$]*\Z'
 def record_words(types, at):
     """Return how many words the record takes whose second one is `at`; IndexError for no kind."""
     info, = struct.unpack_from('<I', types, 4 * at)
@@ -1066,6 +1066,11 @@ def ids_before(marks):
     return before
 
 
+ELF_MAGIC = b'\x7fELF'
+ELF_HEADER = '<HHIQQQIHHHHHH'       # what follows the 16 bytes of e_ident
+ELF_SECTION = '<IIQQQQIIQQ'
+ELF_FUNCTION, ELF_NO_BITS = 2, 8      # STT_FUNC of a symbol, SHT_NOBITS of a section
+SYMBOL = br'[A-Za-z_][\w.$]*\Z'
 ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
 
 # architecture: a name as ARCHITECTURES has it, where it does.  sections: name -> (offset, size)
@@ -1147,12 +1152,12 @@ def function_symbols(path):
         table = read_section(stream, elf, b'.symtab')
         strings = read_section(stream, elf, b'.strtab')
     # An entry is 24 bytes: a name's offset, in the fifth byte the type, and more.
+    import array
     offsets = array.array('I', table[:len(table) // 24 * 24])[::6]
     names = [strings[offset:strings.find(b'\0', offset)]
              for offset, kind in zip(offsets, bytearray(table[4::24])) if kind & 15 == ELF_FUNCTION]
     return to_text(b'\n'.join(name for name in names if re.match(SYMBOL, name)))
 
-    import array
 
 # ---------------------------------------------------------------------------
 # Types in C's words: what gdb, databases and servers tell -> records
@@ -2495,7 +2500,7 @@ def swapped(number, size):
 def shown_number(conversion, number):
     """Return, as text for the screen, a number that the kernel printed."""
     if conversion.form == 'ip':
-        return '.'.join(str(byte) for byte in bytearray(struct.pack('<I', number & 0xffffffff)))
+        return '%d.%d.%d.%d' % tuple(bytearray(struct.pack('<I', number & 0xffffffff)))
     return ('0x%x' if conversion.form == 16 else '%d') % swapped(number, conversion.size)
 
 
@@ -3242,12 +3247,12 @@ Plan = namedtuple('Plan', 'create start')
 RUN = '\0'
 RUN_NAME = 'surftrace'
 RUN_LIMIT = 100
+RUN_PATTERN = RUN_NAME + r'[0-9]{0,2}$'
 DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and all kernels have it
 
 
 def make_plan(traces, settings, instances=True):
     """Return the Plan that sets up Compiled traces, in an instance of its own if there can be."""
-RUN_PATTERN = RUN_NAME + r'[0-9]{0,2}$'
     top = 'instances/%s/' % RUN if instances else ''
     create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1]))] if instances else []
 
@@ -3331,23 +3336,19 @@ set -u
 say() { echo "surftrace: $*" >&2; }
 give_up() { say "$*"; exit 1; }
 
-tracing= mounted=
-while read -r device directory type rest; do
-    case $type in
-        tracefs) tracing=$directory; break ;;
-        debugfs) [ -n "$tracing" ] || tracing=$directory/tracing ;;
-    esac
-done < /proc/mounts
-if [ -z "$tracing" ]; then
-    if mount -t tracefs nodev /sys/kernel/tracing 2> /dev/null; then
-        tracing=/sys/kernel/tracing mounted=$tracing
-    elif mount -t debugfs nodev /sys/kernel/debug 2> /dev/null; then
-        tracing=/sys/kernel/debug/tracing mounted=/sys/kernel/debug
-    fi
-fi
-cd "${tracing:-/nonexistent}" 2> /dev/null || give_up 'no tracefs here: run as root'
-
-run=%s number=0 step=0 reader= claimed=
+run=%s number=0 step=0 reader= claimed= tracing= mounted= ended=
+find_mount() {
+    while read -r device directory type rest; do
+        case $type in
+            tracefs) tracing=$directory ;;
+            debugfs) [ -z "$tracing" ] || continue; tracing=$directory/tracing ;;
+            *) continue ;;
+        esac
+        mounted=
+        [ "$device" != "$run" ] || mounted=$directory
+        [ "$type" != tracefs ] || break
+    done < /proc/mounts
+}
 warn() { say "not undone: $*"; status=1; }
 clean_up() {
     status=$?
@@ -3363,32 +3364,53 @@ clean_up() {
     exec 3<&-
 %s
     cd /
-    [ -z "$mounted" ] || umount "$mounted" || warn "umount $mounted"
+    # If somebody else uses it by now, the last run takes it away.
+    [ -z "$mounted" ] || umount "$mounted" 2> /dev/null
     exit "$status"
 }
+done_with() { step=$1; [ -z "$ended" ] || exit "$ended"; }
+
+# What is being done when a signal comes is finished first, so that it can be undone.
 trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 0' INT
-trap 'exit 131' QUIT
-trap 'exit 0' PIPE
-trap 'exit 143' TERM
+trap 'ended=0' INT PIPE
+trap 'ended=129' HUP
+trap 'ended=131' QUIT
+trap 'ended=143' TERM
+find_mount
+[ -n "$tracing" ] || {
+    mount -t tracefs "$run" /sys/kernel/tracing || mount -t debugfs "$run" /sys/kernel/debug
+    find_mount
+} 2> /dev/null
+cd "${tracing:-/nonexistent}" 2> /dev/null || give_up 'no tracefs here: run as root'
 '''
 
 SCRIPT_CLAIM = '''
 # The first free name; whoever opens trace_pipe first has it.
-until mkdir instances/"$run" 2> /dev/null &&
-        command exec 3< instances/"$run"/trace_pipe 2> /dev/null; do
+while :; do
+    if (trap '' HUP INT QUIT TERM; exec mkdir instances/"$run"); then
+        command exec 3< instances/"$run"/trace_pipe && break
+        rmdir instances/"$run"
+    fi 2> /dev/null
     number=$((number + 1)) run=%s$number
     [ "$number" -lt %d ] || give_up "no instance can be made in $tracing/instances: run as root"
 done
 claimed=1
+done_with 0
 '''
 
 SCRIPT_TAIL = '''
 cat <&3 &
 reader=$!
+trap 'exit 0' INT PIPE
+trap 'exit 129' HUP
+trap 'exit 131' QUIT
+trap 'exit 143' TERM
+done_with "$step"
 wait "$reader"
+status=$?
 reader=
+[ "$status" -ne 141 ] || status=0       # it met a closed pipe, as | head makes one
+exit "$status"
 '''
 
 
@@ -3413,8 +3435,9 @@ def script(plan, texts):
 def script_step(number, step):
     line = shell_words(step, quoted_for_run)
     if step.undo and step.undo.action == 'restore':
-        line = 'saved%d=$(cat %s)\n%s' % (number, quoted_for_run(step.path), line)
-    return '%s || give_up %s\nstep=%d' % (line, quoted(
+        line = ("saved%d=$(trap '' HUP INT QUIT TERM; cat %s) || give_up 'it cannot be read'\n%s"
+                % (number, quoted_for_run(step.path), line))
+    return '%s || give_up %s\ndone_with %d' % (line, quoted(
         'the kernel refused: ' + (step.origin.text if step.origin
                                   else step.path.replace(RUN, RUN_NAME))), number)
 
@@ -3433,15 +3456,16 @@ def script_undo(number, step):
 # ---------------------------------------------------------------------------
 # Kernel: the plan -> tracefs, and back
 #
-# The only section that touches tracefs, its mount, and kallsyms.  Gives what the running
-# kernel knows (symbols, fields of events, what it can do), and the Session, which
-# performs a plan, streams, and undoes it.
+# The only section that touches tracefs, its mount and the lock on that, kallsyms, and the
+# file that tells of a lockdown.  Gives what the running kernel knows (symbols, fields of
+# events, what it can do), and the Session, which performs a plan, streams, and undoes it.
 # ---------------------------------------------------------------------------
 
 Symbol = namedtuple('Symbol', 'name module')
-Counts = namedtuple('Counts', 'read lost missed')     # events, in the kernel's own count
+# Events, in the kernel's own count: read, left in the buffer, lost, and missed by p and r probes.
+Counts = namedtuple('Counts', 'read left lost missed missed_returns')
 
-VARIANT = re.compile(r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$')
+VARIANT = r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$'
 READ_SIZE = 1 << 16     # bytes
 RATE_SECONDS = 3        # how long too many events may come
 
@@ -3462,10 +3486,13 @@ class KernelError(Error):
 class Tracefs(object):
     """The files of one tracefs; paths are relative to its root."""
 
-    def __init__(self, root, console=None, mounted=None):
+    def __init__(self, root, console=None, mounted=None, lock=None):
         self.root = root
         self.console = console
-        self.mounted = mounted      # the directory that was mounted for this run
+        self.mounted = mounted      # the directory that a run mounted it at
+        self.lock = lock            # that on MOUNT_LOCK, None if it could not be had
+        # A script, which takes no lock, cannot take it back while something is open there.
+        self.inside = os.open(mounted, os.O_RDONLY) if mounted else None
 
     def path(self, name):
         return os.path.join(self.root, name)
@@ -3474,17 +3501,23 @@ class Tracefs(object):
         try:
             return call(self.path(name), *rest)
         except EnvironmentError as error:
-            raise KernelError('%s: %s' % (self.path(name), explain(error.errno)), error.errno)
+            raise self.failure(name, error)
+
+    def failure(self, name, error):
+        """Return the KernelError that tells of a file and what the system said of it."""
+        return KernelError('%s: %s' % (self.path(name), explain(error.errno)), error.errno)
 
     def read(self, name):
         """Return a file's text."""
         return to_text(self._attempt(read_file, name))
 
     def read_if_there(self, name):
-        """Return a file's text, '' if it cannot be read."""
+        """Return a file's text, '' if this kernel has no such file."""
         try:
             return self.read(name)
-        except KernelError:
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
             return ''
 
     def write(self, name, text, append=False):
@@ -3517,15 +3550,29 @@ class Tracefs(object):
                 for line in self.read_if_there('kprobe_events').splitlines() if line.strip()]
 
     def names(self, name):
-        """Return the names in a directory, none if it cannot be read."""
-        try:
-            return os.listdir(self.path(name))
-        except EnvironmentError:
-            return []
+        """Return the names in a directory."""
+        return self._attempt(os.listdir, name)
 
     def close(self):
-        """Take back the mount that this run made, if any; tell whether that succeeded."""
-        return not self.mounted or run_mount(self.console, ['umount', self.mounted])
+        """Take back the mount, if no other run needs it; tell whether that succeeded."""
+        needed = not self.mounted or self._needed()
+        if self.inside is not None:
+            os.close(self.inside)
+        done = needed or run_mount(self.console, ['umount', self.mounted])
+        if self.lock is not None:
+            os.close(self.lock)
+        return done
+
+    def _needed(self):
+        """Tell whether another run has our mount in use; a script has only its instance to show."""
+        if self.lock is None:
+            return True
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except EnvironmentError:
+            return True
+        return self.has('instances') and any(
+            re.match(RUN_PATTERN, name) for name in self.names('instances'))
 
 
 def read_file(path):
@@ -3553,55 +3600,112 @@ def text_if_there(path):
 def explain(number):
     """Return what an errno means here, with the way out where there is one."""
     reason = os.strerror(number).lower()
-    if number in (errno.EACCES, errno.EPERM):
-        return reason + (': run as root' if os.geteuid() else
-                         ': the kernel is locked down, or this is a container')
-    return reason
+    if number == errno.EROFS:
+        return reason + ': mount it again with -o remount,rw (a container: on the host)'
+    if number not in (errno.EACCES, errno.EPERM):
+        return reason
+    if os.geteuid():
+        return reason + ': run as root'
+    if '[confidentiality]' in text_if_there('/sys/kernel/security/lockdown'):
+        return reason + (': the kernel is locked down, which forbids tracing until it is booted '
+                         'with lockdown=integrity or none')
+    return reason + (': in a container, run it on the host or with --privileged; a kernel may also '
+                     'be locked down (lockdown=confidentiality)')
 
 
-def find_tracefs():
-    """Return the root of tracefs as /proc/mounts has it, or None."""
+# root: where tracefs is; directory: what is mounted there; ours: a run has mounted it.
+Mount = namedtuple('Mount', 'root directory ours')
+
+# A directory above all of these mounts: who looks for one, or makes one, holds it by a shared lock,
+# who takes one back by an exclusive one.
+MOUNT_LOCK = '/sys/kernel'
+MOUNTS = (('tracefs', '/sys/kernel/tracing', ''), ('debugfs', '/sys/kernel/debug', 'tracing'))
+
+
+def find_mount():
+    """Return the Mount of tracefs that /proc/mounts has, or None."""
     found = {}
     for line in text_if_there('/proc/mounts').splitlines():
-        fields = line.split(' ')
-        where = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match.group(1), 8)), fields[1])
-        if fields[2] in ('tracefs', 'debugfs'):
-            found.setdefault(fields[2], where)
-    if 'tracefs' in found:
-        return found['tracefs']
-    return os.path.join(found['debugfs'], 'tracing') if 'debugfs' in found else None
-
-
-def readable_tracefs(root):
-    """Return the Tracefs at root to look things up in, None if it cannot be read from here."""
-    return Tracefs(root) if root and os.access(root, os.R_OK | os.X_OK) else None
+        device, where, kind = line.split(' ')[:3]
+        where = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match.group(1), 8)), where)
+        found.setdefault(kind, (where, device == RUN_NAME))
+    for kind, _, below in MOUNTS:
+        if kind in found:
+            directory, ours = found[kind]
+            return Mount(os.path.join(directory, below).rstrip('/'), directory, ours)
+    return None
 
 
 def possible_mounts():
-    """Return (mount's command, where tracefs is below its directory), the best first."""
-    return [(['mount', '-t', kind, 'nodev', where], below) for kind, where, below in (
-        ('tracefs', '/sys/kernel/tracing', ''), ('debugfs', '/sys/kernel/debug', 'tracing'))
-        if os.path.isdir(where)]
+    """Return (mount's command, the Mount that it would make), the best first."""
+    return [(['mount', '-t', kind, RUN_NAME, directory],
+             Mount(os.path.join(directory, below).rstrip('/'), directory, True))
+            for kind, directory, below in MOUNTS if os.path.isdir(directory)]
 
 
-def open_tracefs(root, console):
+def readable_tracefs(root):
+    """Return the Tracefs to look things up in, None if there is none that can be read from here.
+
+    root: where it is, None for where /proc/mounts says.
+    """
+    mount = find_mount()
+    if not root and not mount:
+        return None
+    tracefs = Tracefs(root or mount.root)
+    try:
+        tracefs.read('README')
+    except KernelError:
+        return None
+    return tracefs
+
+
+def open_tracefs(root, console, check=lambda: None):
     """Return the Tracefs to trace with; it is mounted if nobody has done so."""
-    root = root or find_tracefs()
-    mounted = None
-    if root is None:
-        if os.geteuid():
-            raise KernelError('tracing needs root; -S shows the lines without')
-        for command, below in possible_mounts():
-            if run_mount(console, command):
-                root, mounted = os.path.join(command[-1], below).rstrip('/'), command[-1]
-                break
-        else:
-            raise KernelError('this kernel has no tracefs (CONFIG_FTRACE), or it cannot be '
-                              'mounted from here')
-    if not readable_tracefs(root):
-        raise KernelError('%s: %s' % (root, explain(
-            errno.EACCES if os.path.exists(root) else errno.ENOENT)))
-    return Tracefs(root, console, mounted)
+    lock = lock_mounts(check)
+    mount = Mount(root, root, False) if root else find_mount() or make_mount(console)
+    tracefs = Tracefs(mount.root, console, mount.directory if mount.ours else None, lock)
+    try:
+        tracefs.read('README')
+    except KernelError as error:
+        tracefs.close()
+        if error.errno == errno.ENOENT:
+            raise KernelError('%s/README: no such file or directory: no tracefs is mounted there; '
+                              'mount -t tracefs nodev %s' % (mount.root, MOUNTS[0][1]),
+                              errno.ENOENT)
+        raise
+    return tracefs
+
+
+def lock_mounts(check):
+    """Return a descriptor with the shared lock on MOUNT_LOCK, None if that is not to be had.
+
+    Taking a mount back takes a moment; who holds the other lock for longer only means to disturb.
+    """
+    try:
+        lock = os.open(MOUNT_LOCK, os.O_RDONLY)
+    except EnvironmentError:
+        return None
+    for _ in range(20):
+        check()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return lock
+        except EnvironmentError:
+            wait_for(select.poll(), 100)
+    os.close(lock)
+    return None
+
+
+def make_mount(console):
+    """Mount tracefs, and return the Mount."""
+    if os.geteuid():
+        raise KernelError('tracing needs root; -S shows the lines without')
+    for command, mount in possible_mounts():
+        mount = mount if run_mount(console, command) else find_mount()      # another run's perhaps
+        if mount:
+            return mount
+    raise KernelError('tracefs cannot be mounted from here: in a container, run it on the host or '
+                      'with --privileged; else this kernel has none (CONFIG_FTRACE)')
 
 
 def run_mount(console, command):
@@ -3609,7 +3713,9 @@ def run_mount(console, command):
     import subprocess       # seldom needed, and slow to load
     console.line(' '.join(quoted(word) for word in command))
     try:
-        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        # In a session of its own no second Ctrl+C reaches it.
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, close_fds=True,
+                                   preexec_fn=os.setsid)
     except EnvironmentError as error:
         console.note('%s: %s' % (command[0], explain(error.errno)))
         return False
@@ -3729,15 +3835,14 @@ def symbol_names(listing):
 
 def event_fields(tracefs, trace):
     """Return the kinds of an event's fields; None if they cannot be read here."""
-    directory = 'events/%s/%s' % (trace.system.text, trace.event.text)
-    if not tracefs.names('events'):
-        return None
+    system = 'events/' + trace.system.text
+    directory = system + '/' + trace.event.text
     if not tracefs.has(directory):
-        names = tracefs.names('events/' + trace.system.text)
-        token = trace.event if names else trace.system
+        token, above = ((trace.event, system) if tracefs.has(system)
+                        else (trace.system, 'events'))
         raise TraceError("this kernel has no event '%s/%s'%s" % (
-            trace.system.text, trace.event.text,
-            nearest(token.text, names or tracefs.names('events'))), token.column)
+            trace.system.text, trace.event.text, nearest(token.text, tracefs.names(above))),
+            token.column)
     text = tracefs.read_if_there(directory + '/format')
     return dict((name, field_kind(declaration, array, signed))
                 for declaration, name, array, signed in re.findall(
@@ -3812,6 +3917,7 @@ class Session(object):
         self.lock = self.pipe = None
         self.created, self.started = [], []     # steps done, with the undo they need
         self.clean = True
+        self.left = False           # something could not be undone
 
     def set_up(self):
         """Perform the plan; raises KernelError, or StopRun if a signal comes."""
@@ -3827,7 +3933,7 @@ class Session(object):
             self._claim()
             self.console.line(shell_line(step, self.tracefs.root, self.run))
             done.append(step)
-            return
+            return self._sweep()
         undo = step.undo
         if undo and undo.action == 'restore':
             before = self.tracefs.read(self._path(undo)).strip()
@@ -3862,23 +3968,26 @@ class Session(object):
 
         What a killed run left under that name is removed first.
         """
-        directory = 'instances/' + run
+        directory, leftover = 'instances/' + run, False
         for _ in range(RUN_LIMIT):
             self.signals.check()
             made = self.tracefs.make_directory(directory)
             try:
-                if not self._lock(directory):
+                held = self._hold(directory)
+                if held is None:
                     return False
                 if made:
-                    self._remove_probes(run)
+                    self.lock, self.pipe = held
+                    self._tell_leftover(run, leftover, self._remove_probes(run))
                     return True
-                self._remove_leftover(run, directory)
+                self._remove_instance(run, held)
+                leftover = True
             except KernelError as error:
                 self._unlock()
+                if error.errno == errno.ENOENT:
+                    continue            # somebody has just removed it
                 if made:
                     self._remove_made(directory)
-                elif error.errno == errno.ENOENT:
-                    continue            # its owner has just removed it
                 if error.errno == errno.EBUSY:
                     return False        # somebody reads it, or has its probes enabled
                 raise
@@ -3894,29 +4003,37 @@ class Session(object):
         """Take the top-level buffer, all that kernels before 3.10 have."""
         self.run = RUN_NAME
         try:
-            locked = self._lock('')
+            held = self._hold('')
         except KernelError as error:
             if error.errno != errno.EBUSY:
                 raise
-            locked = False
-        if not locked:
+            held = None
+        if held is None:
             raise KernelError('%s is being read by somebody else, and this kernel has no '
                               'instances' % self.tracefs.path('trace_pipe'))
+        self.lock, self.pipe = held
         self._remove_probes(self.run)
 
-    def _lock(self, directory):
-        """Take the lock and trace_pipe of a directory; tell whether nobody else holds the lock."""
-        self.lock = self.tracefs.open(directory)
+    def _hold(self, directory):
+        """Return (a locked descriptor of a directory, one of its trace_pipe).
+
+        None if somebody else has the lock; raises KernelError, EBUSY if somebody reads it.
+        """
+        lock = self.tracefs.open(directory)
         try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except EnvironmentError:
-            self._unlock()
-            return False
-        if os.fstat(self.lock).st_nlink == 0:       # removed since it was opened
-            raise KernelError('%s went away' % directory, errno.ENOENT)
-        self.pipe = self.tracefs.open(os.path.join(directory, 'trace_pipe'),
-                                      os.O_RDONLY | os.O_NONBLOCK)
-        return True
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock).st_nlink == 0:        # removed since it was opened
+                raise self.tracefs.failure(directory, EnvironmentError(errno.ENOENT, ''))
+            return lock, self.tracefs.open(os.path.join(directory, 'trace_pipe'),
+                                           os.O_RDONLY | os.O_NONBLOCK)
+        except KernelError:
+            os.close(lock)
+            raise
+        except EnvironmentError as error:
+            os.close(lock)
+            if error.errno != errno.EAGAIN:
+                raise self.tracefs.failure(directory, error)
+            return None
 
     def _unlock(self):
         self._close_pipe()
@@ -3929,23 +4046,61 @@ class Session(object):
             os.close(self.pipe)
             self.pipe = None
 
-    def _remove_leftover(self, run, directory):
-        """Remove an instance that nobody holds, and its probes."""
-        used = self.tracefs.read_if_there(directory + '/set_event').strip()
-        if used:
-            self.tracefs.write(directory + '/events/enable', '0')
-        removed = self._remove_probes(run)
-        self._close_pipe()
-        self.tracefs.remove_directory(directory)
-        if used or removed:
-            self.console.note('removed what a run that was killed had left: instance %s, %s'
-                              % (run, count_of(removed, 'probe')))
-        self._unlock()
+    def _sweep(self):
+        """Remove what killed runs have left under other names than ours."""
+        runs = set(probe.partition('/')[0] for probe in self.tracefs.probes())
+        for run in sorted(runs.union(self.tracefs.names('instances'))):
+            if re.match(RUN_PATTERN, run) and run != self.run:
+                try:
+                    self._sweep_name(run)
+                except KernelError as error:
+                    if error.errno == errno.EBUSY:
+                        self.console.note('%s is left alone: somebody reads it, a script perhaps, '
+                                          'or the cat of one that was killed'
+                                          % self.tracefs.path('instances/' + run))
+                    elif error.errno != errno.ENOENT:       # somebody has just removed it
+                        raise
+
+    def _sweep_name(self, run):
+        directory, leftover = 'instances/' + run, False
+        if self.tracefs.has(directory):
+            held = self._hold(directory)
+            if held is None:
+                return
+            self._remove_instance(run, held)
+            leftover = True
+        # Probes are removed by whoever has the name, which is to be had while nobody else has it.
+        if self._probes_of(run) and self.tracefs.make_directory(directory):
+            held = self._hold(directory)
+            if held:
+                try:
+                    self._tell_leftover(run, leftover, self._remove_probes(run))
+                finally:
+                    self._remove_instance(run, held)
+        else:
+            self._tell_leftover(run, leftover, 0)
+
+    def _remove_instance(self, run, held):
+        """Remove an instance that is held; refused with EBUSY while a script still reads there."""
+        lock, pipe = held
+        os.close(pipe)
+        try:
+            self.tracefs.remove_directory('instances/' + run)
+        finally:
+            os.close(lock)
+
+    def _tell_leftover(self, run, instance, probes):
+        if instance or probes:
+            self.console.note('removed what a run that was killed had left: %s%s of %s' % (
+                'an instance and ' if instance else '', count_of(probes, 'probe'), run))
+
+    def _probes_of(self, run):
+        return sorted(set(probe for probe in self.tracefs.probes()
+                          if probe.startswith(run + '/')))
 
     def _remove_probes(self, run):
         """Remove all probes of the group called run; return how many there were."""
-        probes = sorted(set(probe for probe in self.tracefs.probes()
-                            if probe.startswith(run + '/')))
+        probes = self._probes_of(run)
         if probes:
             self.tracefs.write('kprobe_events', '\n'.join('-:' + probe for probe in probes),
                                append=True)
@@ -3961,18 +4116,20 @@ class Session(object):
         poll.register(output.descriptor, 0)     # wakes when its reader has gone
         end, watch = limits.seconds and clock() + limits.seconds, RateWatch(limits.rate)
         while self.signals.received is None and not output.closed and not output.full:
-            left = 1000 * (end - clock()) if end else None
-            if end and left <= 0:
+            if end and clock() >= end:
                 break
-            for descriptor, happened in wait_for(poll, left):
-                if descriptor == output.descriptor and happened & (select.POLLERR
-                                                                   | select.POLLHUP):
-                    output.closed = True
-            data = self._read_events()
-            if data is None:
-                break
+            data = b''
+            if not output.pending:
+                for descriptor, happened in wait_for(poll, end and 1000 * (end - clock())):
+                    if descriptor == output.descriptor and happened & (select.POLLERR
+                                                                       | select.POLLHUP):
+                        output.closed = True
+                data = self._read_events()
+                if data is None:
+                    break
+            # The rate is watched while a slow reader is waited for, too.
+            output.write(data, self.signals.wake, min(end or clock() + 1, clock() + 1))
             watch.look(self._written)
-            output.write(data, self.signals.wake, end)
 
     def _read_events(self):
         """Return what is in the buffer, READ_SIZE bytes or a little more, None at its end."""
@@ -3983,7 +4140,7 @@ class Session(object):
             except EnvironmentError as error:
                 if error.errno in (errno.EAGAIN, errno.EINTR):
                     break
-                raise KernelError('%strace_pipe: %s' % (self.top, explain(error.errno)))
+                raise self.tracefs.failure(self.top + 'trace_pipe', error)
             if not part:
                 return b''.join(parts) or None
             parts.append(part)
@@ -3998,24 +4155,33 @@ class Session(object):
         Returns the Counts, None if the run did not come as far as that.  Whatever cannot be
         undone is told, and does not keep the rest from being undone.
         """
-        started = bool(self.started)
+        started, counts = bool(self.started), None
         self._undo(self.started)
-        counts = None
         if started:
-            try:
-                data = self._read_events()
-                while data and not output.closed and not output.pending:
-                    output.write(data)
-                    data = self._read_events()
-                output.flush()
-            except Error as error:
-                self.clean = False
-                self.console.note(str(error))
-            counts = self._count()
+            self._or_tell(self._drain, output)
+            counts = self._or_tell(self._count)
         self._close_pipe()
         self._undo(self.created)
         self._unlock()
+        if self.left and self.top:
+            self.console.note('the next run removes what this one could not')
         return counts
+
+    def _or_tell(self, call, *arguments):
+        """Return what call gives, None if it fails, which is told."""
+        try:
+            return call(*arguments)
+        except Error as error:
+            self.clean = False
+            self.console.note(str(error))
+
+    def _drain(self, output):
+        """Write what is in the buffer, as long as stdout takes it."""
+        data = b''
+        while data is not None and not output.closed:
+            output.write(data)
+            data = None if output.pending else self._read_events() or None
+        output.flush()
 
     def _undo(self, done):
         steps = joined_undo(done)
@@ -4168,6 +4334,7 @@ def origin_column(step, position, command, is_filter):
 EVENT_START = r'^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
 EVENT_LINE = to_bytes('(?m)' + EVENT_START + r'[^\n]*?[0-9]\.[0-9]{6}: ')
 
+SHOWN_LIMIT = 10000     # numbers that are kept as they are shown
 PATIENCE = 2000     # milliseconds that a reader may take nothing while the run ends
 
 
@@ -4264,22 +4431,11 @@ class Output(object):
         self.partial = b''          # a line whose end has not been read yet
         self.pending = b''          # what its reader has not taken yet
         self.patience = PATIENCE
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            self._open_again()
-
-    def _open_again(self):
-        """Make writes not block: in an open file of our own, since others share the first."""
-        try:
-            self.descriptor = os.open('/proc/self/fd/%d' % self.original,
-                                      os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        except EnvironmentError:
-            pass
 
     @property
     def full(self):
         """Tell whether all events that are wanted have been written."""
-        return self.left == 0
+        return self.left == 0 and not self.pending
 
     def write(self, data, wake=None, end=None):
         """Write events; what stdout does not take stays pending.
@@ -4294,12 +4450,16 @@ class Output(object):
         if self.left is not None:
             data = self._wanted(data)
         self.stacks += data.count(b': <stack trace>\n')
-        self.pending += self.rewrite(data) if self.rewrite else data
+        self._show(self.rewrite(data) if self.rewrite else data)
         self._write_pending(wake, end)
+
+    def _show(self, data):
+        """Let data be written next; what processes put there must not steer a terminal."""
+        self.pending += visible(data) if self.terminal else data
 
     def _wanted(self, data):
         """Return the lines up to the last event that is wanted, its stack among them."""
-        for match in () if self.beyond else EVENT_LINE.finditer(data):
+        for match in () if self.beyond else re.finditer(EVENT_LINE, data):
             if data.startswith(b'<stack trace>', match.end()):
                 continue
             if not self.left:
@@ -4310,7 +4470,8 @@ class Output(object):
 
     def flush(self):
         """Write what is left, unless the reader takes nothing for as long as our patience."""
-        self.pending, self.partial = self.pending + self.partial, b''
+        self._show(self.partial)
+        self.partial = b''
         self._write_pending()
         if self.pending and not self.closed:
             raise Error('stdout took nothing for a while: %d bytes of events were not written'
@@ -4338,6 +4499,20 @@ class Output(object):
                     raise Error('stdout: %s' % os.strerror(error.errno).lower())
 
 
+class ShownNumbers(dict):
+    """What the kernel printed of a number -> what is shown of it, both bytes; the last ones met."""
+
+    def __init__(self, conversion):
+        dict.__init__(self)
+        self.conversion = conversion
+
+    def __missing__(self, printed):
+        if len(self) == SHOWN_LIMIT:
+            self.clear()
+        self[printed] = to_bytes(shown_number(self.conversion, int(printed, 0)))
+        return self[printed]
+
+
 def make_rewriter(traces):
     """Return a function that turns around the prefixed values of Compiled traces, or None.
 
@@ -4347,45 +4522,40 @@ def make_rewriter(traces):
                 if any(conversion_of(argument.name) for argument in trace.arguments)]
 
     def rewrite(data):
-        for pattern, conversions in patterns:
-            data = pattern.sub(lambda match: rewrite_line(match, conversions), data)
+        for pattern, numbers in patterns:
+            # What is between the lines, then text and number by turns, and the end of the line.
+            parts, each = pattern.split(data), 2 * len(numbers) + 2
+            for place, shown in enumerate(numbers):
+                at = slice(2 * place + 2, None, each)
+                parts[at] = [shown[printed] for printed in parts[at]]
+            data = b''.join(parts)
         return data
     return rewrite if patterns else None
 
 
 def event_pattern(trace):
-    """Return a pattern that matches the lines of a trace's event, and its groups' Conversions.
+    """Return a pattern that matches the lines of a trace's event, and ShownNumbers for its numbers.
 
+    It has a group for each number that is turned around, and for what is before and behind it.
     The command's name takes 16 columns, whatever is in it; the values follow in the order of the
     arguments.  Only the last string may hold quotes: a second one that may hold anything would
     make the search slow, at the will of whoever chose the string.  Lines that do not match are
     left as they are.
     """
-    parts = [r'(?m)^.{16}-[0-9]+ [^\n]*?[0-9]: %s: \([^()\n]*\)' % re.escape(trace.event)]
-    conversions = []
+    text = r'%s[^\n]*?[0-9]: %s: \([^()\n]*\)' % (EVENT_START, re.escape(trace.event))
+    numbers = []
     strings = [argument for argument in trace.arguments if argument.kind == 'string']
     for argument in trace.arguments:
         conversion = conversion_of(argument.name)
         value = r'(?:\{[^}\n]*\}|[^ \n]+(?: \[\w+\])?)'
-SHOWN_LIMIT = 10000     # numbers that are kept as they are shown
         if argument.kind == 'string':
             value = r'(?:"%s*"|\(fault\)|[^ "\n]+)' % (
                 r'[^\n]' if argument is strings[-1] else r'[^"\n]')
         if conversion:
-            conversions.append(conversion)
-            value = '(-?[0-9]+|0x[0-9a-f]+)'
-        parts.append(' %s=%s' % (argument.name, value))
-    return re.compile(to_bytes(''.join(parts) + '$')), conversions
-
-
-def rewrite_line(match, conversions):
-    line, start, parts, done = match.group(), match.start(), [], 0
-    for group, conversion in enumerate(conversions, 1):
-        first, end = match.start(group) - start, match.end(group) - start
-        value = shown_number(conversion, int(line[first:end], 0))
-        parts += [line[done:first], to_bytes(value)]
-        done = end
-    return b''.join(parts + [line[done:]])
+            numbers.append(ShownNumbers(conversion))
+            value = ')(-?(?:0|[1-9][0-9]{0,19})|0x[0-9a-f]{1,16})('
+        text += ' %s=%s' % (argument.name, value)
+    return re.compile(to_bytes('(?m)(%s$)' % text)), numbers
 
 
 # ---------------------------------------------------------------------------
@@ -4477,7 +4647,7 @@ def make_parser():
         help='the size of the ring buffer of each CPU')
     add('--maxactive', metavar='N', type=positive(int),
         help='calls of a function that an r trace can follow at a time')
-    add('--max-rate', metavar='N', type=int, default=MAX_RATE,
+    add('--max-rate', metavar='N', type=positive(int, zero=True), default=MAX_RATE,
         help='end if more events come in a second, for 3 s (%d; 0: never)' % MAX_RATE)
     add('-S', '--show', action='store_true', help='show the lines, and touch nothing')
     add('-F', '--func', metavar='FUNC', help='disassemble a function')
@@ -4490,11 +4660,11 @@ def make_parser():
     return parser
 
 
-def positive(kind):
-    """Return what reads a number above zero for argparse."""
+def positive(kind, zero=False):
+    """Return what reads a number above zero, or zero where that means never, for argparse."""
     def read(text):
         value = kind(text)
-        if not 0 < value < 1 << 31:
+        if not (0 < value < 1 << 31 or zero and value == 0):
             raise ValueError(text)
         return value
     read.__name__ = 'number'
@@ -4647,32 +4817,39 @@ def choose_symbol(tree, symbols, console):
 
 def show(options, types, console):
     """Print the set-up, and touch nothing."""
-    root = options.tracefs or (None if options.elsewhere else find_tracefs())
-    tracefs = None if options.elsewhere else readable_tracefs(root)
+    tracefs = None if options.elsewhere else readable_tracefs(options.tracefs)
     traces = compile_all(options, types, tracefs, console)
     plan = make_plan(traces, options.settings, tracefs.has('instances') if tracefs else True)
     if options.output:
-        write_script(options, plan)
-    mounts = [] if root or options.elsewhere else possible_mounts()[:1]
-    for command, below in mounts:       # as a live run would begin
-        root = os.path.join(command[-1], below).rstrip('/')
-    return print_lines([' '.join(command) for command, _ in mounts]
-                       + [shell_line(step, root or DEFAULT_ROOT, RUN_NAME)
-                          for step in plan.create + plan.start])
+        write_script(options, plan, traces, console)
+    before, root = setting_for(options)
+    return print_lines(before + [shell_line(step, root, RUN_NAME)
+                                 for step in plan.create + plan.start])
+
+
+def setting_for(options):
+    """Return what is to be run before the lines of a set-up, and the root that they are for."""
+    if options.tracefs or options.elsewhere:
+        return [], options.tracefs or DEFAULT_ROOT
+    mount = find_mount()
+    if mount or not possible_mounts():
+        return [], mount.root if mount else DEFAULT_ROOT
+    command, mount = possible_mounts()[0]       # as a live run would begin
+    return [' '.join(command)], mount.root
 
 
 def print_lines(lines):
     """Print lines, as slowly as their reader takes them."""
     output = Output()
     output.patience = None      # there is nothing to clean up: it can wait
-    output.write(to_bytes(''.join(visible(line) + '\n' for line in lines)))
+    output.write(to_bytes(''.join(line + '\n' for line in lines)))
     output.flush()
     return 0
 
 
 def show_information(options, types, console):
     """Print what is known of a function, a struct, or the functions of a pattern."""
-    tracefs = None if options.elsewhere else readable_tracefs(options.tracefs or find_tracefs())
+    tracefs = None if options.elsewhere else readable_tracefs(options.tracefs)
     symbols = symbols_of(options, tracefs)
     names, source = symbols.names(), types.of(symbols.module(options.info))
     if not names and re.search(r'[*?[]', options.info):
@@ -4706,15 +4883,17 @@ def show_instructions(options, types, console):
 def trace_live(options, types, console):
     """Set up, stream until the end, and clean up; return the exit status."""
     with Signals() as signals:
-        types.check = signals.check
-        tracefs = open_tracefs(options.tracefs, console)
+        types.check, tracefs = signals.check, None
         try:
+            tracefs = open_tracefs(options.tracefs, console, signals.check)
             check_kprobes(options.trees, tracefs)
             traces = compile_all(options, types, tracefs, console)
             types.close()       # gdb holds much memory
-            plan = make_plan(traces, options.settings, tracefs.has('instances'))
+            # Threads may have been started meanwhile.
+            settings = options.settings._replace(pids=threads_of(options))
+            plan = make_plan(traces, settings, tracefs.has('instances'))
             if options.output:
-                write_script(options, plan)
+                write_script(options, plan, traces, console)
             output = Output(make_rewriter(traces), count=options.count)
             session = Session(tracefs, plan, console, signals)
             limits = Limits(options.time, options.max_rate)
@@ -4722,7 +4901,7 @@ def trace_live(options, types, console):
         except StopRun:
             status = signals.status()
         finally:
-            unmounted = tracefs.close()
+            unmounted = tracefs is None or tracefs.close()
         return status if unmounted else status or 1
 
 
@@ -4750,15 +4929,27 @@ def tell_counts(counts, output, console):
         seen = output.count - output.left
     message = count_of(seen, 'event')
     if counts.lost:
-        message += ', and %d lost: the ring buffer was full (-b makes it larger)' % counts.lost
+        message += ', and %d lost%s: the ring buffer was full (-b makes it larger)' % (
+            counts.lost, ', stacks among them' if output.stacks else '')
+    if counts.left:
+        message += ', and %d not read, as stdout took nothing' % counts.left
+    if counts.missed_returns:
+        message += (', and %s missed: too many calls were under way at once (--maxactive lets '
+                    'there be more)' % count_of(counts.missed_returns, 'return'))
     if counts.missed:
-        message += (', and %d missed: too many calls were under way at once (--maxactive lets '
-                    'there be more)' % counts.missed)
+        message += ', and %d missed, each while another probe was at work' % counts.missed
     console.note(message)
 
 
-def write_script(options, plan):
-    """Write the plan as a script that can be executed."""
+def write_script(options, plan, traces, console):
+    """Write the plan as a script that can be executed, and tell what that cannot do."""
+    for option, used in (('-c', options.count), ('-t', options.time),
+                         ('--max-rate', options.max_rate != MAX_RATE)):
+        if used:
+            console.note('%s: a script has no %s, it runs until Ctrl+C' % (options.output, option))
+    if make_rewriter(traces):
+        console.note('%s: a script shows ip_, b16_ and their like as the numbers that the kernel '
+                     'has' % options.output)
     try:
         with open(options.output, 'wb') as stream:
             stream.write(to_bytes(script(plan, options.texts)))
