@@ -71,6 +71,7 @@ TOOLS = {'qemu-system-x86_64': 'qemu-system-x86', 'qemu-system-aarch64': 'qemu-s
          'apt-get': 'apt', 'dpkg': 'dpkg', 'xz': 'xz-utils', 'zstd': 'zstd', 'lz4': 'lz4',
          'setpriv': 'util-linux', 'pahole': 'pahole', 'pfunct': 'pahole', 'gdb': 'gdb',
          'gdb-multiarch': 'gdb-multiarch', 'nm': 'binutils', 'addr2line': 'binutils', 'gcc': 'gcc',
+         'dash': 'dash', 'bash': 'bash', 'busybox': 'busybox',
          KEYRING: 'debian-archive-keyring'}
 
 # The guest's first program; /vm/settings comes with each boot (see `initrd`).
@@ -491,7 +492,7 @@ def qemu(arch, image, archive, console, job):
     words[where] += ' quiet panic=-1 oops=panic'
     # The machine ends with whoever started it, however that ends.
     return ['setpriv', '--pdeathsig', 'KILL'] + words + [
-        '-accel', 'tcg', '-smp', '1', '-m', '384', '-nodefaults', '-display', 'none',
+        '-accel', 'tcg', '-smp', '1', '-m', '640', '-nodefaults', '-display', 'none',
         '-no-reboot', '-kernel', image, '-initrd', archive,
         '-chardev', console + ',id=console', '-chardev', job + ',id=job']
 
