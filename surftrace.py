@@ -234,10 +234,9 @@ Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name operator operand')
 
 COMPARISONS = ('==', '!=', '<', '<=', '>', '>=', '&', '~')
-FETCH_TYPE = re.compile(
-    r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|string|ustring|symbol|symstr|char)'
-    r'(?:\[[0-9]+\])?$')
-VARIABLE = re.compile(r'(?:retval|comm|stack[0-9]*)$')
+FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|string|ustring|symbol|symstr|'
+              r'char)(?:\[[0-9]+\])?$')
+VARIABLE = r'(?:retval|comm|stack[0-9]*)$'
 
 
 def parse_trace(text):
@@ -358,7 +357,7 @@ def parse_base(cursor):
     if sigil.text == '%' and token.kind in ('number', 'word'):
         kind = 'argument' if token.kind == 'number' else 'register'
         return Base(kind, token.text, sigil.column)
-    if sigil.text == '$' and VARIABLE.match(token.text):
+    if sigil.text == '$' and re.match(VARIABLE, token.text):
         return Base('variable', '$' + token.text, sigil.column)
     raise TraceError("there is no '%s%s'; there are %%0, %%1 ..., %%REGISTER, $retval, $comm, "
                      '$stack and $stackN' % (sigil.text, token.text), sigil.column)
@@ -388,7 +387,7 @@ def parse_fetch_type(cursor):
     if not cursor.take(':'):
         return None
     fetch_type = cursor.take_run()
-    if not FETCH_TYPE.match(fetch_type.text):
+    if not re.match(FETCH_TYPE, fetch_type.text):
         raise TraceError("the kernel has no type '%s'; it has s8 to s64, u8 to u64, x8 to x64, "
                          'b<bits>@<first>/<of>, string, ustring, symbol, and [N] behind them'
                          % fetch_type.text, fetch_type.column)
@@ -822,7 +821,7 @@ class Btf(object):
         name, info, last = struct.unpack_from('<3I', self.types, start)
         following = self.marks.find(b'\1', start // 4 + 2)
         end = following - 1 if following >= 0 else len(self.marks)
-        if end - start // 4 != record_words(self.types, start // 4 + 1):
+        if end - start // 4 != record_words(info):
             raise self._damaged('type %d is longer or shorter than it says' % ref)
         return BTF_KINDS[info >> 24 & 0x1f], info & 0xffff, info >> 31, name, last, start + 12
 
@@ -999,9 +998,8 @@ class Btf(object):
         return (first, bits) if bits and bits != 8 * size else (0, 0)
 
 
-def record_words(types, at):
-    """Return how many words the record takes whose second one is `at`; IndexError for no kind."""
-    info, = struct.unpack_from('<I', types, 4 * at)
+def record_words(info):
+    """Return how many words a record takes, by its second one; IndexError for no kind."""
     fixed, each = BTF_WORDS[info >> 24 & 0x1f]
     return fixed + each * (info & 0xffff)
 
@@ -1011,7 +1009,7 @@ def marked(types):
     at, marks = 0, bytearray(len(types) // 4)
     while at < len(marks):
         marks[at + 1] = 1
-        at += record_words(types, at + 1)
+        at += record_words(struct.unpack_from('<I', types, 4 * at + 4)[0])
     if at != len(marks):
         raise IndexError(at)
     return marks
@@ -1027,16 +1025,16 @@ def marked_quickly(types, string_size):
     be taken for a record that does not begin where another ends, or too close to the next.
     """
     marks = bytearray(types[3::4].translate(BTF_PLAIN))
-    words, end, at = len(marks), 0, marks.find(b'\2')
+    words, end, at, info_at = len(marks), 0, marks.find(b'\2'), struct.Struct('<I').unpack_from
     try:
         while at >= 0:
             last = marks.rfind(b'\1', end, at)
             if last >= 0:
-                end = last - 1 + record_words(types, last)
+                end = last - 1 + record_words(info_at(types, 4 * last)[0])
             if end != at - 1:
                 return None
-            end += record_words(types, at)
-            marks[at:end] = b'\1' + bytearray(end - at - 1)
+            end += record_words(info_at(types, 4 * at)[0])
+            marks[at:end] = b'\1'.ljust(end - at, b'\0')
             at = marks.find(b'\2', end)
     except (IndexError, struct.error):
         return None
@@ -4339,15 +4337,18 @@ PATIENCE = 2000     # milliseconds that a reader may take nothing while the run 
 
 
 # A character of UTF-8 that is no control character, or else a byte that a terminal may obey.
-KEPT_OR_OBEYED = re.compile(
+KEPT_OR_OBEYED = (
     br'(\xc2[\xa0-\xbf]|[\xc3-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|'
     br'[\xe1-\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf4][\x80-\xbf]{3})'
     br'|[^\t\n -~]')
+PLAIN = b'\t\n' + bytes(bytearray(range(0x20, 0x7f)))
 
 
 def visible(data):
     """Return bytes for a terminal: each byte that it could obey is a question mark."""
-    return KEPT_OR_OBEYED.sub(lambda match: match.group(1) or b'?', data)
+    if not data.translate(None, PLAIN):
+        return data
+    return re.sub(KEPT_OR_OBEYED, lambda match: match.group(1) or b'?', data)
 
 
 def opened_again(descriptor):
@@ -4996,4 +4997,6 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    exit_status = main(sys.argv[1:])
+    # All that is left to do is to free memory, which the kernel does in no time.
+    os._exit(exit_status)
