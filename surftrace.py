@@ -20,9 +20,6 @@ The file reads in the order in which the data flows:
     text -> syntax tree -> types -> kernel expression -> plan -> kernel -> output
 """
 
-from __future__ import print_function
-
-import argparse
 import errno
 import fcntl
 import os
@@ -4566,7 +4563,90 @@ def event_pattern(trace):
 # place that ends the program.
 # ---------------------------------------------------------------------------
 
-EPILOG = """\
+MODES = ('auto', 'btf', 'gdb', 'local', 'remote')
+MAX_RATE = 100000       # events a second
+
+
+def above_zero(kind, text):
+    """Return the number, of a Python type, that text writes; ValueError says what it should be."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < 1 << 31:
+        raise ValueError('a number above zero')
+    return value
+
+
+def whole_number(text):
+    return above_zero(int, text)
+
+
+def seconds(text):
+    return above_zero(float, text)
+
+
+def rate(text):
+    return 0 if text == '0' else whole_number(text)
+
+
+def mode(text):
+    return one_of(MODES, text)
+
+
+def architecture_name(text):
+    return one_of(sorted(ARCHITECTURES), text)
+
+
+def one_of(names, text):
+    if text not in names:
+        raise ValueError(', '.join(names[:-1]) + ' or ' + names[-1])
+    return text
+
+
+# letter: '' where there is none.  value: what the help calls the option's value, '' where it takes
+# none.  read: makes the value of its text, or raises ValueError with what it should have been.
+Option = namedtuple('Option', 'letter name value help read')
+Option.__new__.__defaults__ = (str,)
+
+OPTIONS = (
+    Option('h', 'help', '', 'show this help'),
+    Option('v', 'vmlinux', 'FILE',
+           'take types from this vmlinux, or raw BTF (with -r: a release)'),
+    Option('m', 'mode', 'MODE', 'where types come from: ' + ', '.join(MODES), mode),
+    Option('g', 'gdb', 'FILE', 'the gdb that reads a vmlinux without BTF'),
+    Option('d', 'database', 'FILE', 'take types from this database'),
+    Option('r', 'rip', 'HOST[:PORT]', 'ask this server for types'),
+    Option('f', 'file', 'FILE',
+           'read traces from a file, one a line; - is stdin, # begins a comment'),
+    Option('o', 'output', 'FILE', 'write a shell script that does the same'),
+    Option('a', 'arch', 'ARCH', 'take the registers of aarch64 or x86_64', architecture_name),
+    Option('s', 'stack', '', 'show the kernel stack of each event'),
+    Option('c', 'count', 'N', 'end after N events', whole_number),
+    Option('t', 'time', 'SECONDS', 'end after so long', seconds),
+    Option('p', 'pid', 'PID',
+           'only this process: its threads, and what it starts from now on', whole_number),
+    Option('', 'comm', 'NAME', 'only tasks of this name'),
+    Option('b', 'buffer', 'KB', 'the size of the ring buffer of each CPU', whole_number),
+    Option('', 'maxactive', 'N',
+           'calls of a function that an r trace can follow at a time', whole_number),
+    Option('', 'max-rate', 'N',
+           'end if more events come in a second, for 3 s (%d; 0: never)' % MAX_RATE, rate),
+    Option('S', 'show', '', 'show the lines, and touch nothing'),
+    Option('F', 'func', 'FUNC', 'disassemble a function'),
+    Option('l', 'line', 'FILE:LINE', 'disassemble a line of the source'),
+    Option('', 'info', 'NAME',
+           "show a function's arguments, a struct's layout, or those like 'tcp_*'"),
+    Option('', 'make-db', 'FILE', 'write all types into a database for -d'),
+    Option('', 'tracefs', 'DIR', 'where tracefs is mounted, if not where /proc/mounts says'),
+    Option('', 'debug', '', 'show a traceback with an error'),
+)
+
+HELP = """\
+usage: surftrace.py [options] TRACE [TRACE ...]
+
+Trace kernel functions and events in the words of the kernel source.
+
 a trace, one argument each:
   p SYMBOL[+OFFSET] [NAME=VALUE ...] [f:FILTER]    when a kernel function is entered
   r SYMBOL [NAME=VALUE ...] [f:FILTER]             when it returns
@@ -4578,9 +4658,7 @@ a trace, one argument each:
           @(struct iphdr *)l3%0->saddr  a header in the packet of the sk_buff %0
   NAME    ip_... shows an IPv4 address, B16_ B32_ B64_ b16_ b32_ b64_ swap bytes
   FILTER  f:comm==bash&&(users>1||common_pid==1)
-
-examples:
-%s"""
+"""
 
 # Each is run by the tests: a command, and what it shows.
 EXAMPLES = (
@@ -4603,90 +4681,55 @@ EXAMPLES = (
 )
 
 
-MODES = ('auto', 'btf', 'gdb', 'local', 'remote')
+class Options(object):
+    """What the command line says: an attribute for each of OPTIONS, and what follows from them."""
+
+    def __init__(self, argv):
+        import getopt
+        try:
+            found, self.traces = getopt.gnu_getopt(
+                argv, ''.join(option.letter + ':' * bool(option.value)
+                              for option in OPTIONS if option.letter),
+                [option.name + '=' * bool(option.value) for option in OPTIONS])
+        except getopt.GetoptError as error:
+            raise UsageError('%s; -h shows how' % error)
+        for option in OPTIONS:
+            self._set(option.name, None if option.value else False)
+        self.mode, self.max_rate = 'auto', MAX_RATE
+        for flag, text in found:
+            self._read(flag, text)
+
+    def _set(self, name, value):
+        setattr(self, name.replace('-', '_'), value)
+
+    def _read(self, flag, text):
+        option, = [each for each in OPTIONS if flag in ('-' + each.letter, '--' + each.name)]
+        try:
+            self._set(option.name, option.read(text) if option.value else True)
+        except ValueError as error:
+            raise UsageError("%s takes %s, not '%s'" % (flag, error, text))
 
 
-MAX_RATE = 100000       # events a second
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with this program's voice for mistakes."""
-
-    def error(self, message):
-        raise UsageError(message + '; -h shows how')
-
-
-def make_parser():
-    examples = '\n'.join('  surftrace.py %s\n      %s' % example for example in EXAMPLES)
-    parser = Parser(
-        prog='surftrace.py', usage='%(prog)s [options] TRACE [TRACE ...]', add_help=False,
-        description='Trace kernel functions and events in the words of the kernel source.',
-        epilog=EPILOG.replace('%s', examples),
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add('traces', metavar='TRACE', nargs='*', help=argparse.SUPPRESS)
-    add('-h', '--help', action='help', help='show this help')
-    add('-v', '--vmlinux', metavar='FILE',
-        help='take types from this vmlinux, or raw BTF (with -r: the release of the kernel)')
-    add('-m', '--mode', choices=MODES, default='auto', metavar='MODE',
-        help='where types come from: %s' % ', '.join(MODES))
-    add('-g', '--gdb', metavar='FILE', help='the gdb that reads a vmlinux without BTF')
-    add('-d', '--database', metavar='FILE', help='take types from this database')
-    add('-r', '--rip', metavar='HOST[:PORT]', help='ask this server for types')
-    add('-f', '--file', metavar='FILE',
-        help='read traces from a file, one a line; - is stdin, # begins a comment')
-    add('-o', '--output', metavar='FILE', help='write a shell script that does the same')
-    add('-a', '--arch', metavar='ARCH', choices=sorted(ARCHITECTURES),
-        help='take the registers of aarch64 or x86_64')
-    add('-s', '--stack', action='store_true', help='show the kernel stack of each event')
-    add('-c', '--count', metavar='N', type=positive(int), help='end after N events')
-    add('-t', '--time', metavar='SECONDS', type=positive(float), help='end after so long')
-    add('-p', '--pid', metavar='PID', type=positive(int),
-        help='only this process: all its threads, and the processes it starts from now on')
-    add('--comm', metavar='NAME', help='only tasks of this name')
-    add('-b', '--buffer', metavar='KB', type=positive(int),
-        help='the size of the ring buffer of each CPU')
-    add('--maxactive', metavar='N', type=positive(int),
-        help='calls of a function that an r trace can follow at a time')
-    add('--max-rate', metavar='N', type=positive(int, zero=True), default=MAX_RATE,
-        help='end if more events come in a second, for 3 s (%d; 0: never)' % MAX_RATE)
-    add('-S', '--show', action='store_true', help='show the lines, and touch nothing')
-    add('-F', '--func', metavar='FUNC', help='disassemble a function')
-    add('-l', '--line', metavar='FILE:LINE', help='disassemble a line of the source')
-    add('--info', metavar='NAME',
-        help="show a function's arguments, a struct's layout, or the functions like 'tcp_*'")
-    add('--make-db', metavar='FILE', help='write all types into a database for -d')
-    add('--tracefs', metavar='DIR', help='where tracefs is mounted, if not where /proc/mounts says')
-    add('--debug', action='store_true', help='show a traceback with an error')
-    return parser
-
-
-def positive(kind, zero=False):
-    """Return what reads a number above zero, or zero where that means never, for argparse."""
-    def read(text):
-        value = kind(text)
-        if not (0 < value < 1 << 31 or zero and value == 0):
-            raise ValueError(text)
-        return value
-    read.__name__ = 'number'
-    return read
+def help_lines():
+    """Return the lines of the help; none is longer than 100 columns."""
+    rows = ['  %-3s --%-20s %s' % (option.letter and '-%s,' % option.letter, '%s %s' % (
+        option.name, option.value), option.help) for option in OPTIONS]
+    examples = ['  surftrace.py %s\n      %s' % example for example in EXAMPLES]
+    return HELP.splitlines() + ['', 'options:'] + rows + ['', 'examples:'] + examples
 
 
 def read_options(argv):
-    """Return the checked options."""
-    parser = make_parser()
-    # argparse takes the traces of one place only; those between options are left over.
-    options, more = parser.parse_known_args(argv)
-    if [word for word in more if word.startswith('-')]:
-        parser.error('unrecognized arguments: %s' % ' '.join(more))
-    options.traces += more
+    """Return the checked Options."""
+    options = Options(argv)
+    if options.help:
+        return options
+    options.action = chosen_action(options)
     check_machine(options)
     options.choice = read_choice(options)
     options.settings = Settings(options.stack, options.buffer, threads_of(options),
                                 options.maxactive)
     if options.comm is not None and not re.match(r'[^"\x00-\x1f]{1,15}$', options.comm):
         raise UsageError("--comm takes a task's name, of up to 15 characters and without quotes")
-    options.action = chosen_action(options)
     options.texts = [one_line(text) for text in options.traces]
     if options.file:
         options.texts += read_trace_file(options.file)
@@ -4709,7 +4752,7 @@ def chosen_action(options):
 
 def check_machine(options):
     here = running_architecture()
-    changes_nothing = chosen_action(options) is not trace_live
+    changes_nothing = options.action is not trace_live
     if changes_nothing and options.vmlinux and not options.arch and options.rip is None:
         elf = elf_of(options.vmlinux) if options.mode != 'remote' else None
         options.arch = elf.architecture if elf and elf.architecture in ARCHITECTURES else None
@@ -4982,6 +5025,8 @@ def main(argv):
         # Else a pipe or file that is opened later takes its place.
         check_stdout()
         options = read_options(argv)
+        if options.help:
+            return print_lines(help_lines())
         types = Types(options.choice, console)
         try:
             return options.action(options, types, console)

@@ -126,7 +126,10 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
                 (['-S', '-r', 'x', '-m', 'gdb', TASK], 2, '-r goes with -m remote'),
                 (['-S', 'p vfs_* a=%0'], 2, "--info 'vfs_*'"),
                 (['-S', 'e sched/x f:a=="b'], 2, 'not closed'),
-                (['-c', '0', TASK], 2, 'invalid number'), (['-t', 'x', TASK], 2, 'invalid number'),
+                (['-c', '0', TASK], 2, "-c takes a number above zero, not '0'"),
+                (['--time', 'x', TASK], 2, "--time takes a number above zero, not 'x'"),
+                (['-m', 'x', TASK], 2, "local or remote, not 'x'"),
+                (['--max-rate', '-1', TASK], 2, '--max-rate takes a number'),
                 (['-p', '999999999', TASK], 2, 'no process 999999999'),
                 (['--comm', 'a"b', TASK], 2, '--comm takes')]:
             self.refused(status, message, *arguments)
