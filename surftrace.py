@@ -742,7 +742,7 @@ BTF_INT_SIGNED = 1
 # Strings are stored once; a name that is there more often than this is no compiler's work.
 BTF_NAME_COPIES = 8
 BTF_FUNCTION_COPIES = 64
-BTF_NAMES_SINGLY = 40       # names that are looked for one by one, before all are indexed
+BTF_NAMES_SINGLY = 20       # names that are looked for one by one, before all are indexed
 BTF_NAME_SIZE = 4096        # bytes; the kernel's own limit for a symbol is 512
 
 
@@ -853,7 +853,7 @@ class Btf(object):
     def _named(self, name):
         """Return the ids of the types called name; each name is looked for once."""
         if self.index is not None:
-            return self.index.get(to_bytes(name), ())
+            return self.index.get(name, ())
         if name not in self.named:
             self.named[name] = sorted(ref for offset in self._string_offsets(name)
                                       for ref in self._with_offset(offset))
@@ -862,24 +862,25 @@ class Btf(object):
         return self.named[name]
 
     def _index(self):
-        """Return the ids of all types, by name, as bytes."""
-        texts, index, at = {}, {}, self.first_string
-        for text in self.strings.split(b'\0'):
-            texts[at] = text
-            at += len(text) + 1
-        for ref, (offset, _) in enumerate(self._heads(), self.first_id):
-            text = texts.get(offset)
-            if text is None:        # the base's, or one that ends another
-                text = to_bytes(self._string(offset))
-            index.setdefault(text, []).append(ref)
+        """Return the ids of all types that have a name, by name."""
+        by_offset, index = {}, {}
+        for ref, offset in enumerate(self._column(0), self.first_id):
+            if offset in by_offset:
+                by_offset[offset].append(ref)
+            elif offset:
+                by_offset[offset] = [ref]
+        for offset, found in by_offset.items():
+            text = self._string(offset)
+            index[text] = sorted(index[text] + found) if text in index else found
         return index
 
-    def _heads(self):
-        """Yield the first two words of each record."""
-        self.places = self.places or [match.start() for match in re.finditer(b'\1', self.marks)]
-        unpack, types = struct.Struct('<2I').unpack_from, self.types
-        for place in self.places:
-            yield unpack(types, 4 * place - 4)
+    def _column(self, number):
+        """Return the first word of each record, its name's offset, or the second, its info."""
+        import array    # only where many types are asked for
+        if self.places is None:
+            self.places = [match.start() for match in re.finditer(b'\1', self.marks)]
+        words = array.array('I', self.types)
+        return [words[place - 1 + number] for place in self.places]
 
     def _with_offset(self, offset):
         """Yield the ids of the records whose name stands at this offset of the strings."""
@@ -909,8 +910,9 @@ class Btf(object):
     def names(self, kind):
         """Return the names of all types of a kind, of functions for 'function', in order."""
         kinds = {'function': ('symbol',), 'enum': ('enum', 'enum64')}.get(kind, (kind,))
-        return sorted(set(self._string(offset) for offset, info in self._heads()
-                          if offset and BTF_KINDS[info >> 24 & 0x1f] in kinds))
+        return sorted(set(
+            self._string(offset) for offset, info in zip(self._column(0), self._column(1))
+            if offset and BTF_KINDS[info >> 24 & 0x1f] in kinds))
 
     def functions(self, name):
         """Return the Functions called name, a module's before its kernel's."""
@@ -2199,8 +2201,8 @@ class Types(object):
 
     def close(self):
         """End what was opened."""
-        while self.opened:
-            self.opened.popitem()[1].close()
+        for source in self.opened.values():
+            source.close()
 
     def disassembler(self):
         """Return the Gdb on a vmlinux, of which the symbols are enough."""
@@ -2495,7 +2497,8 @@ def swapped(number, size):
 def shown_number(conversion, number):
     """Return, as text for the screen, a number that the kernel printed."""
     if conversion.form == 'ip':
-        return '%d.%d.%d.%d' % tuple(bytearray(struct.pack('<I', number & 0xffffffff)))
+        return '%d.%d.%d.%d' % (number & 255, number >> 8 & 255, number >> 16 & 255,
+                                number >> 24 & 255)
     return ('0x%x' if conversion.form == 16 else '%d') % swapped(number, conversion.size)
 
 
@@ -4329,7 +4332,7 @@ def origin_column(step, position, command, is_filter):
 EVENT_START = r'^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
 EVENT_LINE = to_bytes('(?m)' + EVENT_START + r'[^\n]*?[0-9]\.[0-9]{6}: ')
 
-SHOWN_LIMIT = 10000     # numbers that are kept as they are shown
+SHOWN_LIMIT = 1 << 16   # numbers that are kept as they are shown: all that a port can be
 PATIENCE = 2000     # milliseconds that a reader may take nothing while the run ends
 
 
@@ -4507,7 +4510,7 @@ class ShownNumbers(dict):
     def __missing__(self, printed):
         if len(self) == SHOWN_LIMIT:
             self.clear()
-        self[printed] = to_bytes(shown_number(self.conversion, int(printed, 0)))
+        self[printed] = shown_number(self.conversion, int(printed, 0)).encode('ascii')
         return self[printed]
 
 
