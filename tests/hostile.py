@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -285,6 +286,49 @@ class Databases(Hostile):
             types = surftrace.Server(server.address, '1.2.3', 'x86_64', limit=SECONDS / 2.0)
             self.assertRaises(surftrace.Error, types.functions, 'f')
             server.close()
+
+
+class Endless(unittest.TestCase):
+    """Ten million lines, of which each has values to turn around that came never before."""
+
+    LINES = int(10000000 * SHARE)
+    # What a run does between its set-up and its end, from a pipe instead of from trace_pipe.
+    STREAM = '''
+import surftrace
+trace = surftrace.compile_trace(
+    surftrace.parse_trace('p ip_rcv ip_src=%di:u32 B16_port=%si:x16 n=%dx'), 'f0', 'ip_rcv', None,
+    surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True))
+output = surftrace.Output(surftrace.make_rewriter([trace]))
+with surftrace.Signals() as signals:
+    session = surftrace.Session(None, None, None, signals)
+    session.pipe = 0
+    session.stream(output, surftrace.Limits())
+'''
+    LINE = ('            bash-1234    [000] d..1.  2300.000000: f0: (ip_rcv+0x0/0x1d0) ip_src=%d '
+            'B16_port=0x%x n=0x54\n')
+
+    def test_memory_stays_flat(self):
+        process = subprocess.Popen([sys.executable, '-c', self.STREAM], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE)
+        tail = subprocess.Popen(['tail', '-n', '1'], stdin=process.stdout, stdout=subprocess.PIPE)
+        process.stdout.close()
+        peaks = []
+        for tenth in range(10):
+            for first in range(tenth * self.LINES // 10, (tenth + 1) * self.LINES // 10, 10000):
+                process.stdin.write(''.join(self.LINE % (number, number & 0xffff) for number in
+                                            range(first, first + 10000)).encode())
+            with open('/proc/%d/status' % process.pid) as stream:
+                peaks.append(int(re.search(r'VmHWM:\s+(\d+) kB', stream.read()).group(1)))
+        process.stdin.close()
+        last = tail.communicate()[0].decode()
+        self.assertEqual(process.wait(), 0)
+        number = self.LINES - 1
+        self.assertIn(' ip_src=%d.%d.%d.0 B16_port=0x%02x%02x n=' % (
+            number & 255, number >> 8 & 255, number >> 16 & 255, number & 255, number >> 8 & 255),
+            last)
+        print('measured: %d lines, at most %d kB after the first tenth, %d kB in the end' % (
+            self.LINES, peaks[0], peaks[-1]))
+        self.assertLess(peaks[-1] - peaks[0], 1024)
 
 
 class Shells(unittest.TestCase):

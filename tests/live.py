@@ -671,6 +671,23 @@ class Limits(Live):
         self.assertEqual((len(lines), self.stacks), (2, 2))
         self.assertIn('surftrace: 2 events\n', said)
 
+    def test_waiting_takes_no_time(self):
+        run = Run(['-t', '60', '-c', '2', 'p wake_up_new_task pid=S%%0->pid f:common_pid==%d'
+                   % os.getpid()]).ready()
+        before = self.ticks(run)
+        time.sleep(3)
+        self.assertEqual(self.ticks(run), before)
+        for _ in range(2):      # and yet each line is there at once
+            began = time.time()
+            run.wait_for('pid=%d\n' % fork(), 'stdout')
+            self.assertLess(time.time() - began, 1)
+        self.assertEqual(run.end(None)[0], 0)
+
+    def ticks(self, run):
+        """Return the time that a run's process has taken so far, in ticks of a hundredth second."""
+        fields = read('/proc/%d/stat' % run.process.pid).rpartition(')')[2].split()
+        return int(fields[11]) + int(fields[12])
+
     def test_time(self):
         began = time.time()
         run = Run(['-t', '1.5', 'p wake_up_new_task pid=S%0->pid']).ready()
@@ -1054,6 +1071,62 @@ class Concurrent(Live):
         self.assertGreater(sum(self.ended), len(self.forks))
         print('concurrent: %d runs in %d s, %d at once, %d forks, seed %d' % (
             len(self.ended), self.SECONDS, self.RUNS, len(self.forks), self.SEED))
+
+
+class Many(Live):
+    """Two hundred probes at once, against a shell that writes the same lines."""
+
+    COUNT = 200
+
+    def functions(self):
+        """Return names of functions that are there once, and are seldom called."""
+        names = read(TRACING + '/available_filter_functions').split('\n')
+        known = [line.split()[2] for line in read('/proc/kallsyms').splitlines()]
+        once = set(known) - set(name for name, after in zip(sorted(known), sorted(known)[1:])
+                                if name == after)
+        taken = []
+        for name in names:
+            if (len(taken) < self.COUNT and name in once
+                    and re.match(r'(crypto|pci|acpi|blk|scsi)_\w+$', name)
+                    and probed('p:many/%s %s' % (name, name))):
+                taken.append(name)
+        self.assertTrue(probed('\n'.join('-:many/' + name for name in taken)))
+        return taken
+
+    def timed(self, text):
+        """Return how many seconds a shell takes for lines that the tool has shown."""
+        path = self.path('lines')
+        write(path, text)
+        began = time.time()
+        subprocess.check_call(['sh', '-e', path])
+        return time.time() - began
+
+    def test_on_and_off(self):
+        names = self.functions()
+        self.assertEqual(len(names), self.COUNT)
+        ratios = []
+        for _ in range(3):
+            began = time.time()
+            run = Run(['p ' + name for name in names])
+            run.wait_for('/tracing_on\n')
+            on = time.time() - began
+            listed = read(TRACING + '/kprobe_events')
+            self.assertEqual(listed.count('p:surftrace/'), self.COUNT)
+            self.assertEqual(read(TRACING + '/instances/surftrace/set_event').count('surftrace:'),
+                             self.COUNT)
+            began = time.time()
+            status, _, said = run.end()
+            off = time.time() - began
+            self.assertEqual(status, 0, said)
+            lines = re.sub('(?m)^surftrace: .*\n', '', said)
+            middle = lines.index('echo 0 > %s/instances/surftrace/tracing_on' % TRACING)
+            ratios.append((on / self.timed(lines[:middle]), off / self.timed(lines[middle:])))
+        on, off = (min(each) for each in zip(*ratios))
+        print('measured: %d probes on in %s, off in %s times what a shell takes' % (
+            (self.COUNT,) + tuple(' '.join('%.2f' % ratio for ratio in each)
+                                  for each in zip(*ratios))))
+        self.assertLess(on, 2)
+        self.assertLess(off, 2)
 
 
 class Killed(Live):
