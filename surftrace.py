@@ -718,10 +718,114 @@ def find_integer(words):
 
 
 # ---------------------------------------------------------------------------
+# Files that hold types: a path -> an ELF file's sections and symbols
+#
+# Takes the path of a file and tells what it is; reads the tables of ELF files (elf.5),
+# touches nothing.
+# ---------------------------------------------------------------------------
+
+ELF_MAGIC = b'\x7fELF'
+ELF_HEADER = 'HHIQQQIHHHHHH'        # what follows the 16 bytes of e_ident
+ELF_SECTION = 'IIQQQQIIQQ'
+# ET_REL of a file, STT_FUNC of a symbol, SHT_NOBITS of a section, SHF_COMPRESSED of its flags
+ELF_RELOCATABLE, ELF_FUNCTION, ELF_NO_BITS, ELF_COMPRESSED = 1, 2, 8, 1 << 11
+SYMBOL = br'[A-Za-z_][\w.$]*\Z'
+ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
+
+# architecture: a name as ARCHITECTURES has it, where it does.  order: of its bytes, as struct has
+# it.  relocatable: it is a module.  sections: name -> Extent, empty where it has no table of them.
+Elf = namedtuple('Elf', 'path architecture order relocatable sections')
+Extent = namedtuple('Extent', 'offset size compressed')     # in bytes
+
+
+def open_types_file(path):
+    """Return a file that types are to be read from, open, and its first 16 bytes."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise SourceError('%s: not a file that types can be read from' % path)
+        stream = open(path, 'rb', 0)
+        return stream, stream.read(16)
+    except EnvironmentError as error:
+        raise SourceError('%s: %s' % (path, os.strerror(error.errno).lower()))
+
+
+def elf_of(path):
+    """Return the Elf at path, None if that is a file of another kind."""
+    stream, ident = open_types_file(path)
+    with stream:
+        return read_elf(stream, path) if ident[:4] == ELF_MAGIC else None
+
+
+def read_elf(stream, path):
+    """Return the Elf in an open file."""
+    stream.seek(0)
+    ident = stream.read(16)
+    order = {b'\x02\x01': '<', b'\x02\x02': '>'}.get(ident[4:6])
+    if not order:
+        raise SourceError('%s: a 32-bit ELF file; only 64-bit ones are known' % path)
+    header = struct.unpack(order + ELF_HEADER, read_part(
+        stream, path, 16, struct.calcsize('<' + ELF_HEADER)))
+    table, entry_size, count, names = header[5], header[10], header[11], header[12]
+    found = {}
+    if entry_size == struct.calcsize('<' + ELF_SECTION) and names < count:
+        data = read_part(stream, path, table, entry_size * count)
+        entries = [struct.unpack_from(order + ELF_SECTION, data, entry_size * i)
+                   for i in range(count)]
+        strings = read_part(stream, path, entries[names][4], entries[names][5])
+        for entry in entries:
+            if entry[1] == ELF_NO_BITS:     # a debug file has only the headers of these
+                continue
+            name = strings[entry[0]:strings.find(b'\0', entry[0])][:64]
+            found[name] = Extent(entry[4], entry[5], bool(entry[2] & ELF_COMPRESSED))
+    return Elf(path, ELF_MACHINES.get(header[1], 'machine %d' % header[1]), order,
+               header[0] == ELF_RELOCATABLE, found)
+
+
+def read_section(stream, elf, name):
+    """Return the bytes of the section of that name, None if there is none."""
+    place = elf.sections.get(name)
+    return place and read_part(stream, elf.path, place.offset, place.size)
+
+
+def read_part(stream, path, offset, size):
+    # The size is the file's own word: reading no more than there is, is the check.
+    end = os.fstat(stream.fileno()).st_size
+    stream.seek(min(offset, end))
+    data = stream.read(min(size, end))
+    if len(data) != size:
+        raise SourceError('%s: a damaged ELF file: it is cut short' % path)
+    return data
+
+
+def function_symbols(path):
+    """Return the names of the functions in an ELF file's table of symbols, one a line."""
+    elf = elf_of(path)
+    if elf is None or b'.symtab' not in elf.sections or b'.strtab' not in elf.sections:
+        return ''
+    with open(path, 'rb', 0) as stream:
+        table = read_section(stream, elf, b'.symtab')
+        strings = read_section(stream, elf, b'.strtab')
+    names = [strings[offset:strings.find(b'\0', offset)]
+             for _, offset in function_entries(table, elf.order)]
+    return to_text(b'\n'.join(name for name in names if re.match(SYMBOL, name)))
+
+
+def function_entries(table, order):
+    """Return (number, offset of the name) of the functions in the bytes of a table of symbols."""
+    import array
+    # An entry is 24 bytes: a name's offset, in the fifth byte the type, and more.
+    offsets, kinds = array.array('I', table[:len(table) // 24 * 24]), bytearray(table[4::24])
+    if order != {'little': '<', 'big': '>'}[sys.byteorder]:
+        offsets.byteswap()
+    return [(number, offset) for number, offset in enumerate(offsets[::6])
+            if kinds[number] & 15 == ELF_FUNCTION]
+
+
+# ---------------------------------------------------------------------------
 # Types from BTF: a file -> records
 #
 # Takes the path of raw BTF or of an ELF file that holds it, and gives what the questions
-# above ask for.  Reads such files, and the tables of an ELF file; touches nothing else.
+# above ask for.  Reads that file, touches nothing else.
 # ---------------------------------------------------------------------------
 
 # BTF, as Documentation/bpf/btf.rst lays it down: a header, the types, the strings.
@@ -1063,29 +1167,6 @@ def ids_before(marks):
     return before
 
 
-ELF_MAGIC = b'\x7fELF'
-ELF_HEADER = '<HHIQQQIHHHHHH'       # what follows the 16 bytes of e_ident
-ELF_SECTION = '<IIQQQQIIQQ'
-ELF_FUNCTION, ELF_NO_BITS = 2, 8      # STT_FUNC of a symbol, SHT_NOBITS of a section
-SYMBOL = br'[A-Za-z_][\w.$]*\Z'
-ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
-
-# architecture: a name as ARCHITECTURES has it, where it does.  sections: name -> (offset, size)
-# in bytes, empty where the file has no table of them.
-Elf = namedtuple('Elf', 'path architecture sections')
-
-
-def open_types_file(path):
-    """Return a file that types are to be read from, open, and its first 16 bytes."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise SourceError('%s: not a file that types can be read from' % path)
-        stream = open(path, 'rb', 0)
-        return stream, stream.read(16)
-    except EnvironmentError as error:
-        raise SourceError('%s: %s' % (path, os.strerror(error.errno).lower()))
-
-
 def read_btf(path):
     """Return the BTF in a file: all of it, or an ELF file's section .BTF; None if it has none."""
     stream, ident = open_types_file(path)
@@ -1096,64 +1177,851 @@ def read_btf(path):
         return stream.read() if BTF_MAGIC in (ident[:2], ident[1::-1]) else ident
 
 
-def elf_of(path):
-    """Return the Elf at path, None if that is a file of another kind."""
-    stream, ident = open_types_file(path)
-    with stream:
-        return read_elf(stream, path) if ident[:4] == ELF_MAGIC else None
+# ---------------------------------------------------------------------------
+# Types from DWARF: a vmlinux or module with debug info -> records
+#
+# Takes an Elf and gives what the questions above ask for, from as little of the file as
+# they need: a function's unit is found by its address, a name by where its string's offset
+# stands.  Reads that file, maps the parts that it searches, touches nothing else.
+# ---------------------------------------------------------------------------
+
+# DWARF (dwarfstd.org, versions 2 to 5) is a tree of entries for each compiled file, a unit.  An
+# entry begins with the number of an abbreviation, which says its tag, and which attributes follow
+# in what forms; its children come behind it, up to a zero.  All numbers are the standard's.
+TAG_KINDS = {0x01: 'array', 0x04: 'enum', 0x0f: 'pointer', 0x13: 'struct', 0x15: 'function',
+             0x16: 'typedef', 0x17: 'union', 0x24: 'int', 0x26: 'const', 0x35: 'volatile',
+             0x37: 'restrict', 0x3b: 'void', 0x47: 'volatile'}      # the last is _Atomic
+NAMED_TAGS = {'struct': 0x13, 'union': 0x17, 'enum': 0x04, 'typedef': 0x16, 'int': 0x24,
+              'function': 0x2e}
+TAG_PARAMETER, TAG_MEMBER, TAG_ANY_MORE, TAG_RANGE, TAG_FUNCTION = 0x05, 0x0d, 0x18, 0x21, 0x2e
+AT_SIBLING, AT_LOCATION, AT_NAME, AT_BYTE_SIZE, AT_BIT_OFFSET, AT_BIT_SIZE = 1, 2, 3, 11, 12, 13
+AT_LOW_PC, AT_UPPER_BOUND, AT_ORIGIN, AT_COUNT, AT_PLACE, AT_LINE = 17, 47, 49, 55, 56, 59
+AT_DECLARATION, AT_ENCODING, AT_SPECIFICATION, AT_TYPE, AT_RANGES = 60, 62, 71, 73, 85
+AT_SIGNATURE, AT_DATA_BIT_OFFSET, AT_STRINGS_BASE, AT_SPLIT, AT_GNU_SPLIT = (
+    0x69, 0x6b, 0x72, 0x76, 0x2130)
+ENCODING_FLOATS, ENCODING_SIGNED = (3, 4), (5, 6)
+OPERATION_PLUS, OPERATION_REGISTER = 0x23, 0x50
+
+# By form: what its bytes are, and how many, where the form alone says so.  A near entry is counted
+# from its unit's start, a wide number is passed over.
+FORMS = {
+    0x01: ('address', None), 0x03: ('block', 2), 0x04: ('block', 4), 0x05: ('number', 2),
+    0x06: ('number', 4), 0x07: ('number', 8), 0x08: ('text', None), 0x09: ('block', None),
+    0x0a: ('block', 1), 0x0b: ('number', 1), 0x0c: ('number', 1), 0x0d: ('signed', None),
+    0x0e: ('.debug_str', None), 0x0f: ('unsigned', None), 0x10: ('entry', None),
+    0x11: ('near', 1), 0x12: ('near', 2), 0x13: ('near', 4), 0x14: ('near', 8),
+    0x15: ('near', None), 0x16: ('indirect', None), 0x17: ('offset', None), 0x18: ('block', None),
+    0x19: ('flag', 0), 0x1a: ('index', None), 0x1b: ('unsigned', None), 0x1e: ('wide', 16),
+    0x1f: ('.debug_line_str', None), 0x20: ('signature', 8), 0x21: ('constant', 0),
+    0x22: ('unsigned', None), 0x23: ('unsigned', None), 0x25: ('index', 1), 0x26: ('index', 2),
+    0x27: ('index', 3), 0x28: ('index', 4), 0x29: ('wide', 1), 0x2a: ('wide', 2),
+    0x2b: ('wide', 3), 0x2c: ('wide', 4)}
+SMALL_SECTIONS = ('.debug_str', '.debug_line_str', '.debug_str_offsets', '.strtab')
+UNITS_AT_HAND = 64          # that are kept as they were read
+FIRST_WINDOW, LAST_WINDOW = 1 << 20, 1 << 24    # bytes that a search maps at a time, at first
+UNPACKED_LIMIT = 1 << 30    # bytes of a compressed section
+# Bytes that the types of relocations set which the debug info of modules has.
+RELOCATIONS = {'x86_64': {1: 8, 10: 4, 11: 4}, 'aarch64': {257: 8, 258: 4}}
+# DWARF's numbers of registers, in ftrace's names.
+DWARF_REGISTERS = {'x86_64': 'ax dx cx bx si di bp sp r8 r9 r10 r11 r12 r13 r14 r15'.split(),
+                   'aarch64': ['x%d' % number for number in range(31)] + ['sp']}
+ENTRY_GAP = 16      # bytes from a symbol to where its function's debug info begins, on aarch64
 
 
-def read_elf(stream, path):
-    """Return the Elf in an open file."""
-    stream.seek(0)
-    ident = stream.read(16)
-    if ident[4:6] != b'\x02\x01':
-        raise SourceError('%s: a %s ELF file; only 64-bit little-endian ones are known' % (
-            path, 'big-endian' if ident[5:6] == b'\x02' else '32-bit'))
-    header = struct.unpack(ELF_HEADER, read_part(stream, path, 16, struct.calcsize(ELF_HEADER)))
-    table, entry_size, count, names = header[5], header[10], header[11], header[12]
-    found = {}
-    if entry_size == struct.calcsize(ELF_SECTION) and names < count:
-        data = read_part(stream, path, table, entry_size * count)
-        entries = [struct.unpack_from(ELF_SECTION, data, entry_size * i) for i in range(count)]
-        strings = read_part(stream, path, entries[names][4], entries[names][5])
-        for entry in entries:
-            if entry[1] == ELF_NO_BITS:     # a debug file has only the headers of these
+class UnknownDebugInfo(SourceError):
+    """Debug info of a kind that this reader does not know; gdb may."""
+
+
+# start, entries and end are references: places in .debug_info, counted on into .debug_types.
+# width: bytes of an offset, 4 or 8.  table: where its abbreviations stand.
+Unit = namedtuple('Unit', 'start entries end version width address_size table')
+# attributes: (attribute, form, constant) each.  size: bytes of them all, None where they vary.
+# sibling: bytes before the reference to the next entry that is no child, None if there is none.
+Abbreviation = namedtuple('Abbreviation', 'tag children attributes size sibling')
+# values: what its attributes say, by number.  below: where its children begin, 0 if it has none.
+Entry = namedtuple('Entry', 'ref unit tag values below')
+
+
+class Section(object):
+    """The bytes of a section: in its file, or in memory where they are small or had to be made."""
+
+    def __init__(self, size, data=None, stream=None, offset=0):
+        self.size, self.data = size, data
+        self.stream, self.offset = stream, offset       # where there is no data
+
+    def part(self, at, size):
+        """Return so many bytes; IndexError if they are not all there."""
+        if not 0 <= at <= at + size <= self.size:
+            raise IndexError(at)
+        if self.data is not None:
+            return self.data[at:at + size]
+        self.stream.seek(self.offset + at)
+        return self.stream.read(size)
+
+    def number(self, order, code, at):
+        """Return the number that struct's code reads at a place."""
+        return struct.unpack(order + code, self.part(at, struct.calcsize('<' + code)))[0]
+
+    def text(self, at):
+        """Return the bytes of a section in memory up to the next zero; IndexError if none comes."""
+        end = self.data.find(b'\0', at)
+        if not 0 <= at < self.size or end < 0:
+            raise IndexError(at)
+        return self.data[at:end]
+
+    def places(self, keys):
+        """Yield where any of the keys stands; what is not asked for is not searched.
+
+        Each window is mapped by itself, so that what a search has read does not stay in memory.
+        """
+        first, size, overlap = 0, FIRST_WINDOW, max(map(len, keys)) - 1
+        while first < self.size:
+            end = min(first + size + overlap, self.size)
+            data, start = self._window(first, end)
+            for key in keys:
+                at = data.find(key, start, start + end - first)
+                while at >= 0:
+                    if at - start < size:       # else the next window has it
+                        yield first + at - start
+                    at = data.find(key, at + 1, start + end - first)
+            first, size = first + size, min(4 * size, LAST_WINDOW)
+
+    def _window(self, first, end):
+        """Return bytes that hold first to end, and where first is in them."""
+        if self.data is not None:
+            return self.data, first
+        import mmap
+        start = (self.offset + first) // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        return mmap.mmap(self.stream.fileno(), self.offset + end - start, offset=start,
+                         access=mmap.ACCESS_READ), self.offset + first - start
+
+
+def leb128(data, at):
+    """Return the number of variable length at a place of a bytearray, and where it ends."""
+    value = data[at]
+    if value < 0x80:
+        return value, at + 1
+    value, shift = value & 0x7f, 7
+    while shift < 70:
+        at += 1
+        value |= (data[at] & 0x7f) << shift
+        if data[at] < 0x80:
+            return value, at + 1
+        shift += 7
+    raise IndexError(at)
+
+
+class Dwarf(object):
+    """The types in the debug info of one ELF file.
+
+    A reference is the place of an entry; 0 is void.  What it raises when a file is damaged,
+    IndexError or struct.error, its four questions turn into a SourceError.
+    """
+
+    kind = 'DWARF'
+
+    def __init__(self, elf, console):
+        self.name, self.elf, self.console = elf.path, elf, console
+        self.order = elf.order
+        self.sections = {}
+        self.read = {}              # units at hand: start -> (bytes, abbreviations, top entries)
+        self.found = {}             # references by kind and name, None for what is not there
+        self.index = self.same = None       # filled when all names are asked for
+        self.stream = open(elf.path, 'rb', 0)
+        if b'.gnu_debugaltlink' in elf.sections:
+            raise self._unknown('a part of it lies in another file (.gnu_debugaltlink)')
+        self.types_start = self._section('.debug_info').size
+        self.table_bytes = bytearray(self._all('.debug_abbrev'))
+        self.signatures = {}        # of type units -> reference of the type
+        self.units = self._guarded(self._read_units)
+        self.starts = [unit.start for unit in self.units]
+        if not self.units:
+            raise self._damaged('it has no units')
+        root = self._guarded(self._root, self.units[0])
+        if AT_SPLIT in root.values or AT_GNU_SPLIT in root.values:
+            raise self._unknown('it lies in other files (.dwo)')
+
+    def close(self):
+        """Close the file."""
+        self.stream.close()
+
+    def _damaged(self, why):
+        return SourceError('%s: damaged debug info: %s' % (self.name, why))
+
+    def _unknown(self, why):
+        return UnknownDebugInfo('%s: debug info that only gdb may read: %s' % (self.name, why))
+
+    def _guarded(self, call, *arguments):
+        """Return what a call gives; a damaged file leads it out of what there is."""
+        try:
+            return call(*arguments)
+        except (LookupError, TypeError, ValueError, struct.error, RuntimeError, OverflowError):
+            raise self._damaged('an entry is cut short, or refers to nothing')
+
+    # Sections
+
+    def _section(self, name):
+        if name not in self.sections:
+            self.sections[name] = self._open_section(name)
+        return self.sections[name]
+
+    def _open_section(self, name):
+        extent = self.elf.sections.get(to_bytes(name))
+        packed = extent or self.elf.sections.get(to_bytes(name.replace('.', '.z', 1)))
+        if not packed:
+            return Section(0, b'')
+        if packed.offset + packed.size > os.fstat(self.stream.fileno()).st_size:
+            raise self._damaged('the file is cut short')
+        section = Section(packed.size, None, self.stream, packed.offset)
+        if name in SMALL_SECTIONS:
+            section = Section(packed.size, section.part(0, packed.size))
+        if packed.compressed or not extent:
+            section = self._unpacked(name, section, packed.compressed)
+        if self.elf.relocatable:
+            section = self._relocated(name, section)
+        return section
+
+    def _all(self, name):
+        section = self._section(name)
+        return section.part(0, section.size)
+
+    def _unpacked(self, name, section, has_header):
+        """Return a Section as it was before it was compressed, by the linker or as .zdebug_."""
+        import zlib
+        self.console.note('%s: %s is compressed, which takes a moment' % (self.name, name))
+        if has_header:      # Elf64_Chdr
+            kind, size, start = section.number(self.order, 'I', 0), section.number(
+                self.order, 'Q', 8), 24
+        else:
+            kind, size, start = section.part(0, 4) == b'ZLIB', section.number('>', 'Q', 4), 12
+        if kind != 1 or size > UNPACKED_LIMIT:
+            raise self._unknown('%s is compressed by other means than zlib, or too large' % name)
+        try:
+            data = zlib.decompressobj().decompress(
+                section.part(start, section.size - start), size or 1)
+        except zlib.error as error:
+            raise self._damaged('%s: %s' % (name, error))
+        if len(data) != size:
+            raise self._damaged('%s is cut short' % name)
+        return Section(size, data)
+
+    def _relocated(self, name, section):
+        """Return a Section of a module with what its linker would have filled in."""
+        if to_bytes('.rela' + name) not in self.elf.sections:
+            return section
+        sizes = RELOCATIONS.get(self.elf.architecture, {})
+        data, table = bytearray(section.part(0, section.size)), self._all('.rela' + name)
+        symbols = self._all('.symtab')
+        for at in range(0, len(table) - 23, 24):
+            place, info, addend = struct.unpack_from(self.order + 'QQq', table, at)
+            size = sizes.get(info & 0xffffffff)
+            if size is None or place + size > len(data):
+                raise self._unknown('%s has relocations of type %d' % (name, info & 0xffffffff))
+            value, = struct.unpack_from(self.order + 'Q', symbols, 24 * (info >> 32) + 8)
+            struct.pack_into(self.order + ('Q' if size == 8 else 'I'), data, place,
+                             (value + addend) & ((1 << 8 * size) - 1))
+        return Section(len(data), bytes(data))
+
+    # Units
+
+    def _read_units(self):
+        units = []
+        for name, base in (('.debug_info', 0), ('.debug_types', self.types_start)):
+            section, at = self._section(name), 0
+            while at < section.size:
+                units.append(self._read_unit(section, base, at))
+                at = units[-1].end - base
+        return units
+
+    def _read_unit(self, section, base, start):
+        """Return the Unit whose header stands at a place of a section (DWARF 5, 7.5.1)."""
+        def take(code):
+            numbers.append(section.number(self.order, code, start + sum(sizes)))
+            sizes.append(struct.calcsize('<' + code))
+            return numbers[-1]
+        numbers, sizes, offset = [], [], 'I'
+        length = take('I')
+        if length == 0xffffffff:
+            length, offset = take('Q'), 'Q'
+        end, version = start + sum(sizes) + length, take('H')
+        if not 2 <= version <= 5:
+            raise self._unknown('DWARF version %d' % version)
+        if not start < end <= section.size:
+            raise IndexError(end)
+        kind = take('B') if version == 5 else 2 if base else 1
+        if version == 5:
+            address_size, table = take('B'), take(offset)
+        else:
+            table, address_size = take(offset), take('B')
+        if kind in (4, 5, 6):
+            raise self._unknown('it lies in other files (.dwo)')
+        if address_size not in (4, 8):
+            raise IndexError(address_size)
+        if kind == 2:
+            signature = take('Q')
+            self.signatures[signature] = base + start + take(offset)
+        return Unit(base + start, base + start + sum(sizes), base + end, version,
+                    8 if offset == 'Q' else 4, address_size, table)
+
+    def _unit_at(self, ref):
+        """Return the Unit that a reference lies in."""
+        import bisect
+        unit = self.units[bisect.bisect(self.starts, ref) - 1]
+        if not unit.entries <= ref < unit.end:
+            raise IndexError(ref)
+        return unit
+
+    def _at_hand(self, unit):
+        """Return the bytes of a Unit, its abbreviations, and a list for its top entries."""
+        if unit.start not in self.read:
+            if len(self.read) == UNITS_AT_HAND:
+                self.read.clear()
+            section, base = self._section('.debug_info'), 0
+            if unit.start >= self.types_start:
+                section, base = self._section('.debug_types'), self.types_start
+            self.read[unit.start] = (
+                bytearray(section.part(unit.start - base, unit.end - unit.start)),
+                self._abbreviations(unit), [])
+        return self.read[unit.start]
+
+    def _abbreviations(self, unit):
+        """Return the Abbreviations of a Unit by number (DWARF 5, 7.5.3)."""
+        data, at, found = self.table_bytes, unit.table, {}
+        while True:
+            code, at = leb128(data, at)
+            if not code:
+                return found
+            tag, at = leb128(data, at)
+            children, at, attributes = data[at], at + 1, []
+            while True:
+                attribute, at = leb128(data, at)
+                form, at = leb128(data, at)
+                constant = None
+                if form == 0x21:
+                    constant, at = self._signed(data, at)
+                if not form:
+                    break
+                attributes.append((attribute, form, constant))
+            found[code] = self._abbreviation(unit, tag, children, attributes)
+
+    def _abbreviation(self, unit, tag, children, attributes):
+        size, sibling = 0, None
+        for attribute, form, _ in attributes:
+            if attribute == AT_SIBLING and form == 0x13:
+                sibling = size
+            each = self._form_size(unit, form)
+            size = None if size is None or each is None else size + each
+        return Abbreviation(tag, children, tuple(attributes), size, sibling)
+
+    def _form_size(self, unit, form):
+        """Return how many bytes a form takes in a Unit, None where its bytes tell."""
+        if form not in FORMS:
+            raise self._unknown('a form of attributes 0x%x' % form)
+        kind, size = FORMS[form]
+        if kind in ('.debug_str', '.debug_line_str', 'offset'):
+            return unit.width
+        if kind == 'address' or kind == 'entry' and unit.version == 2:
+            return unit.address_size
+        return unit.width if kind == 'entry' else None if kind == 'block' else size
+
+    # Entries
+
+    def _entry(self, ref):
+        """Return the Entry at a reference."""
+        unit = self._unit_at(ref)
+        data, table, _ = self._at_hand(unit)
+        code, at = leb128(data, ref - unit.start)
+        abbreviation, values = table[code], {}
+        for attribute, form, constant in abbreviation.attributes:
+            values[attribute], at = self._value(unit, data, at, form, constant)
+        return Entry(ref, unit, abbreviation.tag, values,
+                     unit.start + at if abbreviation.children else 0)
+
+    def _root(self, unit):
+        return self._entry(unit.entries)
+
+    def _value(self, unit, data, at, form, constant):
+        """Return what a form's bytes say, and where they end; texts as (section, place)."""
+        kind, size = FORMS[form][0], self._form_size(unit, form)
+        if kind == 'indirect':
+            form, at = leb128(data, at)
+            if form in (0x16, 0x21):
+                raise IndexError(form)
+            return self._value(unit, data, at, form, None)
+        if kind == 'block':
+            size = FORMS[form][1]
+            count, at = self._number(data, at, size) if size else leb128(data, at)
+            if at + count > len(data):
+                raise IndexError(at)
+            return data[at:at + count], at + count
+        if kind == 'text':
+            end = data.index(b'\0', at)
+            return bytes(data[at:end]), end + 1
+        if kind == 'signed':
+            return self._signed(data, at)
+        if kind in ('flag', 'constant'):
+            return constant if kind == 'constant' else 1, at
+        if kind == 'wide':
+            return None, at + size
+        value, at = leb128(data, at) if size is None else self._number(data, at, size)
+        if kind == 'near':
+            value += unit.start
+        elif kind == 'signature':
+            if value not in self.signatures:
+                raise self._unknown('it refers to a type unit that it does not have')
+            value = self.signatures[value]
+        elif kind in ('.debug_str', '.debug_line_str', 'index'):
+            value = kind, value
+        return value, at
+
+    def _number(self, data, at, size):
+        """Return the number of so many bytes, and where they end."""
+        if size == 3:
+            low, middle, high = data[at:at + 3][::1 if self.order == '<' else -1]
+            return low | middle << 8 | high << 16, at + 3
+        return struct.unpack_from(self.order + {1: 'B', 2: 'H', 4: 'I', 8: 'Q'}[size],
+                                  data, at)[0], at + size
+
+    def _signed(self, data, at):
+        value, end = leb128(data, at)
+        return value - (1 << 7 * (end - at)) if data[end - 1] & 0x40 else value, end
+
+    def _name(self, entry):
+        """Return the name of an Entry, '' if it has none."""
+        value = entry.values.get(AT_NAME, b'')
+        if isinstance(value, tuple):
+            kind, place = value
+            if kind == 'index':
+                kind, place = '.debug_str', self._string_offset(entry.unit, place)
+            value = self._section(kind).text(place)
+        if not isinstance(value, bytes):
+            raise IndexError(value)
+        return to_text(value)
+
+    def _string_offset(self, unit, number):
+        base = self._root(unit).values.get(AT_STRINGS_BASE, 2 * unit.width)
+        return self._section('.debug_str_offsets').number(
+            self.order, 'Q' if unit.width == 8 else 'I', base + number * unit.width)
+
+    def _below(self, unit, at):
+        """Yield (reference, Abbreviation) of the entries at a place, up to the zero behind them.
+
+        What stands below them is leapt over where they say how far it goes.
+        """
+        data, table, _ = self._at_hand(unit)
+        depth, at, end = 0, at - unit.start, len(data)
+        while at < end:
+            start = at
+            code, at = leb128(data, at)
+            if not code:
+                depth -= 1
+                if depth < 0:
+                    return
                 continue
-            found[strings[entry[0]:strings.find(b'\0', entry[0])][:64]] = entry[4:6]
-    return Elf(path, ELF_MACHINES.get(header[1], 'machine %d' % header[1]), found)
+            abbreviation = table[code]
+            if not depth:
+                yield unit.start + start, abbreviation
+            if abbreviation.children and abbreviation.sibling is not None:
+                at = self._number(data, at + abbreviation.sibling, 4)[0]
+                if at <= start:
+                    raise IndexError(at)
+                continue
+            depth += 1 if abbreviation.children else 0
+            if abbreviation.size is None:
+                for _, form, constant in abbreviation.attributes:
+                    at = self._value(unit, data, at, form, constant)[1]
+            else:
+                at += abbreviation.size
 
+    def _top(self, unit):
+        """Return (reference, Abbreviation) of each entry that is below nothing but its Unit."""
+        top = self._at_hand(unit)[2]
+        if not top:
+            below = self._root(unit).below
+            top += self._below(unit, below) if below else ()
+        return top
 
-def read_section(stream, elf, name):
-    """Return the bytes of the section of that name, None if there is none."""
-    place = elf.sections.get(name)
-    return place and read_part(stream, elf.path, *place)
+    def _children(self, entry, *tags):
+        """Yield the Entries of some tags that stand directly below another."""
+        for ref, abbreviation in self._below(entry.unit, entry.below) if entry.below else ():
+            if abbreviation.tag in tags:
+                yield self._entry(ref)
 
+    # Names
 
-def read_part(stream, path, offset, size):
-    # The size is the file's own word: reading no more than there is, is the check.
-    end = os.fstat(stream.fileno()).st_size
-    stream.seek(min(offset, end))
-    data = stream.read(min(size, end))
-    if len(data) != size:
-        raise SourceError('%s: a damaged ELF file: it is cut short' % path)
-    return data
+    def find(self, kind, name):
+        """Return the reference of the type of that kind and name, or None."""
+        if (kind, name) not in self.found:
+            self.found[kind, name] = (
+                self._guarded(self._search, NAMED_TAGS[kind], name) if self.index is None
+                else (self.index.get((kind, name)) or [None])[0])
+        return self.found[kind, name]
 
+    def _search(self, tag, name):
+        """Return the reference of a definition, of those at hand the first, or None."""
+        for unit in [self._unit_at_start(start) for start in sorted(self.read)]:
+            ref = self._definition(unit, None, tag, name)
+            if ref:
+                return ref
+        for unit, place in self._places(name):
+            ref = self._definition(unit, place, tag, name)
+            if ref:
+                return ref
+        return None
 
-def function_symbols(path):
-    """Return the names of the functions in an ELF file's table of symbols, one a line."""
-    elf = elf_of(path)
-    if elf is None or b'.symtab' not in elf.sections or b'.strtab' not in elf.sections:
-        return ''
-    with open(path, 'rb', 0) as stream:
-        table = read_section(stream, elf, b'.symtab')
-        strings = read_section(stream, elf, b'.strtab')
-    # An entry is 24 bytes: a name's offset, in the fifth byte the type, and more.
-    import array
-    offsets = array.array('I', table[:len(table) // 24 * 24])[::6]
-    names = [strings[offset:strings.find(b'\0', offset)]
-             for offset, kind in zip(offsets, bytearray(table[4::24])) if kind & 15 == ELF_FUNCTION]
-    return to_text(b'\n'.join(name for name in names if re.match(SYMBOL, name)))
+    def _places(self, name):
+        """Yield (Unit, place) where the name's bytes, or the offset of its string, stand.
+
+        Linkers let one string end another: task_struct may stand in put_task_struct.  The place is
+        None in a unit that names strings by number, which cannot be searched for.
+        """
+        strings, text, keys = self._section('.debug_str'), to_bytes(name) + b'\0', []
+        for offset in strings.places([text]):
+            # The likely one first: a string of its own.
+            alone = not offset or strings.part(offset - 1, 1) == b'\0'
+            keys.insert(0 if alone else len(keys), struct.pack(self.order + 'I', offset))
+        for section, base in (('.debug_info', 0), ('.debug_types', self.types_start)):
+            for place in self._section(section).places(keys + [text]):
+                yield self._around(self.units, self.starts, base + place), base + place
+        if keys and self._section('.debug_str_offsets').size:
+            for unit in self._units_with_strings(keys):
+                yield unit, None
+
+    @staticmethod
+    def _around(found, starts, place):
+        """Return the one of found that begins last before a place."""
+        import bisect
+        return found[max(bisect.bisect(starts, place) - 1, 0)]
+
+    def _units_with_strings(self, keys):
+        """Yield the Units that may number one of these strings (DWARF 5, 7.26)."""
+        section, bases, at = self._section('.debug_str_offsets'), [], 0
+        while at + 8 <= section.size:
+            length = section.number(self.order, 'I', at)
+            bases.append(at + 8)
+            at += 4 + length
+        parts = sorted(set(self._around(range(len(bases)), bases, place)
+                           for place in section.places(keys)))
+        # There is one for each unit, in their order.
+        if len(bases) == len(self.units) and all(
+                self._root(self.units[part]).values.get(AT_STRINGS_BASE) == bases[part]
+                for part in parts):
+            return [self.units[part] for part in parts]
+        return self.units
+
+    def _definition(self, unit, place, tag, name):
+        """Return the reference of a definition in a Unit, around a place if that is known."""
+        if place is not None and not self._may_define(unit, place, tag):
+            return None
+        top = self._top(unit)
+        if place is not None and top:
+            top = [self._around(top, [ref for ref, _ in top], place)]
+        for ref, abbreviation in top:
+            if abbreviation.tag == tag:
+                entry = self._entry(ref)
+                if (AT_DECLARATION not in entry.values and AT_SIGNATURE not in entry.values
+                        and self._name(entry) == name):
+                    return ref
+        return None
+
+    def _may_define(self, unit, place, tag):
+        """Tell, by the abbreviations alone, whether a definition's name may stand at a place."""
+        data, table, _ = self._at_hand(unit)
+        before = data[place - unit.start - 1]
+        for code, (each, _, attributes, _, _) in table.items():
+            numbers = [attribute for attribute, _, _ in attributes]
+            if each == tag and AT_DECLARATION not in numbers and (
+                    numbers[:1] != [AT_NAME] or unit.width == 8
+                    or before == (code if code < 0x80 else code >> 7)):
+                return True
+        return False
+
+    # Functions
+
+    def functions(self, name):
+        """Return the Functions of that name; of a variant, with where its arguments lie."""
+        return self._guarded(self._functions, name)
+
+    def _functions(self, name):
+        plain, found = name.partition('.')[0], []
+        if self.index is not None and name == plain:
+            for ref in self.index.get(('function', name), ()):
+                found.append(self._function(name, self._origin(self._entry(ref))))
+        else:
+            for unit, address in self._units_of(name, plain):
+                found += self._functions_in(unit, name, plain, address)
+        return found
+
+    def _units_of(self, name, plain):
+        """Return (Unit, address) pairs in which a function may be defined; no address is None."""
+        ranges = self._ranges()
+        if ranges and self._section('.symtab').size:
+            starts, pairs = [start for start, _, _ in ranges], []
+            for address in self._addresses(name):
+                for start, end, ref in set(self._around(ranges, starts, address + gap)
+                                           for gap in (0, ENTRY_GAP)):
+                    if start - ENTRY_GAP <= address < end:
+                        pairs.append((self._unit_at_start(ref), address))
+            return pairs
+        units = dict((unit.start, unit) for unit, place in self._places(plain)
+                     if place is None or self._may_define(unit, place, TAG_FUNCTION))
+        return [(units[start], None) for start in sorted(units)]
+
+    def _unit_at_start(self, start):
+        return self._around(self.units, self.starts, start)
+
+    def _functions_in(self, unit, name, plain, address):
+        """Return the Functions of a name that a Unit defines: at an address, where it is known."""
+        found, folded = [], []
+        for ref, abbreviation in self._top(unit):
+            if abbreviation.tag != TAG_FUNCTION:
+                continue
+            entry = self._entry(ref)
+            low, origin = entry.values.get(AT_LOW_PC), self._origin(entry)
+            if AT_DECLARATION in entry.values or self._name(origin) != plain:
+                continue
+            if low is None and AT_RANGES not in entry.values:
+                folded.append(origin)
+            elif address is None or low is None or address <= low <= address + ENTRY_GAP:
+                found.append(self._function(name, origin, entry if name != plain else None,
+                                            address if low is None else low))
+        # Of functions with the same code, one may have it; others are inlined wherever called.
+        if not found and address is not None and name == plain:
+            found = [self._function(name, origin) for origin in folded[:1]]
+        return found
+
+    def _origin(self, entry):
+        """Return the Entry that an instance of a function, or of a parameter, is made from."""
+        for _ in range(CHAIN_LIMIT):
+            ref = entry.values.get(AT_ORIGIN) or entry.values.get(AT_SPECIFICATION)
+            if not ref:
+                return entry
+            entry = self._entry(ref)
+        raise IndexError(entry.ref)
+
+    def _function(self, name, entry, variant=None, address=0):
+        """Return the Function of an Entry; variant is that of its own code, at an address."""
+        places = {}
+        for each in self._children(variant, TAG_PARAMETER) if variant else ():
+            places[self._origin(each).ref] = self._register_at_entry(each, address)
+        parameters = []
+        for each in self._children(entry, TAG_PARAMETER, TAG_ANY_MORE):
+            parameters.append(Parameter(
+                self._name(each), each.values.get(AT_TYPE, 0),
+                places.get(each.ref, '') if variant else None))
+        return Function(name, tuple(parameters), entry.values.get(AT_TYPE, 0))
+
+    def _register_at_entry(self, parameter, address):
+        """Return the register that holds a parameter at an address, '' if none does."""
+        where = parameter.values.get(AT_LOCATION)
+        if isinstance(where, int):      # (where only the symbol is known, it begins behind that)
+            where = (self._listed_location(parameter.unit, where, address)
+                     or self._listed_location(parameter.unit, where, address + ENTRY_GAP // 2))
+        number = where[0] - OPERATION_REGISTER if where and len(where) == 1 else -1
+        names = DWARF_REGISTERS.get(self.elf.architecture, ())
+        return names[number] if 0 <= number < len(names) else ''
+
+    def _listed_location(self, unit, at, address):
+        """Return the expression that a list of locations has for an address, or None."""
+        if unit.version < 5:
+            return self._old_listed_location(unit, at, address)
+        # DWARF 5, 7.7.3; those that count in .debug_addr are of compilers that make no variants.
+        section, code = self._section('.debug_loclists'), 'Q' if unit.address_size == 8 else 'I'
+        base = self._root(unit).values.get(AT_LOW_PC, 0)
+        data = bytearray(section.part(at, min(section.size - at, 1 << 16)))
+        at = 0
+        while data[at] in (4, 6, 7, 8):
+            kind, at = data[at], at + 1
+            if kind in (6, 7, 8):
+                first, = struct.unpack_from(self.order + code, data, at)
+                at += unit.address_size
+            if kind == 6:
+                base = first
+                continue
+            if kind == 4:
+                first, at = leb128(data, at)
+                first += base
+            if kind == 7:
+                end, = struct.unpack_from(self.order + code, data, at)
+                at += unit.address_size
+            else:
+                end, at = leb128(data, at)
+                end += base if kind == 4 else first
+            size, at = leb128(data, at)
+            if first <= address < end:
+                return data[at:at + size]
+            at += size
+        return None
+
+    def _old_listed_location(self, unit, at, address):
+        """The same before DWARF 5, from .debug_loc (DWARF 4, 2.6.2)."""
+        section, code = self._section('.debug_loc'), 'Q' if unit.address_size == 8 else 'I'
+        base = self._root(unit).values.get(AT_LOW_PC, 0)
+        while True:
+            first, end = (section.number(self.order, code, at),
+                          section.number(self.order, code, at + unit.address_size))
+            at += 2 * unit.address_size
+            if not first and not end:
+                return None
+            if first == (1 << 8 * unit.address_size) - 1:
+                base = end
+                continue
+            size = section.number(self.order, 'H', at)
+            if base + first <= address < base + end:
+                return bytearray(section.part(at + 2, size))
+            at += 2 + size
+
+    def _addresses(self, name):
+        """Return the addresses of the functions that the table of symbols has by a name."""
+        table, sought = self._all('.symtab'), to_bytes(name) + b'\0'
+        offsets = set(self._section('.strtab').places([sought]))
+        return sorted(set(struct.unpack_from(self.order + 'Q', table, 24 * number + 8)[0]
+                          for number, offset in function_entries(table, self.order)
+                          if offset in offsets))
+
+    def _ranges(self):
+        """Return (first address, end, reference of the Unit) of all code, in order.
+
+        None are known where a compiler leaves out .debug_aranges, or nothing has its address yet.
+        """
+        section, at, found = self._section('.debug_aranges'), 0, []
+        while at < section.size and not self.elf.relocatable:
+            start, length = at, section.number(self.order, 'I', at)
+            if length == 0xffffffff or section.number(self.order, 'B', at + 10) != 8:
+                return []
+            at += 16        # the pairs are aligned to their size
+            data = section.part(at, start + 4 + length - at)
+            words = struct.unpack('%s%dQ' % (self.order, len(data) // 8), data[:len(data) // 8 * 8])
+            ref = section.number(self.order, 'I', start + 6)
+            found += [(first, first + size, ref) for first, size in zip(words[::2], words[1::2])
+                      if size]
+            at = start + 4 + length
+        return sorted(found)
+
+    # Types
+
+    def describe(self, ref):
+        """Return the Type of a reference; 0, or None, is void."""
+        return self._guarded(self._describe, ref) if ref else Type('void')
+
+    def _describe(self, ref):
+        entry = self._entry(ref)
+        kind, target = TAG_KINDS.get(entry.tag), entry.values.get(AT_TYPE, 0)
+        if kind is None:
+            raise self._unknown('a type of tag 0x%x' % entry.tag)
+        name, size = self._name(entry), self._size(entry, AT_BYTE_SIZE)
+        if kind == 'pointer':
+            return Type(kind, size=POINTER_SIZE, target=target)
+        if kind == 'array':
+            return self._array(entry, target)
+        if kind == 'function':
+            return Type(kind, target=self._function('', entry))
+        if kind in ('struct', 'union'):
+            return self._struct(entry, kind, name, size)
+        encoding = entry.values.get(AT_ENCODING)
+        if kind == 'int' and encoding in ENCODING_FLOATS:
+            return Type('float', name, size)
+        if kind in WRAPPERS:
+            return Type(kind, name, target=target)
+        signed = encoding in ENCODING_SIGNED or kind == 'enum' and bool(
+            target and stripped(self, target).signed)
+        return Type(kind, name, size, signed=signed)
+
+    def _size(self, entry, attribute):
+        """Return a size in bytes, or bits, that an attribute tells, 0 where it does not."""
+        value = entry.values.get(attribute)
+        return value if isinstance(value, int) and 0 <= value < OFFSET_LIMIT else 0
+
+    def _struct(self, entry, kind, name, size):
+        """Return the Type of a struct or union; one that is only declared has no size."""
+        if AT_SIGNATURE in entry.values:
+            return self._describe(entry.values[AT_SIGNATURE])
+        ref = entry.ref
+        if self.same is not None and name:      # each unit that knows a struct has its own
+            if AT_DECLARATION in entry.values:
+                ref = self.find(kind, name)
+                return self._describe(ref) if ref else Type(kind, name)
+            ref = self.same.setdefault((kind, name, size, entry.values.get(AT_LINE)), ref)
+        return Type(kind, name, size, target=ref)
+
+    def _array(self, entry, target):
+        lengths = []
+        for each in self._children(entry, TAG_RANGE):
+            last = each.values.get(AT_UPPER_BOUND)
+            # That of an array without a length is not there, or -1.
+            lengths.append(self._size(each, AT_COUNT) or (
+                last + 1 if isinstance(last, int) and last < OFFSET_LIMIT else 0))
+        for length in lengths[:0:-1]:
+            target = Type('array', target=target, length=length)
+        return Type('array', target=target, length=lengths[0] if lengths else 0)
+
+    def members(self, ref):
+        """Return the Members of a struct or union: its reference, or the Type of it."""
+        ref = ref.target if isinstance(ref, Type) else ref
+        return self._guarded(self._members, ref) if ref else []
+
+    def _members(self, ref):
+        entry = self._entry(ref)
+        if AT_DECLARATION in entry.values or AT_SIGNATURE in entry.values:
+            ref = entry.values.get(AT_SIGNATURE) or self.find(TAG_KINDS[entry.tag],
+                                                              self._name(entry))
+            entry = ref and self._entry(ref)
+        return [self._member(each) for each in self._children(entry, TAG_MEMBER)] if entry else []
+
+    def _member(self, entry):
+        values, place = entry.values, entry.values.get(AT_PLACE, 0)
+        ref, bit_size = values.get(AT_TYPE, 0), self._size(entry, AT_BIT_SIZE)
+        if isinstance(place, (bytes, bytearray)):
+            place = leb128(place, 1)[0] if place[0] == OPERATION_PLUS else OFFSET_LIMIT
+        first = values.get(AT_DATA_BIT_OFFSET, 0)
+        if AT_BIT_OFFSET in values:
+            # Before DWARF 4 it is counted from the most significant bit of a unit of storage.
+            unit = 8 * (self._size(entry, AT_BYTE_SIZE) or size_of(self, ref))
+            first = values[AT_BIT_OFFSET]
+            first = first if self.order == '>' else unit - first - bit_size
+        if not 0 <= 8 * place + first < 8 * OFFSET_LIMIT:
+            raise IndexError(place)
+        return Member(self._name(entry), ref, 8 * place + first, bit_size)
+
+    def names(self, kind):
+        """Return the names of all types of a kind, of functions for 'function', in order."""
+        if self.index is None:
+            self.index, self.same = self._guarded(self._index), {}
+            self.found.clear()
+        return sorted(name for each, name in self.index if each == kind)
+
+    def _index(self):
+        """Return the references of all definitions, by kind and name."""
+        index, seen = {}, set()
+        for number, unit in enumerate(self.units):
+            if not number % 50:
+                self.console.progress('%s: unit %d of %d' % (self.name, number, len(self.units)))
+            data, wanted = self._at_hand(unit)[0], self._definitions(unit)
+            for ref, abbreviation in self._top(unit):
+                kind = wanted.get(id(abbreviation))
+                # What headers define stands in each unit again.
+                start = ref - unit.start + (1 if data[ref - unit.start] < 0x80 else 2)
+                text = bytes(data[start:start + unit.width])
+                if not kind or (kind, text) in seen:
+                    continue
+                if abbreviation.attributes[0][:2] == (AT_NAME, 0x0e):
+                    seen.add((kind, text))
+                name = self._name(self._origin(self._entry(ref)))
+                if name:
+                    index.setdefault((kind, name), []).append(ref)
+        self.console.progress('')
+        return index
+
+    def _definitions(self, unit):
+        """Return the kinds of a Unit's Abbreviations, by id, that define what has a name."""
+        kinds, found = dict((tag, kind) for kind, tag in NAMED_TAGS.items()), {}
+        for abbreviation in self._at_hand(unit)[1].values():
+            numbers = set(attribute for attribute, _, _ in abbreviation.attributes)
+            if (abbreviation.tag in kinds and not numbers & set((AT_DECLARATION, AT_SIGNATURE))
+                    and (abbreviation.tag != TAG_FUNCTION
+                         or numbers & set((AT_LOW_PC, AT_RANGES)))):
+                found[id(abbreviation)] = kinds[abbreviation.tag]
+        return found
 
 
 # ---------------------------------------------------------------------------
@@ -1586,10 +2454,12 @@ class Gdb(TextTypes):
         scope = scope[:len(function.parameters)]
         if not self._are_parameters(function, [name for name, _ in scope]):
             scope = [('', '')] * len(function.parameters)
+        places = [register_at(int(entry, 16), where) if variant else None for _, where in scope]
+        if '' in places:        # gcc names those first that are left, whatever their order was
+            places = [''] * len(places)
         return function._replace(parameters=tuple(
-            parameter._replace(name=name, location=register_at(int(entry, 16), where)
-                               if variant else None)
-            for (name, where), parameter in zip(scope, function.parameters)))
+            parameter._replace(name=name, location=place)
+            for (name, _), place, parameter in zip(scope, places, function.parameters)))
 
     def _are_parameters(self, function, names):
         """Tell whether names are those of the parameters: gdb lists those of inlined code too."""
@@ -2168,12 +3038,15 @@ def unchunked(data):
 # the first question.  Looks for files where distributions put them.
 # ---------------------------------------------------------------------------
 
-# mode: auto, btf, gdb, local or remote.  release: of the kernel that is traced.  here: that
+# mode: auto, btf, dwarf, gdb, local or remote.  release: of the kernel that is traced.  here: that
 # kernel is the running one.  The others are the person's, None where nothing was said.
 Choice = namedtuple('Choice', 'mode architecture release here vmlinux gdb database server')
 
 RUNNING_BTF = '/sys/kernel/btf'
 RUNNING_NOTES = '/sys/kernel/notes'
+RUNNING_MODULE_NOTES = '/sys/module/%s/notes/.note.gnu.build-id'
+DEBUG_MODULES = ('/usr/lib/debug/lib/modules/%s/kernel', '/usr/lib/debug/usr/lib/modules/%s/kernel',
+                 '/usr/lib/debug/lib/modules/%s/extra')
 DEBUG_FILES = ('/usr/lib/debug/lib/modules/%s/vmlinux', '/usr/lib/debug/boot/vmlinux-%s',
                '/usr/lib/debug/usr/lib/modules/%s/vmlinux', '/lib/modules/%s/build/vmlinux',
                '/boot/vmlinux-%s')
@@ -2222,13 +3095,22 @@ class Types(object):
 
     def _has_own_types(self, module):
         choice = self.choice
-        return (choice.here and choice.mode in ('auto', 'btf') and not choice.vmlinux
-                and isinstance(self._open(None), Btf)
-                and os.path.exists(os.path.join(RUNNING_BTF, module)))
+        return (choice.here and choice.mode in ('auto', 'btf', 'dwarf') and not choice.vmlinux
+                and bool(self._module_file(module)))
+
+    def _module_file(self, module):
+        """Return the file with a module's own types, of the kind that its kernel's are; or None."""
+        kernel = self._open(None)
+        if isinstance(kernel, Btf):
+            path = os.path.join(RUNNING_BTF, module)
+            return path if os.path.exists(path) else None
+        return module_debug_file(module, self.choice.release) if kernel.kind == 'DWARF' else None
 
     def _read_module(self, module):
-        path = os.path.join(RUNNING_BTF, module)
-        return Btf(read_btf(path), path, self._open(None))
+        path, kernel = self._module_file(module), self._open(None)
+        if isinstance(kernel, Btf):
+            return Btf(read_btf(path), path, kernel)
+        return self._told(Dwarf(self._debug_elf(path, True), self.console))
 
     def _read(self):
         mode, choice = self.choice.mode, self.choice
@@ -2236,18 +3118,29 @@ class Types(object):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
                                'file with that kernel\'s types with -v or -d'
                                % choice.architecture)
-        source = {'auto': self._choose, 'btf': self._btf, 'gdb': self._gdb, 'local': self._local,
-                  'remote': self._remote}[mode]()
-        registers = '' if choice.here else ', registers of ' + choice.architecture
+        return self._told({'auto': self._choose, 'btf': self._btf, 'dwarf': self._dwarf,
+                           'gdb': self._gdb, 'local': self._local, 'remote': self._remote}[mode]())
+
+    def _told(self, source):
+        """Return a source of types once the person knows which it is."""
+        registers = '' if self.choice.here else ', registers of ' + self.choice.architecture
         self.console.note('types from %s (%s)%s' % (source.name, source.kind, registers))
         return source
+
+    def falls_back(self, unknown):
+        """Tell whether gdb reads from now on what was not known, if it was ours to choose."""
+        if self.choice.mode != 'auto':
+            return False
+        self.console.note('%s; gdb reads it instead' % unknown)
+        self.opened = {None: self._told(self._gdb())}
+        return True
 
     def _choose(self):
         """Return the first source that is on this machine."""
         if self.choice.vmlinux:
             data = read_btf(self.choice.vmlinux)
-            return self._gdb() if data is None else self._btf(data)
-        for find, source in ((self._running_btf, self._btf), (self._debug_file, self._gdb),
+            return self._dwarf_or_gdb() if data is None else self._btf(data)
+        for find, source in ((self._running_btf, self._btf), (self._debug_file, self._dwarf_or_gdb),
                              (self._database_file, self._local)):
             if find():
                 return source()
@@ -2257,8 +3150,10 @@ class Types(object):
         """Raise the error that a vmlinux is another kernel's than the one that is traced."""
         if elf:
             self._check_architecture(elf.path, elf.architecture)
-        if elf and self.choice.here and os.path.exists(RUNNING_NOTES):
-            ids = build_id(read_file(RUNNING_NOTES)), vmlinux_build_id(elf)
+        notes = elf and (RUNNING_MODULE_NOTES % module_of(elf.path) if elf.relocatable
+                         else RUNNING_NOTES)
+        if elf and self.choice.here and os.path.exists(notes):
+            ids = build_id(read_file(notes)), vmlinux_build_id(elf)
             if None not in ids and ids[0] != ids[1]:
                 raise SourceError('%s is not of the running kernel, %s: their build ids differ'
                                   % (elf.path, self.choice.release))
@@ -2284,16 +3179,36 @@ class Types(object):
         self._check_machine(elf_of(path))
         return Btf(data, path)
 
+    def _dwarf_or_gdb(self):
+        try:
+            return self._dwarf()
+        except UnknownDebugInfo as unknown:
+            self.console.note('%s; gdb reads it instead' % unknown)
+            return self._gdb()
+
+    def _dwarf(self):
+        return Dwarf(self._debug_elf(self._vmlinux(), True), self.console)
+
     def _gdb(self):
+        return Gdb(self.start_gdb(self._vmlinux(), True))
+
+    def _vmlinux(self):
+        """Return the path of a vmlinux with debug info."""
         path = self.choice.vmlinux or self._debug_file()
         if not path:
             raise NoTypesError('there is no vmlinux with debug info of kernel %s here; name one '
                                'with -v; %s' % (self.choice.release,
                                                 debug_package(self.choice.release)))
-        return Gdb(self.start_gdb(path, True))
+        return path
 
     def start_gdb(self, path, debug_info):
         """Return a GdbProcess on a vmlinux, which is to have debug info."""
+        elf = self._debug_elf(path, debug_info)
+        return GdbProcess(elf, self.choice.gdb or default_gdb(elf.architecture), self.console,
+                          self.check)
+
+    def _debug_elf(self, path, debug_info):
+        """Return the Elf of a vmlinux of the right kernel, which is to have debug info."""
         elf = elf_of(path)
         if elf is None:
             raise SourceError('%s: no ELF file, which a vmlinux is' % path)
@@ -2304,8 +3219,7 @@ class Types(object):
         if debug_info and not set((b'.debug_info', b'.zdebug_info')) & set(elf.sections):
             raise SourceError('%s has symbols and no debug info; %s' % (
                 path, debug_package(self.choice.release)))
-        return GdbProcess(elf, self.choice.gdb or default_gdb(elf.architecture), self.console,
-                          self.check)
+        return elf
 
     def _debug_file(self):
         """Return a vmlinux with debug info of this kernel, None if there is none."""
@@ -2360,6 +3274,21 @@ def default_gdb(architecture):
             if directory and os.access(os.path.join(directory, 'gdb-multiarch'), os.X_OK):
                 return 'gdb-multiarch'
     return 'gdb'
+
+
+def module_of(path):
+    """Return the name of the module that a file is of: x_y for x-y.ko.debug."""
+    return os.path.basename(path).partition('.')[0].replace('-', '_')
+
+
+def module_debug_file(module, release):
+    """Return the file with the debug info of a module, as distributions place it, or None."""
+    for pattern in DEBUG_MODULES:
+        for directory, _, names in os.walk(pattern % release):
+            for name in names:
+                if module_of(name) == module and '.ko' in name:
+                    return os.path.join(directory, name)
+    return None
 
 
 def build_id(notes):
@@ -3764,7 +4693,12 @@ class Symbols(object):
             return function_symbols(self.vmlinux) if self.vmlinux and traceable else ''
         if not traceable:
             return text_if_there('/proc/kallsyms')
-        return self.tracefs.read_if_there('available_filter_functions') if self.tracefs else ''
+        try:
+            return self.tracefs.read_if_there('available_filter_functions') if self.tracefs else ''
+        except KernelError as error:
+            if error.errno not in (errno.EPERM, errno.EACCES):
+                raise
+            return ''       # then spelling goes unchecked, and the kernel refuses what it must
 
     def names(self):
         """Return the names of the functions that can be traced, none if no list can be read."""
@@ -4566,7 +5500,7 @@ def event_pattern(trace):
 # place that ends the program.
 # ---------------------------------------------------------------------------
 
-MODES = ('auto', 'btf', 'gdb', 'local', 'remote')
+MODES = ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')
 MAX_RATE = 100000       # events a second
 
 
@@ -4617,7 +5551,7 @@ OPTIONS = (
     Option('v', 'vmlinux', 'FILE',
            'take types from this vmlinux, or raw BTF (with -r: a release)'),
     Option('m', 'mode', 'MODE', 'where types come from: ' + ', '.join(MODES), mode),
-    Option('g', 'gdb', 'FILE', 'the gdb that reads a vmlinux without BTF'),
+    Option('g', 'gdb', 'FILE', 'the gdb for -m gdb, -F and -l'),
     Option('d', 'database', 'FILE', 'take types from this database'),
     Option('r', 'rip', 'HOST[:PORT]', 'ask this server for types'),
     Option('f', 'file', 'FILE',
@@ -4822,8 +5756,13 @@ def compile_all(options, types, tracefs, console):
             check_once(tree, events)
             return compile_event(tree, event_fields(tracefs, tree) if tracefs else None)
         symbol = choose_symbol(tree, symbols, console)
-        return compile_trace(tree, 'f%d' % number_of_trace, symbol.name,
-                             types.of(symbol.module), target)
+        words = tree, 'f%d' % number_of_trace, symbol.name, types.of(symbol.module), target
+        try:
+            return compile_trace(*words)
+        except UnknownDebugInfo as unknown:
+            if not types.falls_back(unknown):
+                raise
+            return compile_trace(*words)
 
     traces = [pointing_at(tree.text, compile_tree, tree, number_of_trace)
               for number_of_trace, tree in enumerate(options.trees)]

@@ -311,6 +311,7 @@ class Failures(unittest.TestCase):
     SURVIVED = (
         (errno.ENOENT, r'(open|read) (README|available_filter_functions|kprobe_events|'
                        r'events/sched/sched_switch/format) $'),
+        (errno.EACCES, r'(open|read) available_filter_functions $'),
         (errno.ENOENT, r'open instances/surftrace(/trace_pipe)? $'),
         (errno.EBUSY, r'(open|read) (instances/surftrace(/trace_pipe)?|kprobe_events) $'),
         (None, r'(open|write) kprobe_events -:'))

@@ -227,7 +227,7 @@ class GdbProcesses(unittest.TestCase):
     def setUp(self):
         self.directory = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.directory)
-        self.elf = surftrace.Elf('/x/vmlinux', 'x86_64', {})
+        self.elf = surftrace.Elf('/x/vmlinux', 'x86_64', '<', False, {})
         self.started = []
 
     def start(self, *answers, **options):

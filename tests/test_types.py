@@ -318,11 +318,10 @@ class Files(unittest.TestCase):
         self.assertIn('no section .BTF', str(caught.exception))
 
     def test_elf_of_another_kind(self):
-        for ident, word in ((b'\x7fELF\x02\x02\x01', 'big-endian'), (b'\x7fELF\x01\x01', '32-bit')):
-            self.write(elf([], ident.ljust(16, b'\0')))
-            with self.assertRaises(surftrace.SourceError) as caught:
-                surftrace.read_btf(self.path)
-            self.assertIn(word, str(caught.exception))
+        self.write(elf([], b'\x7fELF\x01\x01'.ljust(16, b'\0')))
+        with self.assertRaises(surftrace.SourceError) as caught:
+            surftrace.read_btf(self.path)
+        self.assertIn('32-bit', str(caught.exception))
 
     def test_elf_cut_anywhere(self):
         whole = elf([(b'.BTF', btf.sample().data())])
