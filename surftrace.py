@@ -1327,17 +1327,22 @@ class Dwarf(object):
         self.read = {}              # units at hand: start -> (bytes, abbreviations, top entries)
         self.found = {}             # references by kind and name, None for what is not there
         self.index = self.same = None       # filled when all names are asked for
+        self.signatures = {}        # of type units -> reference of the type
         self.stream = open(elf.path, 'rb', 0)
-        if b'.gnu_debugaltlink' in elf.sections:
+        try:
+            self._guarded(self._open)
+        except SourceError:
+            self.close()
+            raise
+
+    def _open(self):
+        if b'.gnu_debugaltlink' in self.elf.sections:
             raise self._unknown('a part of it lies in another file (.gnu_debugaltlink)')
         self.types_start = self._section('.debug_info').size
         self.table_bytes = bytearray(self._all('.debug_abbrev'))
-        self.signatures = {}        # of type units -> reference of the type
-        self.units = self._guarded(self._read_units)
+        self.units = self._read_units()
         self.starts = [unit.start for unit in self.units]
-        if not self.units:
-            raise self._damaged('it has no units')
-        root = self._guarded(self._root, self.units[0])
+        root = self._root(self.units[0])
         if AT_SPLIT in root.values or AT_GNU_SPLIT in root.values:
             raise self._unknown('it lies in other files (.dwo)')
 

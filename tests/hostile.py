@@ -161,8 +161,8 @@ class Hostile(unittest.TestCase):
                           or not re.match(r"(mkdir|(echo|printf '%s\\n') .+ >>?) '?/t/", line)
                           or '/../' in line.split('>')[-1]], lines)
 
-    def file_asked(self):
-        choice = surftrace.Choice('auto', 'x86_64', '1.2.3', False, self.path, None, None, None)
+    def file_asked(self, mode='auto'):
+        choice = surftrace.Choice(mode, 'x86_64', '1.2.3', False, self.path, None, None, None)
         types = surftrace.Types(choice, self.console)
         try:
             self.asked(surftrace.function_symbols, self.path)
@@ -203,6 +203,43 @@ class Files(Hostile):
             self.write(whole[:at] + mutated_bytes(draw, whole[at:at + cut]) + whole[at + cut:])
             self.attempt(number, self.file_asked)
         self.tell('mutated ELF files')
+
+    SOURCE = """
+typedef unsigned char u8;
+union either { int number; u8 bytes[4]; };
+enum state { OFF, ON };
+struct list { struct list *next; };
+struct task_struct {
+    struct list pids[2]; char comm[16]; unsigned int sign:3, mode:5;
+    struct mm_struct { struct { int counter; } mm_users; struct task_struct *mm; } *mm;
+    union { union either either; enum state state; }; int (*call)(struct task_struct *, ...);
+};
+static __attribute__((noinline)) int kept(struct task_struct *p, int a, int b)
+{ return p->mode + b; }
+int wake_up_new_task(struct task_struct *p, int b) { return kept(p, 1, b); }
+int ip_rcv(union either e, u8 array[]) { return e.number + array[0]; }
+long many(long a, long b, const char *c, u8 d) { return a + b + c[d]; }
+"""
+
+    def test_dwarf(self):
+        """Each version, and what only some have; the file around its debug info stays whole."""
+        forms = []
+        for words in ('-gdwarf-2', '-gdwarf-3', '-gdwarf-4', '-gdwarf-5', '-gdwarf-4 -c',
+                      '-gdwarf-5 -c', '-gdwarf-5 -gz', '-gdwarf-4 -fdebug-types-section'):
+            subprocess.run(['gcc', '-O2', '-shared', '-nostdlib', '-fPIC', '-x', 'c', '-o',
+                            self.path, '-'] + words.split(), input=self.SOURCE.encode(), check=True)
+            elf_file = surftrace.elf_of(self.path)
+            with open(self.path, 'rb') as stream:
+                forms.append((stream.read(), [
+                    extent[:2] for name, extent in sorted(elf_file.sections.items())
+                    if name.startswith((b'.debug_', b'.rela.debug_', b'.symtab'))]))
+        for number, draw in self.numbered(20000):
+            whole, places = draw.choice(forms)
+            at, size = draw.choice(places)
+            part = mutated_bytes(draw, whole[at:at + size])
+            self.write(whole[:at] + part[:size].ljust(size, b'\0') + whole[at + size:])
+            self.attempt(number, self.file_asked, 'dwarf')
+        self.tell('mutated files with DWARF')
 
     def test_a_kernels_btf(self):
         with open(os.environ['SURFTRACE_BTF'], 'rb') as stream:
