@@ -1237,7 +1237,8 @@ class UnknownDebugInfo(SourceError):
 Unit = namedtuple('Unit', 'start entries end version width address_size table')
 # attributes: (attribute, form, constant) each.  size: bytes of them all, None where they vary.
 # sibling: bytes before the reference to the next entry that is no child, None if there is none.
-Abbreviation = namedtuple('Abbreviation', 'tag children attributes size sibling')
+# declares: it defines nothing.
+Abbreviation = namedtuple('Abbreviation', 'tag children attributes size sibling declares')
 # values: what its attributes say, by number.  below: where its children begin, 0 if it has none.
 Entry = namedtuple('Entry', 'ref unit tag values below')
 
@@ -1516,7 +1517,9 @@ class Dwarf(object):
                 sibling = size
             each = self._form_size(unit, form)
             size = None if size is None or each is None else size + each
-        return Abbreviation(tag, children, tuple(attributes), size, sibling)
+        declares = bool(set((AT_DECLARATION, AT_SIGNATURE)).intersection(
+            attribute for attribute, _, _ in attributes))
+        return Abbreviation(tag, children, tuple(attributes), size, sibling, declares)
 
     def _form_size(self, unit, form):
         """Return how many bytes a form takes in a Unit, None where its bytes tell."""
@@ -1722,22 +1725,19 @@ class Dwarf(object):
         if place is not None and top:
             top = [self._around(top, [ref for ref, _ in top], place)]
         for ref, abbreviation in top:
-            if abbreviation.tag == tag:
-                entry = self._entry(ref)
-                if (AT_DECLARATION not in entry.values and AT_SIGNATURE not in entry.values
-                        and self._name(entry) == name):
-                    return ref
+            if (abbreviation.tag == tag and not abbreviation.declares
+                    and self._name(self._entry(ref)) == name):
+                return ref
         return None
 
     def _may_define(self, unit, place, tag):
         """Tell, by the abbreviations alone, whether a definition's name may stand at a place."""
         data, table, _ = self._at_hand(unit)
         before = data[place - unit.start - 1]
-        for code, (each, _, attributes, _, _) in table.items():
-            numbers = [attribute for attribute, _, _ in attributes]
-            if each == tag and AT_DECLARATION not in numbers and (
-                    numbers[:1] != [AT_NAME] or unit.width == 8
-                    or before == (code if code < 0x80 else code >> 7)):
+        for code, abbreviation in table.items():
+            if abbreviation.tag == tag and not abbreviation.declares and (
+                    not abbreviation.attributes or abbreviation.attributes[0][0] != AT_NAME
+                    or unit.width == 8 or before == (code if code < 0x80 else code >> 7)):
                 return True
         return False
 
@@ -1779,11 +1779,11 @@ class Dwarf(object):
         """Return the Functions of a name that a Unit defines: at an address, where it is known."""
         found, folded = [], []
         for ref, abbreviation in self._top(unit):
-            if abbreviation.tag != TAG_FUNCTION:
+            if abbreviation.tag != TAG_FUNCTION or abbreviation.declares:
                 continue
             entry = self._entry(ref)
             low, origin = entry.values.get(AT_LOW_PC), self._origin(entry)
-            if AT_DECLARATION in entry.values or self._name(origin) != plain:
+            if self._name(origin) != plain:
                 continue
             if low is None and AT_RANGES not in entry.values:
                 folded.append(origin)
@@ -2022,7 +2022,7 @@ class Dwarf(object):
         kinds, found = dict((tag, kind) for kind, tag in NAMED_TAGS.items()), {}
         for abbreviation in self._at_hand(unit)[1].values():
             numbers = set(attribute for attribute, _, _ in abbreviation.attributes)
-            if (abbreviation.tag in kinds and not numbers & set((AT_DECLARATION, AT_SIGNATURE))
+            if (abbreviation.tag in kinds and not abbreviation.declares
                     and (abbreviation.tag != TAG_FUNCTION
                          or numbers & set((AT_LOW_PC, AT_RANGES)))):
                 found[id(abbreviation)] = kinds[abbreviation.tag]

@@ -71,6 +71,7 @@ TOOLS = {'qemu-system-x86_64': 'qemu-system-x86', 'qemu-system-aarch64': 'qemu-s
          'apt-get': 'apt', 'dpkg': 'dpkg', 'xz': 'xz-utils', 'zstd': 'zstd', 'lz4': 'lz4',
          'setpriv': 'util-linux', 'pahole': 'pahole', 'pfunct': 'pahole', 'gdb': 'gdb',
          'gdb-multiarch': 'gdb-multiarch', 'nm': 'binutils', 'addr2line': 'binutils', 'gcc': 'gcc',
+         'clang': 'clang', 'aarch64-linux-gnu-gcc': 'gcc-aarch64-linux-gnu', 'objcopy': 'binutils',
          'dash': 'dash', 'bash': 'bash', 'busybox': 'busybox',
          KEYRING: 'debian-archive-keyring'}
 
@@ -282,10 +283,19 @@ def btf(kernel, arch='x86_64'):
 
 def debug_vmlinux(name, arch='x86_64'):
     """The path of a kernel's vmlinux with debug info, 600 MB; its package has 250."""
-    release = kernel_files(name, arch).release
-    made = _made('vmlinux-%s-%s' % (name, arch), [release],
-                 lambda made, scratch: _make_debug(name, arch, release, made, scratch))
+    release, made = _debug_files(name, arch)
     return os.path.join(made, 'vmlinux-' + release)
+
+
+def debug_module(name, arch='x86_64'):
+    """The path of the debug info of the kernel's module `dummy`."""
+    return os.path.join(_debug_files(name, arch)[1], 'dummy.ko.debug')
+
+
+def _debug_files(name, arch):
+    release = kernel_files(name, arch).release
+    return release, _made('debug-%s-%s' % (name, arch), [release],
+                          lambda made, scratch: _make_debug(name, arch, release, made, scratch))
 
 
 def _make_debug(name, arch, release, made, scratch):
@@ -293,6 +303,9 @@ def _make_debug(name, arch, release, made, scratch):
     tree = os.path.join(scratch, 'tree')
     packages.unpack(['linux-image-%s-dbg' % release], tree)
     shutil.move(os.path.join(tree, 'usr/lib/debug/boot/vmlinux-' + release), made)
+    [module] = glob.glob(os.path.join(tree, 'usr/lib/debug/lib/modules', release,
+                                      'kernel/drivers/net/dummy.ko*'))
+    shutil.move(module, os.path.join(made, 'dummy.ko.debug'))
 
 
 def _make_kernel(name, arch, made, scratch):
