@@ -312,6 +312,15 @@ class Sources(unittest.TestCase):
     def test_database(self):
         self.agree(surftrace.Database(self.database), 'a database')
 
+    def test_dwarf(self):
+        for path, btf, target in ((VMLINUX, BTF, X86), (VMLINUX_ARM, BTF_ARM, ARM)):
+            source = surftrace.Btf(surftrace.read_btf(btf), btf)
+            self.traces = Draw(source).traces(EXPRESSIONS)
+            self.lines = [line_of(text, source, target) for text in self.traces]
+            types = WatchedDwarf(surftrace.elf_of(path), console())
+            self.agree(types, 'DWARF of ' + target.architecture.name, target=target,
+                       unknown=lambda name: not types.functions(name))
+
     def test_gdb_and_the_older_database(self):
         """What gdb answers is the older generation's database, too, in the layout of that one."""
         types = gdb_source(RecordedGdb)
@@ -543,6 +552,16 @@ class WatchedGdb(surftrace.Gdb):
         found = surftrace.Gdb.describe(self, ref)
         if found.kind == 'array' and not isinstance(found.target, surftrace.Type):
             self.nested_array |= found.target.endswith(']')
+        return found
+
+
+class WatchedDwarf(surftrace.Dwarf):
+
+    nested_array = False
+
+    def describe(self, ref):
+        found = surftrace.Dwarf.describe(self, ref)
+        self.nested_array |= found.kind == 'array' and isinstance(found.target, surftrace.Type)
         return found
 
 
