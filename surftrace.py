@@ -4,7 +4,7 @@
 
     ./surftrace.py 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm==bash'
 
-The struct members are looked up in the kernel's own type information (BTF), the
+The struct members are looked up in the kernel's types (BTF, or debug info), the
 line is rewritten into ftrace's kprobe syntax for this machine's registers, written
 to tracefs, and the events are streamed until Ctrl+C, which leaves the kernel as it
 was.  With -S the shell lines that would do so are printed, and nothing is touched.

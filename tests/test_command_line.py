@@ -183,7 +183,9 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
             process = subprocess.Popen(
                 [sys.executable, TOOL, '-a', 'x86_64', '-m', 'gdb', '-g', gdb, '-v', vmlinux,
-                 '--make-db', self.path('made.db')], stderr=subprocess.PIPE)
+                 '--make-db', self.path('made.db')], stderr=subprocess.PIPE,
+                # A shell's & may have started us with SIGINT ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
             while not os.path.exists(self.path('pid')) or not os.path.getsize(self.path('pid')):
                 time.sleep(0.01)
             with open(self.path('pid')) as stream:
