@@ -223,11 +223,13 @@ long many(long a, long b, const char *c, u8 d) { return a + b + c[d]; }
 
     def test_dwarf(self):
         """Each version, and what only some have; the file around its debug info stays whole."""
-        forms = []
+        forms, source = [], self.path + '.c'
+        with open(source, 'w') as stream:
+            stream.write(self.SOURCE)
         for words in ('-gdwarf-2', '-gdwarf-3', '-gdwarf-4', '-gdwarf-5', '-gdwarf-4 -c',
                       '-gdwarf-5 -c', '-gdwarf-5 -gz', '-gdwarf-4 -fdebug-types-section'):
-            subprocess.run(['gcc', '-O2', '-shared', '-nostdlib', '-fPIC', '-x', 'c', '-o',
-                            self.path, '-'] + words.split(), input=self.SOURCE.encode(), check=True)
+            subprocess.check_call(['gcc', '-O2', '-shared', '-nostdlib', '-fPIC', '-o', self.path,
+                                   source] + words.split())
             elf_file = surftrace.elf_of(self.path)
             with open(self.path, 'rb') as stream:
                 forms.append((stream.read(), [
