@@ -2199,7 +2199,6 @@ GDB_LIMIT = 300         # seconds for one answer; the first one of a large vmlin
 GDB_ANSWER_LIMIT = 1 << 28      # bytes
 GDB_FIRST = (8, 1)      # the first version that has ptype/o
 GDB_BIT_OFFSETS = (9, 0)        # from here on it prints where bits begin, before, how many are left
-GDB_ENTRY_GAP = 16      # bytes from a symbol to where its function's debug info begins
 
 # A line of ptype/o: offset in bytes and in bits, size in bytes, C.  In a union the offset is
 # not there, since all are the same.
@@ -2448,7 +2447,7 @@ class Gdb(TextTypes):
         # On aarch64 debug info begins behind the instructions that ftrace patches, so that a
         # variant's symbol, which lies before them, has none of its own.
         plain = self._pointer(name.partition('.')[0])
-        if plain and 0 <= int(plain.group(3), 16) - int(bare.group(1), 16) <= GDB_ENTRY_GAP:
+        if plain and 0 <= int(plain.group(3), 16) - int(bare.group(1), 16) <= ENTRY_GAP:
             return plain
         return None
 

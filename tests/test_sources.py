@@ -12,6 +12,7 @@ import unittest
 
 import btf
 import surftrace
+from test_dwarf import abbreviations, unit
 from test_types import elf, sources
 
 # A text, and what it is from the outside in: kinds, the length of an array, the words inside.
@@ -778,6 +779,29 @@ class Choosing(unittest.TestCase):
         self.assertEqual(sources(here=False, vmlinux='other', architecture='x86_64').of(
             None)._open_source().kind, 'BTF')
 
+    def test_debug_info(self):
+        """Read without gdb, that of a module from its own file; gdb for what is not known."""
+        def debug(form):
+            return elf([(b'.symtab', b''), (b'.debug_info', unit(b'\1x\0')), (
+                b'.debug_abbrev', abbreviations([(0x11, False, [(3, form, b'')])]))])
+        for name in ('RUNNING_MODULE_NOTES', 'DEBUG_MODULES'):
+            self.addCleanup(setattr, surftrace, name, getattr(surftrace, name))
+        surftrace.DEBUG_MODULES = (os.path.join(self.directory, 'modules-%s'),)
+        os.makedirs('modules-1.2.3/net')
+        self.write('modules-1.2.3/net/nf-tables.ko.debug', debug(8))
+        self.write('debug-1.2.3', debug(8))
+        types = sources(here=True, architecture='x86_64')
+        for module, name in ((None, 'debug-1.2.3'), ('nf_tables', 'nf-tables.ko.debug'),
+                             ('nf', 'debug-1.2.3')):
+            source = types.of(module)._open_source()
+            self.assertEqual((source.kind, os.path.basename(source.name)), ('DWARF', name))
+        types.close()
+        self.write('debug-1.2.3', debug(0x7fff))
+        for mode, message in (('dwarf', 'form of attributes 0x7fff'), ('auto', '/no/gdb: no such')):
+            with self.assertRaises(surftrace.SourceError) as caught:
+                self.opened(mode=mode, architecture='x86_64', gdb='/no/gdb')
+            self.assertIn(message, str(caught.exception))
+
     def test_nothing_there_lists_the_ways_out(self):
         with self.assertRaises(surftrace.NoTypesError) as caught:
             self.opened()
@@ -794,6 +818,7 @@ class Choosing(unittest.TestCase):
 
     def test_what_is_asked_for_is_not_there(self):
         for mode, message in (('btf', 'CONFIG_DEBUG_INFO_BTF'), ('gdb', 'no vmlinux with debug'),
+                              ('dwarf', 'no vmlinux with debug'),
                               ('local', 'no info-1.2.3.db')):
             with self.assertRaises(surftrace.NoTypesError) as caught:
                 self.opened(mode=mode)
@@ -828,6 +853,7 @@ class Choosing(unittest.TestCase):
         self.write('empty', b'')
         for name in ('text', 'empty'):
             for mode, message in (('auto', 'neither BTF nor an ELF file'), ('gdb', 'no ELF file'),
+                                  ('dwarf', 'no ELF file'),
                                   ('btf', 'neither BTF nor an ELF file')):
                 with self.assertRaises(surftrace.SourceError) as caught:
                     self.opened(mode=mode, vmlinux=name)
