@@ -208,32 +208,37 @@ class Cursor(object):
 # Takes the tokens of one trace and gives its tree, in which every leaf is a
 # token.  Knows the language and nothing of types, machines or kernels.
 #
-#   trace     = ("p" | "r") symbol [ "+" offset ] { name "=" value } [ "f:" filter ]
+#   trace     = ("p" | "r") [ module ":" ] symbol [ "+" offset ] { name "=" value }
+#               [ "f:" filter ]
 #             | "e" system ( "/" | ":" ) event [ "f:" filter ]
+#   symbol    = a function's name, or a pattern of the shell that takes several
 #   value     = [ "S" | "U" | "X" ] [ packet ] [ cast ] base { member } [ ":" type ]
 #             | anything in the kernel's own syntax, as it is
 #   packet    = "@(" "struct" name "*" ")" [ "l2" | "l3" | "l4" ]
 #   cast      = "!(" C type ")"
-#   base      = "%" N | "%" register | "$retval" | "$comm" | "$stack" | "$stack" N
-#             | "@" symbol
-#   member    = ( "->" | "." ) name { "[" index "]" }
+#   base      = "%" N | "$" argument's name | "%" register | "$retval" | "$comm"
+#             | "$stack" | "$stack" N | "@" symbol
+#   member    = ( "->" | "." ) name { "[" index "]" } [ cast ]
 #   filter    = { "!" | "(" } predicate { ")" } [ ( "&&" | "||" ) filter ]
 #   predicate = name ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~" ) operand
 # ---------------------------------------------------------------------------
 
-Probe = namedtuple('Probe', 'text kind symbol offset values filter')
+Probe = namedtuple('Probe', 'text kind module symbol offset values filter')
 Event = namedtuple('Event', 'text kind system event filter')
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type raw')
 Packet = namedtuple('Packet', 'header layer')
-Base = namedtuple('Base', 'kind text column')    # kind: argument, register, variable, symbol
-Access = namedtuple('Access', 'operator name indexes')
+# kind: argument (its text is a number or a name), register, variable, symbol
+Base = namedtuple('Base', 'kind text column')
+Access = namedtuple('Access', 'operator name indexes cast')
 Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name operator operand')
 
 COMPARISONS = ('==', '!=', '<', '<=', '>', '>=', '&', '~')
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|string|ustring|symbol|symstr|'
               r'char)(?:\[[0-9]+\])?$')
-VARIABLE = r'(?:retval|comm|stack[0-9]*)$'
+VARIABLE = r'(?:retval|comm|stack[0-9]*)$'      # whatever a function's arguments are called
+FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
+PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
 
 
 def parse_trace(text):
@@ -264,13 +269,16 @@ def parse_event(cursor, kind):
 
 
 def parse_probe(cursor, kind):
-    symbol = cursor.take_run('+', '=')
-    if not re.match(r'[A-Za-z_][A-Za-z0-9_.$]*$', symbol.text):
+    module, symbol = split_symbol(cursor.take_run('+', '='))
+    if not re.match(PATTERN if is_pattern(symbol.text) else FUNCTION, symbol.text):
         raise TraceError("'%s' is no function's name: --info 'vfs_*' lists functions, -l finds the "
                          'place of FILE:LINE, and an event is traced with e' % symbol.text
                          if symbol.text else 'the name of a kernel function is missing',
                          symbol.column)
     offset = cursor.take('+') and cursor.expect_kind('number', 'the offset, a number of bytes')
+    if offset and is_pattern(symbol.text):
+        raise TraceError('a pattern, which takes several functions, takes no offset',
+                         offset.column)
     if cursor.take('='):
         raise TraceError('the name of a kernel function is missing before the values',
                          symbol.column)
@@ -282,7 +290,21 @@ def parse_probe(cursor, kind):
         if cursor.token.kind == 'end' or at_filter(cursor):
             break
         values.append(parse_value(cursor))
-    return Probe(cursor.text, kind, symbol, offset, tuple(values), parse_filter(cursor))
+    return Probe(cursor.text, kind, module, symbol, offset, tuple(values), parse_filter(cursor))
+
+
+def split_symbol(token):
+    """Return the module that is named before a ':', or None, and the symbol, as tokens."""
+    module, colon, name = token.text.rpartition(':')
+    if not re.match(r'[A-Za-z_]\w*$', module):
+        return None, token
+    return (Token('run', module, token.column),
+            Token('run', name, token.column + len(module + colon)))
+
+
+def is_pattern(name):
+    """Tell whether the name of a function is a pattern of the shell."""
+    return bool(re.search(r'[*?[]', name))
 
 
 def parse_value(cursor):
@@ -341,8 +363,8 @@ def parse_cast(cursor):
 def parse_base(cursor):
     sigil = cursor.take('%', '$', '@')
     if not sigil:
-        raise cursor.error('a value starts from %0 (the first argument), %REGISTER, $retval, '
-                           '$comm, $stackN or @SYMBOL')
+        raise cursor.error('a value starts from %0 (the first argument), $NAME (an argument), '
+                           '%REGISTER, $retval, $comm, $stackN or @SYMBOL')
     token = cursor.token
     if sigil.text == '@':
         while cursor.token.kind in ('word', 'number') or (
@@ -356,8 +378,10 @@ def parse_base(cursor):
         return Base(kind, token.text, sigil.column)
     if sigil.text == '$' and re.match(VARIABLE, token.text):
         return Base('variable', '$' + token.text, sigil.column)
-    raise TraceError("there is no '%s%s'; there are %%0, %%1 ..., %%REGISTER, $retval, $comm, "
-                     '$stack and $stackN' % (sigil.text, token.text), sigil.column)
+    if sigil.text == '$' and token.kind == 'word':
+        return Base('argument', token.text, sigil.column)
+    raise TraceError("there is no '%s%s'; there are %%0, %%1 ..., $NAME, %%REGISTER, $retval, "
+                     '$comm, $stack and $stackN' % (sigil.text, token.text), sigil.column)
 
 
 def symbol_name(name, column):
@@ -377,7 +401,7 @@ def parse_accesses(cursor):
         while cursor.take('['):
             indexes.append(cursor.expect_kind('number', 'an index, a number,'))
             cursor.expect(']', 'after the index')
-        accesses.append(Access(operator, name, tuple(indexes)))
+        accesses.append(Access(operator, name, tuple(indexes), parse_cast(cursor)))
 
 
 def parse_fetch_type(cursor):
@@ -453,6 +477,9 @@ def parse_predicate(cursor):
 #   find(kind, name)   a reference to 'struct', 'union', 'enum', 'typedef' or 'int' name
 #   describe(ref)      the Type behind a reference
 #   members(ref)       the Members of a struct or union, in order
+#   enumerators(ref)   (name, number) pairs of an enum
+#   enum_of(name)      a reference to the enum with an enumerator of that name
+#   variable(name)     the Variable of that name, None if these types do not have it
 #   names(kind)        all names of a kind; that of functions is 'function'
 #
 # What a reference is, is the source's own affair.  This section asks sources and
@@ -462,8 +489,8 @@ def parse_predicate(cursor):
 # kind: void, int, float, enum, pointer, array, struct, union, function, missing (a
 # name that the source does not explain), and the wrappers typedef, const, volatile,
 # restrict, type_tag.  target: what a pointer points at, an array holds, a wrapper wraps;
-# of a struct or union, what members() takes; of a function, its Function.  length: an
-# array's, 0 if it is flexible.
+# of a struct or union, what members() takes, of an enum, what enumerators() takes; of a
+# function, its Function.  length: an array's, 0 if it is flexible.
 Type = namedtuple('Type', 'kind name size target length signed')
 Type.__new__.__defaults__ = ('', 0, None, 0, False)
 
@@ -473,6 +500,7 @@ Member = namedtuple('Member', 'name type bit_offset bit_size')     # bit_size 0:
 Parameter = namedtuple('Parameter', 'name type location')
 Parameter.__new__.__defaults__ = (None,)
 Function = namedtuple('Function', 'name parameters result')
+Variable = namedtuple('Variable', 'type per_cpu')
 
 POINTER_SIZE = 8
 CHAIN_LIMIT = 64        # wrappers or dimensions in a row; real kernels have a handful
@@ -574,6 +602,18 @@ def is_text(types, ref):
             return found.kind == 'int' and (
                 found.name == 'char' or const and found.name == 'unsigned char')
         const = const or found.kind == 'const'
+        ref = found.target
+    return False
+
+
+def is_user(types, ref):
+    """Tell whether ref, which a pointer points at, is tagged as memory of user space, __user."""
+    for _ in range(CHAIN_LIMIT):
+        found = described(types, ref)
+        if found.kind not in QUALIFIERS:
+            return False
+        if (found.kind, found.name) == ('type_tag', 'user'):
+            return True
         ref = found.target
     return False
 
@@ -696,7 +736,8 @@ def split_parameters(text):
 
 def find_base_type(types, words):
     if len(words) == 2 and words[0] in ('struct', 'union', 'enum'):
-        return types.find(words[0], words[1])
+        # An enum without a name is called by one of its enumerators.
+        return types.find(*words) or (types.enum_of(words[1]) if words[0] == 'enum' else None)
     if words == ['void']:
         return Type('void')
     return find_integer(words) or (
@@ -812,13 +853,38 @@ def function_symbols(path):
 
 def function_entries(table, order):
     """Return (number, offset of the name) of the functions in the bytes of a table of symbols."""
+    kinds = bytearray(table[4::24])
+    return [(number, offset) for number, offset in enumerate(name_offsets(table, order))
+            if kinds[number] & 15 == ELF_FUNCTION]
+
+
+def name_offsets(table, order):
+    """Return the offset of the name of each entry in the bytes of a table of symbols."""
     import array
     # An entry is 24 bytes: a name's offset, in the fifth byte the type, and more.
-    offsets, kinds = array.array('I', table[:len(table) // 24 * 24]), bytearray(table[4::24])
+    offsets = array.array('I', table[:len(table) // 24 * 24])
     if order != {'little': '<', 'big': '>'}[sys.byteorder]:
         offsets.byteswap()
-    return [(number, offset) for number, offset in enumerate(offsets[::6])
-            if kinds[number] & 15 == ELF_FUNCTION]
+    return offsets[::6]
+
+
+def symbol_extents(path, names):
+    """Return (address, size in bytes) by name of those of some symbols that an ELF file has.
+
+    None if it is no ELF file with a table of symbols.
+    """
+    elf = elf_of(path)
+    if elf is None or b'.symtab' not in elf.sections or b'.strtab' not in elf.sections:
+        return None
+    with open(path, 'rb', 0) as stream:
+        table = read_section(stream, elf, b'.symtab')
+        strings = read_section(stream, elf, b'.strtab')
+    found = {}
+    for number, offset in enumerate(name_offsets(table, elf.order)):
+        for name in names:
+            if strings.startswith(to_bytes(name) + b'\0', offset):
+                found[name] = struct.unpack_from(elf.order + 'QQ', table, 24 * number + 8)
+    return found
 
 
 # ---------------------------------------------------------------------------
@@ -843,6 +909,7 @@ BTF_PLAIN = b'\0\2\1\1\1\1\2\1\1\1\1\1\1\1\1\2\1\2\1\2' + b'\2' * 236
 BTF_LARGE = b'\0' * 32 + b'\1' * 224        # by the third byte of a word
 BTF_BLOCK = 512         # words; ids are counted from the start of each
 BTF_INT_SIGNED = 1
+BTF_PER_CPU = '.data..percpu'       # the section whose variables each CPU has its own of
 # Strings are stored once; a name that is there more often than this is no compiler's work.
 BTF_NAME_COPIES = 8
 BTF_FUNCTION_COPIES = 64
@@ -988,13 +1055,19 @@ class Btf(object):
 
     def _with_offset(self, offset):
         """Yield the ids of the records whose name stands at this offset of the strings."""
+        for word in self._words_equal_to(offset):
+            if self.marks[word + 1:word + 2] == b'\1':
+                yield self._id(word)
+
+    def _words_equal_to(self, number):
+        """Yield the words of the types that are a number."""
         # Four times as quick as find(), which among so many zeros is slow.
-        search = re.compile(re.escape(struct.pack('<I', offset))).search
+        search = re.compile(re.escape(struct.pack('<I', number))).search
         match = search(self.types)
         while match:
             word, rest = divmod(match.start(), 4)
-            if not rest and self.marks[word + 1:word + 2] == b'\1':
-                yield self._id(word)
+            if not rest:
+                yield word
             match = search(self.types, match.start() + 1)
 
     def _id(self, word):
@@ -1061,7 +1134,7 @@ class Btf(object):
         if kind in ('struct', 'union'):
             return Type(kind, name, last, target=ref)
         if kind in ('enum', 'enum64'):
-            return Type('enum', name, last, signed=bool(kind_flag))
+            return Type('enum', name, last, ref, signed=bool(kind_flag))
         if kind == 'function':
             return Type(kind, target=self._function('', ref))
         if kind == 'forward':
@@ -1081,6 +1154,45 @@ class Btf(object):
         words = self._words(at, 3 * count)
         return [self._member(words[i], words[i + 1], words[i + 2], kind_flag)
                 for i in range(0, 3 * count, 3)]
+
+    def enumerators(self, ref):
+        """Return (name, number) of each enumerator of an enum: its id, or its Type."""
+        ref = ref.target if isinstance(ref, Type) else ref
+        if ref < self.first_id:
+            return self.base.enumerators(ref)
+        kind, count, signed, _, _, at = self._record(ref)
+        each, code = (3, 'q' if signed else 'Q') if kind == 'enum64' else (
+            2, 'i' if signed else 'I')
+        return [(self._string(self._words(place, 1)[0]),
+                 struct.unpack_from('<' + code, self.types, place + 4)[0])
+                for place in range(at, at + 4 * each * count, 4 * each)]
+
+    def enum_of(self, name):
+        """Return the id of the enum that has an enumerator of a name, or None."""
+        for offset in self._string_offsets(name):
+            for word in self._words_equal_to(offset):
+                start = self.marks.rfind(b'\1', 0, word) - 1
+                ref = self._id(start) if start >= 0 else 0
+                if ref and self.describe(ref).kind == 'enum' and name in dict(
+                        self.enumerators(ref)):
+                    return ref
+        return self.base.enum_of(name) if self.base else None
+
+    def variable(self, name):
+        """Return the Variable of a name; compilers tell of few others than each CPU's."""
+        for ref in self._named(name):
+            kind, _, _, _, target, _ = self._record(ref)
+            if kind == 'variable':
+                return Variable(target, ref in self._per_cpu())
+        return self.base.variable(name) if self.base else None
+
+    def _per_cpu(self):
+        """Return the ids of the variables of which each CPU has its own."""
+        for ref in self._named(BTF_PER_CPU):
+            kind, count, _, _, _, at = self._record(ref)
+            if kind == 'section':
+                return self._words(at, 3 * count)[::3]
+        return ()
 
     def _member(self, name, ref, offset, kind_flag):
         if kind_flag:
@@ -1193,9 +1305,11 @@ TAG_KINDS = {0x01: 'array', 0x04: 'enum', 0x0f: 'pointer', 0x13: 'struct', 0x15:
              0x37: 'restrict', 0x3b: 'void', 0x47: 'volatile'}      # the last is _Atomic
 NAMED_TAGS = {'struct': 0x13, 'union': 0x17, 'enum': 0x04, 'typedef': 0x16, 'int': 0x24,
               'function': 0x2e}
+TAG_VARIABLE, TAG_ENUM, TAG_ENUMERATOR, TAG_ANNOTATION = 0x34, 0x04, 0x28, 0x6000
 TAG_PARAMETER, TAG_MEMBER, TAG_ANY_MORE, TAG_RANGE, TAG_FUNCTION = 0x05, 0x0d, 0x18, 0x21, 0x2e
 AT_SIBLING, AT_LOCATION, AT_NAME, AT_BYTE_SIZE, AT_BIT_OFFSET, AT_BIT_SIZE = 1, 2, 3, 11, 12, 13
-AT_LOW_PC, AT_UPPER_BOUND, AT_ORIGIN, AT_COUNT, AT_PLACE, AT_LINE = 17, 47, 49, 55, 56, 59
+AT_LOW_PC, AT_CONSTANT, AT_UPPER_BOUND, AT_ORIGIN, AT_COUNT, AT_PLACE, AT_LINE = (
+    17, 28, 47, 49, 55, 56, 59)
 AT_DECLARATION, AT_ENCODING, AT_SPECIFICATION, AT_TYPE, AT_RANGES = 60, 62, 71, 73, 85
 AT_SIGNATURE, AT_DATA_BIT_OFFSET, AT_STRINGS_BASE, AT_SPLIT, AT_GNU_SPLIT = (
     0x69, 0x6b, 0x72, 0x76, 0x2130)
@@ -1310,6 +1424,11 @@ def leb128(data, at):
             return value, at + 1
         shift += 7
     raise IndexError(at)
+
+
+def defines(abbreviation, tag):
+    """Tell whether an Abbreviation is of a definition; of a variable, a declaration will do."""
+    return abbreviation.tag == tag and (not abbreviation.declares or tag == TAG_VARIABLE)
 
 
 class Dwarf(object):
@@ -1596,7 +1715,10 @@ class Dwarf(object):
 
     def _name(self, entry):
         """Return the name of an Entry, '' if it has none."""
-        value = entry.values.get(AT_NAME, b'')
+        return self._text(entry, entry.values.get(AT_NAME, b''))
+
+    def _text(self, entry, value):
+        """Return the text that an attribute's value is, or where it stands."""
         if isinstance(value, tuple):
             kind, place = value
             if kind == 'index':
@@ -1721,21 +1843,40 @@ class Dwarf(object):
         """Return the reference of a definition in a Unit, around a place if that is known."""
         if place is not None and not self._may_define(unit, place, tag):
             return None
-        top = self._top(unit)
-        if place is not None and top:
-            top = [self._around(top, [ref for ref, _ in top], place)]
-        for ref, abbreviation in top:
-            if (abbreviation.tag == tag and not abbreviation.declares
-                    and self._name(self._entry(ref)) == name):
+        for ref, abbreviation in self._top_around(unit, place):
+            if defines(abbreviation, tag) and self._name(self._entry(ref)) == name:
                 return ref
         return None
+
+    def _top_around(self, unit, place):
+        """Return the one of a Unit's top entries that a place lies in, or all if that is None."""
+        top = self._top(unit)
+        if place is not None and top:
+            return [self._around(top, [ref for ref, _ in top], place)]
+        return top
+
+    def enum_of(self, name):
+        """Return the reference of the enum that has an enumerator of a name, or None."""
+        return self._guarded(self._enum_of, name)
+
+    def _enum_of(self, name):
+        for unit, place in self._places(name):
+            for ref, abbreviation in self._top_around(unit, place):
+                if defines(abbreviation, TAG_ENUM) and name in dict(self.enumerators(ref)):
+                    return ref
+        return None
+
+    def variable(self, name):
+        """Return the Variable of a name, or None; whether each CPU has its own is not told."""
+        ref = self._guarded(self._search, TAG_VARIABLE, name)
+        return ref and Variable(self._guarded(self._entry, ref).values.get(AT_TYPE, 0), False)
 
     def _may_define(self, unit, place, tag):
         """Tell, by the abbreviations alone, whether a definition's name may stand at a place."""
         data, table, _ = self._at_hand(unit)
         before = data[place - unit.start - 1]
         for code, abbreviation in table.items():
-            if abbreviation.tag == tag and not abbreviation.declares and (
+            if defines(abbreviation, tag) and (
                     not abbreviation.attributes or abbreviation.attributes[0][0] != AT_NAME
                     or unit.width == 8 or before == (code if code < 0x80 else code >> 7)):
                 return True
@@ -1916,7 +2057,7 @@ class Dwarf(object):
             raise self._unknown('a type of tag 0x%x' % entry.tag)
         name, size = self._name(entry), self._size(entry, AT_BYTE_SIZE)
         if kind == 'pointer':
-            return Type(kind, size=POINTER_SIZE, target=target)
+            return Type(kind, size=POINTER_SIZE, target=self._tagged(entry, target))
         if kind == 'array':
             return self._array(entry, target)
         if kind == 'function':
@@ -1930,7 +2071,24 @@ class Dwarf(object):
             return Type(kind, name, target=target)
         signed = encoding in ENCODING_SIGNED or kind == 'enum' and bool(
             target and stripped(self, target).signed)
-        return Type(kind, name, size, signed=signed)
+        return Type(kind, name, size, ref if kind == 'enum' else None, signed=signed)
+
+    def _tagged(self, pointer, target):
+        """Return what a pointer points at, with the tags that clang notes (__user)."""
+        for each in self._children(pointer, TAG_ANNOTATION):
+            if self._name(each) == 'btf_type_tag':
+                tag = each.values.get(AT_CONSTANT)
+                target = Type('type_tag', self._text(each, tag), target=target)
+        return target
+
+    def enumerators(self, ref):
+        """Return (name, number) of each enumerator of an enum: its reference, or its Type."""
+        ref = ref.target if isinstance(ref, Type) else ref
+        return self._guarded(self._enumerators, ref)
+
+    def _enumerators(self, ref):
+        return [(self._name(each), each.values[AT_CONSTANT])
+                for each in self._children(self._entry(ref), TAG_ENUMERATOR)]
 
     def _size(self, entry, attribute):
         """Return a size in bytes, or bits, that an attribute tells, 0 where it does not."""
@@ -2111,6 +2269,16 @@ class TextTypes(object):
             return ref or ()
         layout = self.layout(ref)
         return layout.members if layout else ()
+
+    def enumerators(self, ref):
+        """Return (name, number) pairs; databases and servers have none."""
+        return ref.target if isinstance(ref.target, tuple) else ()
+
+    def enum_of(self, _):
+        """Return None: only gdb knows enumerators."""
+
+    def variable(self, _):
+        """Return None: only gdb knows variables."""
 
     # What comes from outside is checked before it is used.
 
@@ -2375,6 +2543,28 @@ class Gdb(TextTypes):
             return size and Layout('enum', int(size.group(1)), ())
         return parse_layout(self._ask('ptype/o ' + text), self.process.version < GDB_BIT_OFFSETS)
 
+    def enumerators(self, ref):
+        """Return (name, number) of each enumerator of an enum's Type."""
+        if isinstance(ref.target, tuple) or not ref.name:
+            return ref.target or ()
+        return parse_enumerators(self._ask('ptype enum ' + ref.name))
+
+    def enum_of(self, name):
+        """Return the Type of the enum that has an enumerator of a name, or None."""
+        said = self._ask('whatis ' + name)
+        found = re.match(r'type = enum (\w*) ?(\{.*\})?$', said)
+        if not found or self._ask('info address ' + name).find('constant') < 0:
+            return None
+        size = re.search(r'= (\d+)$', self._ask('print sizeof(%s)' % name), re.M)
+        return Type('enum', found.group(1), int(size.group(1)) if size else 4,
+                    None if found.group(1) else parse_enumerators(said))
+
+    def variable(self, name):
+        """Return the Variable of a name, or None; whether each CPU has its own is not told."""
+        found = re.match(r'type = (.*)$', self._ask('whatis ' + quoted_for_gdb(name)))
+        static = 'static storage' in self._ask('info address ' + quoted_for_gdb(name))
+        return Variable(found.group(1), False) if found and static else None
+
     def look_up_alias(self, name):
         if not self._ask('whatis (%s *)0' % name):      # whatis NAME answers for variables too
             return None
@@ -2603,6 +2793,15 @@ def placed_members(kind, found):
     return tuple(member._replace(bit_offset=at - start) for at, member in found if member)
 
 
+def parse_enumerators(text):
+    """Return (name, number) pairs from C's words for an enum, in which some are counted on."""
+    found, number = [], -1
+    for name, written in re.findall(r'(\w+)(?: = (-?\d+))?(?=[,}])', text.partition('{')[2]):
+        number = int(written) if written else number + 1
+        found.append((name, number))
+    return tuple(found)
+
+
 def closed_member(closed, declaration):
     """Return the Member that ends with a declaration such as '} name[2];' or '} *name;'."""
     kind, tag, _, size, found = closed
@@ -2625,7 +2824,8 @@ def declared_member(text, size):
     text, colon, bits = text.partition(' : ')
     enum = re.match(r'enum \{.*\} (\w+)$', text)
     if enum:
-        return Member(enum.group(1), Type('enum', '', size), 0, int(bits or 0))
+        return Member(enum.group(1), Type('enum', '', size, parse_enumerators(text)), 0,
+                      int(bits or 0))
     match = re.match(DECLARATOR, text)
     if not match or colon and not re.search(r'\w \w+$', text):
         return None
@@ -2813,7 +3013,7 @@ class DatabaseWriter(object):
 
     def _name(self, found, name=None):
         """Return the name in the database of a struct, union or enum, which is its to write."""
-        key = (found.kind, found.name, found.target, found.size)
+        key = (found.kind, found.name, found.kind != 'enum' and found.target, found.size)
         if key not in self.named:
             if name is None:
                 name = '%s %s' % (found.kind, found.name)
@@ -3098,17 +3298,17 @@ class Types(object):
         return self.opened[module]
 
     def _has_own_types(self, module):
-        choice = self.choice
-        return (choice.here and choice.mode in ('auto', 'btf', 'dwarf') and not choice.vmlinux
-                and bool(self._module_file(module)))
+        return self.choice.mode in ('auto', 'btf', 'dwarf') and bool(self._module_file(module))
 
     def _module_file(self, module):
         """Return the file with a module's own types, of the kind that its kernel's are; or None."""
         kernel = self._open(None)
-        if isinstance(kernel, Btf):
-            path = os.path.join(RUNNING_BTF, module)
-            return path if os.path.exists(path) else None
-        return module_debug_file(module, self.choice.release) if kernel.kind == 'DWARF' else None
+        if isinstance(kernel, Btf):     # those of modules lie beside it, as in /sys/kernel/btf
+            path = os.path.join(os.path.dirname(kernel.name), module)
+            return path if os.path.isfile(path) else None
+        if kernel.kind != 'DWARF' or not self.choice.here or self.choice.vmlinux:
+            return None
+        return module_debug_file(module, self.choice.release)
 
     def _read_module(self, module):
         path, kernel = self._module_file(module), self._open(None)
@@ -3349,20 +3549,43 @@ ARCHITECTURES = {
         frozenset(['x%d' % i for i in range(31)] + ['lr', 'sp', 'pc', 'pstate'])),
 }
 
-# What is traced on: an Architecture, and whether its kernel has the types x8 to x64
-# (Linux 4.9; before it, u8 to u64 print hexadecimal).
-Target = namedtuple('Target', 'architecture hexadecimal')
+# What is traced on: an Architecture, what its kernel has of FEATURES, and the Symbols of that
+# kernel, None where nothing is to be asked of them.
+Target = namedtuple('Target', 'architecture features symbols')
+Target.__new__.__defaults__ = (None,)
+
+# What kernels have learned: how tracefs/README tells of it, since when they have it, and the fetch
+# type that does instead, '' where there is none.  (Before x8 to x64, u8 to u64 print hexadecimal.)
+Feature = namedtuple('Feature', 'sign version instead')
+FEATURES = {
+    'hexadecimal': Feature('x8/16/32/64', '4.9', 'u'),
+    'array': Feature('<array-size>', '4.20', ''),          # its first element
+    'symbol': Feature(', symbol,', '4.20', 'x64'),
+    'ustring': Feature('ustring', '5.3', 'string'),
+    'symstr': Feature('symstr', '6.2', 'symbol'),
+    'char': Feature(' char,', '6.3', 'x8'),
+    'arguments on return': Feature('%pd', '6.9', ''),       # (that is of 6.10)
+}
+# What a kernel that cannot be asked is taken to have: all but the type that has a good substitute.
+# It was built with BTF, or is as old; then it says itself what it does not take.
+USUAL_FEATURES = frozenset(FEATURES) - frozenset(['char'])
 
 # A value on its way: in memory `offset` bytes behind the address that base fetches,
 # or base itself where offset is None; the base &NAME is the address of a symbol.
-# type is a reference, None if it is not known.
-Place = namedtuple('Place', 'base offset type bit_offset bit_size')
-Place.__new__.__defaults__ = (0, 0)
+# type is a reference, None if it is not known.  registers: of a struct that is passed in
+# registers, those that hold it, base being the first.
+Place = namedtuple('Place', 'base offset type bit_offset bit_size registers')
+Place.__new__.__defaults__ = (0, 0, ())
+
+# The kernel's words for a value, its fetch type ('' for none), and the Conversion of what is
+# printed for the screen, None where it is shown as it is.
+Words = namedtuple('Words', 'text type conversion')
+Words.__new__.__defaults__ = ('', None)
 
 # text: the kernel's words behind NAME=.  size in bytes, None if the kernel decides.
-# kind: 'string', 'signed', 'unsigned', 'other' (an array).  column: where it stands in the
-# person's text.
-Argument = namedtuple('Argument', 'name text kind size column')
+# kind: 'string', 'signed', 'unsigned', 'array', 'other'.  column: where it stands in the person's
+# text.  warning: what the kernel does not have of what was asked for, ''.
+Argument = namedtuple('Argument', 'name text kind size column conversion warning')
 
 # columns: where in the person's text each word of the kprobe line comes from.
 Compiled = namedtuple('Compiled', 'text kind event place arguments filter columns')
@@ -3378,9 +3601,11 @@ RESERVED_NAMES = frozenset((
 
 # Headers in a packet, by the layer that skb->data points at: what lies before them.
 PACKET_LAYERS = {
-    'l2': {'ethhdr': (), 'iphdr': ('ethhdr',), 'icmphdr': ('ethhdr', 'iphdr'),
-           'tcphdr': ('ethhdr', 'iphdr'), 'udphdr': ('ethhdr', 'iphdr')},
-    'l3': {'iphdr': (), 'icmphdr': ('iphdr',), 'tcphdr': ('iphdr',), 'udphdr': ('iphdr',)},
+    'l2': {'ethhdr': (), 'vlan_hdr': ('ethhdr',), 'ipv6hdr': ('ethhdr',), 'iphdr': ('ethhdr',),
+           'icmphdr': ('ethhdr', 'iphdr'), 'tcphdr': ('ethhdr', 'iphdr'),
+           'udphdr': ('ethhdr', 'iphdr')},
+    'l3': {'vlan_hdr': (), 'ipv6hdr': (), 'iphdr': (), 'icmphdr': ('iphdr',),
+           'tcphdr': ('iphdr',), 'udphdr': ('iphdr',)},
     'l4': {'icmphdr': (), 'tcphdr': (), 'udphdr': ()},
 }
 # What follows a header, as arrays of 1, 2, 4 or 8 bytes, and as a string.
@@ -3388,14 +3613,27 @@ PACKET_DATA = dict((name, Type('array', target=Type('int', kind, size))) for nam
     ('cdata', 'u8', 1), ('sdata', 'u16', 2), ('ldata', 'u32', 4), ('qdata', 'u64', 8),
     ('Sdata', 'char', 1)))
 
-# Names whose values are turned around on the screen, and back in the filter.
-# size in bytes; form: 'ip', or the base that the swapped number is shown in.
-Conversion = namedtuple('Conversion', 'size form')
-CONVERSIONS = {
-    'ip_': Conversion(4, 'ip'),
+# How what the kernel prints is shown on the screen, and is written in the filter.  size in bytes,
+# None for any number.  form: 'ip', 'mac', 'ip6', 'names' or 'errno', or the base that the number
+# with swapped bytes is shown in.  names: (name, number) pairs.
+Conversion = namedtuple('Conversion', 'size form names')
+Conversion.__new__.__defaults__ = ((),)
+CONVERSIONS = {         # by the beginning of a value's name
+    'ip_': Conversion(4, 'ip'), 'mac_': Conversion(6, 'mac'), 'ip6_': Conversion(16, 'ip6'),
     'B16_': Conversion(2, 16), 'B32_': Conversion(4, 16), 'B64_': Conversion(8, 16),
     'b16_': Conversion(2, 10), 'b32_': Conversion(4, 10), 'b64_': Conversion(8, 10),
 }
+BOOLEAN = Conversion(None, 'names', (('false', 0), ('true', 1)))
+ERRNO = Conversion(None, 'errno')
+ADDRESS_TYPES = {'mac': 'b48@0/64', 'ip6': 'x8[16]'}     # the first as a number: filters take one
+# Errors within the kernel (include/linux/errno.h), which no program sees, and its own name of one.
+KERNEL_ERRORS = {
+    95: 'EOPNOTSUPP',
+    512: 'ERESTARTSYS', 513: 'ERESTARTNOINTR', 514: 'ERESTARTNOHAND', 515: 'ENOIOCTLCMD',
+    516: 'ERESTART_RESTARTBLOCK', 517: 'EPROBE_DEFER', 518: 'EOPENSTALE', 519: 'ENOPARAM',
+    521: 'EBADHANDLE', 522: 'ENOTSYNC', 523: 'EBADCOOKIE', 524: 'ENOTSUPP', 525: 'ETOOSMALL',
+    526: 'ESERVERFAULT', 527: 'EBADTYPE', 528: 'EJUKEBOX', 529: 'EIOCBQUEUED',
+    530: 'ERECALLCONFLICT', 531: 'ENOGRACE'}
 
 
 def number(text):
@@ -3427,30 +3665,77 @@ def swapped(number, size):
     return struct.unpack('>Q', data.rjust(8, b'\0'))[0]
 
 
-def shown_number(conversion, number):
-    """Return, as text for the screen, a number that the kernel printed."""
-    if conversion.form == 'ip':
-        return '%d.%d.%d.%d' % (number & 255, number >> 8 & 255, number >> 16 & 255,
-                                number >> 24 & 255)
-    return ('0x%x' if conversion.form == 16 else '%d') % swapped(number, conversion.size)
+def shown(conversion, printed):
+    """Return, as text for the screen, what the kernel printed of a value."""
+    form = conversion.form
+    if form == 'ip6':
+        return ip6_text([int(part, 16) for part in printed.strip('{}').split(',')])
+    value = int(printed, 0)
+    data = bytearray(struct.pack('<Q', value & 0xffffffffffffffff))
+    if form == 'ip':
+        return '.'.join('%d' % byte for byte in data[:4])
+    if form == 'mac':
+        return ':'.join('%02x' % byte for byte in data[:6])
+    if form == 'errno':
+        return '-' + error_name(-value) if error_name(-value) else printed
+    if form == 'names':
+        return dict((number, name) for name, number in reversed(conversion.names)).get(
+            value, printed)
+    return ('0x%x' if form == 16 else '%d') % swapped(value, conversion.size)
+
+
+def error_name(number):
+    """Return the name of an error, of which Python has this machine's table; '' for none."""
+    return KERNEL_ERRORS.get(number) or errno.errorcode.get(number, '')
+
+
+def error_number(name):
+    """Return the number of the error of a name; KeyError if there is none."""
+    number = getattr(errno, name, None)     # Python knows both names where there are two
+    if isinstance(number, int):
+        return number
+    return dict((known, number) for number, known in KERNEL_ERRORS.items())[name]
+
+
+def ip6_text(data):
+    """Return 16 numbers as an IPv6 address is written (RFC 5952)."""
+    text = ':'.join('%x' % (data[at] << 8 | data[at + 1]) for at in range(0, 16, 2))
+    zeros = list(re.finditer(r'(?<![^:])0(?::0)+(?![^:])', text))
+    if not zeros:
+        return text
+    longest = max(zeros, key=lambda row: len(row.group()))      # the first of several
+    return text[:longest.start()].rstrip(':') + '::' + text[longest.end():].lstrip(':')
 
 
 def kernel_number(conversion, operand):
-    """Return, as text for a filter, what the person wrote; ValueError if it is no such value."""
-    if conversion.form == 'ip':
+    """Return, as text for a filter, what the person wrote.
+
+    ValueError, or KeyError where names are known, if it is no such value.
+    """
+    form = conversion.form
+    if form == 'ip':
         if not re.match(r'[0-9]{1,3}(?:\.[0-9]{1,3}){3}$', operand):
             raise ValueError(operand)
         parts = bytearray(int(part) for part in operand.split('.'))     # each below 256
         return '0x%x' % struct.unpack('<I', bytes(parts))
+    if form == 'mac':
+        if not re.match(r'[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}$', operand):
+            raise ValueError(operand)
+        return '0x' + ''.join(reversed(operand.split(':')))
+    if form == 'names':
+        return '%d' % dict(conversion.names)[operand]
+    if form == 'errno':
+        return '-%d' % error_number(operand[1:] if operand[:1] == '-' else '')
     value = number(operand)
     if value >> 8 * conversion.size:
         raise ValueError(operand)
-    return ('0x%x' if conversion.form == 16 else '%d') % swapped(value, conversion.size)
+    return ('0x%x' if form == 16 else '%d') % swapped(value, conversion.size)
 
 
 def compile_trace(trace, event, symbol, types, target):
     """Return the Compiled form of a Probe on symbol, to be the event called event."""
-    symbol_text = symbol + ('+' + trace.offset.text if trace.offset else '')
+    symbol_text = (trace.module.text + ':' if trace.module else '') + symbol + (
+        '+' + trace.offset.text if trace.offset else '')
     if trace.kind == 'r' and trace.offset:
         raise TraceError("a return trace takes no offset", trace.offset.column)
     check_names(trace)
@@ -3463,15 +3748,15 @@ def compile_trace(trace, event, symbol, types, target):
     columns = (0, trace.symbol.column) + tuple(argument.column for argument in arguments)
     return Compiled(trace.text, trace.kind, event, symbol_text, arguments,
                     trace.filter and compile_filter(trace.filter, probe_fields(trace, arguments),
-                                                    arguments), columns)
+                                                    arguments, types), columns)
 
 
-def compile_event(trace, fields):
+def compile_event(trace, fields, types):
     """Return the Compiled form of an Event; fields are its format's, None if they are unknown."""
     if fields is not None:
         fields = dict(COMMON_FIELDS, **fields)
     return Compiled(trace.text, trace.kind, trace.event.text, trace.system.text, (),
-                    trace.filter and compile_filter(trace.filter, fields, ()),
+                    trace.filter and compile_filter(trace.filter, fields, (), types),
                     (trace.system.column,))
 
 
@@ -3550,26 +3835,29 @@ def compile_for_all(value, trace, prototypes, types, target):
 def compile_value(value, trace, function, types, target):
     """Return the Argument of a Value, in a trace of function, a Function or None."""
     if value.raw:
-        return finish(value, value.raw.text, raw_type(value.raw.text))
+        return finish(value, Words(value.raw.text, raw_type(value.raw.text)), target)
     if value.base.text == '$comm' and (value.cast or value.packet or value.accesses):
         raise TraceError('$comm is a string: it has no members and takes no cast',
                          value.base.column)
     place = base_place(value, trace, function, types, target)
-    if value.cast:
-        place = place._replace(type=cast_type(value.cast, types))
     if value.packet:
-        return compile_packet(value, place, types, target)
+        return finish(value, packet_words(value, place, types), target)
     if value.accesses and place.type is None and value.base.kind == 'argument':
-        raise no_prototype(value, '!(struct NAME *)%%%s->...' % value.base.text)
+        raise no_prototype(value.base, '!(struct NAME *)%s->...' % spelled(value.base))
     for access in value.accesses:
         place = follow(place, access, types)
-    return compile_place(value, place, types, target, 'X')
+    words = place_words(value, place, types, 'X')
+    if value.letter and value.letter.text == 'S' and value.base.text == '$retval' and not (
+            value.accesses or value.fetch_type):
+        words = words._replace(conversion=ERRNO)
+    return finish(value, words, target)
 
 
-def finish(value, text, fetch_type=''):
+def finish(value, words, target):
     """Return the Argument of a Value from the kernel's words for it."""
     name, column = value.name.text, (value.raw or value.base).column
-    whole = text + ':' + fetch_type if fetch_type and not value.raw else text
+    fetch_type, warning = (words.type, '') if value.raw else supported(words.type, target)
+    whole = words.text + ':' + fetch_type if fetch_type and not value.raw else words.text
     if len(whole) > VALUE_LIMIT:
         raise TraceError('the kernel takes a value of %d characters, this one becomes %d: %s; '
                          'start from a register nearer to it'
@@ -3580,16 +3868,44 @@ def finish(value, text, fetch_type=''):
         kind = 'signed' if match.group(1) == 's' else 'unsigned'
         size = int(match.group(2)) // 8
     elif '[' in fetch_type:
-        kind = 'other'
-    elif 'str' in fetch_type or text == '$comm':
+        kind = 'array'
+    elif 'str' in fetch_type or words.text == '$comm':
         kind = 'string'
     conversion = conversion_of(name)
-    if conversion and size != conversion.size:
+    if words.conversion and warning:
+        raise TraceError('%s takes an array: %s' % (name[:name.index('_') + 1], warning), column)
+    if conversion and words.conversion != conversion and size != conversion.size and (
+            fetch_type != ADDRESS_TYPES.get(conversion.form)):
         raise TraceError("'%s' turns around a number of %d bytes, and this is %s; another name "
                          'leaves it as it is' % (
                              name[:name.index('_') + 1], conversion.size,
                              'one of %d' % size if size else 'none (name its :type)'), column)
-    return Argument(name, whole, kind, size, column)
+    return Argument(name, whole, kind, size, column, conversion or words.conversion, warning)
+
+
+def supported(fetch_type, target):
+    """Return a fetch type that the kernel has for one, and a warning where that shows less."""
+    warning, feature = '', feature_of(fetch_type)
+    while feature and feature not in target.features:
+        if feature == 'array':
+            warning = ('this kernel shows no arrays, which came with Linux %s: only the first '
+                       'element' % FEATURES[feature].version)
+            fetch_type = fetch_type.partition('[')[0]
+        elif feature == 'hexadecimal':
+            fetch_type = FEATURES[feature].instead + fetch_type[1:]
+        else:
+            fetch_type = FEATURES[feature].instead
+        feature = feature_of(fetch_type)
+    return fetch_type, warning
+
+
+def feature_of(fetch_type):
+    """Return the one of FEATURES that a fetch type takes, or None."""
+    if '[' in fetch_type:
+        return 'array'
+    if fetch_type.startswith('x'):
+        return 'hexadecimal'
+    return fetch_type if fetch_type in FEATURES else None
 
 
 def raw_type(text):
@@ -3598,19 +3914,73 @@ def raw_type(text):
 
 
 def base_place(value, trace, function, types, target):
-    """Return the Place that a value starts from."""
+    """Return the Place that a value starts from, of the type that it is cast to."""
     base, architecture = value.base, target.architecture
-    if base.kind == 'argument':
-        return argument_place(base, trace, function, types, architecture)
-    if base.kind == 'register':
-        return Place('%' + register_name(base, architecture), None, None)
     if base.kind == 'symbol':
-        return Place('&' + base.text, 0, None)
-    if base.text == '$retval':
+        return symbol_place(value, types, target)
+    if base.kind == 'argument':
+        place = argument_place(base, trace, function, types, target)
+    elif base.kind == 'register':
+        place = Place('%' + register_name(base, architecture), None, None)
+    elif base.text == '$retval':
         if trace.kind != 'r':
             raise TraceError('$retval is there on return only: begin the trace with r', base.column)
-        return Place('$retval', None, function and function.result)
-    return Place(base.text, None, None)
+        place = Place('$retval', None, function and function.result)
+    else:
+        place = Place(base.text, None, None)
+    return cast_place(place, value.cast, types) if value.cast else place
+
+
+def cast_place(place, cast, types, is_object=False):
+    """Return a Place cast to a type; is_object: what lies there is meant where that is a pointer.
+
+    So it is in C with an array, which decays to its address.
+    """
+    ref = cast_type(cast, types)
+    held = stripped(types, ref)
+    if is_object and held.kind == 'pointer':
+        ref = Type('decayed', target=held.target)
+    before = held if place.type is None else stripped(types, place.type)
+    if place.offset is not None and before.kind in ('int', 'enum') and before.size < held.size:
+        ref = held._replace(size=before.size)       # what lies behind it is something else
+    return place._replace(type=ref)
+
+
+def symbol_place(value, types, target):
+    """Return the Place at a symbol, of the type that it is cast to."""
+    base = value.base
+    symbol = target.symbols and target.symbols.variable(base)
+    variable = types.variable(base.text) if value.cast or value.accesses else None
+    if symbol and symbol.per_cpu or variable and variable.per_cpu:
+        raise TraceError("each CPU has a '%s' of its own, and ftrace reads at one address only: "
+                         'trace a function that has its address as an argument' % base.text,
+                         base.column)
+    place = Place('&' + base.text, 0, variable and variable.type)
+    if not value.cast:
+        return place
+    return cast_place(place, value.cast, types, is_object(value, symbol, variable, types))
+
+
+def is_object(value, symbol, variable, types):
+    """Tell whether what a cast to a pointer points at lies at the symbol itself.
+
+    Else a pointer does.  The variable's type tells, or else whether there is room for the object
+    before the next symbol; both may not be known.
+    """
+    if variable:
+        return stripped(types, variable.type).kind in ('struct', 'union', 'array')
+    held = stripped(types, cast_type(value.cast, types))
+    if held.kind != 'pointer' or stripped(types, held.target).kind not in ('struct', 'union'):
+        return False
+    if symbol and symbol.size is not None:
+        return symbol.size >= max(size_of(types, held.target), POINTER_SIZE + 1)
+    if value.accesses:
+        pointed = declared(types, held.target)
+        raise TraceError("whether '%s' is a %s or points at one is not known here: if it is one, "
+                         'write !(%s)@%s.%s; a vmlinux (-v) tells' % (
+                             value.base.text, pointed, pointed, value.base.text,
+                             value.accesses[0].name.text), value.base.column)
+    return False
 
 
 def register_name(base, architecture):
@@ -3622,31 +3992,77 @@ def register_name(base, architecture):
         architecture.name, base.text, nearest(base.text, architecture.registers)), base.column)
 
 
-def argument_place(base, trace, function, types, architecture):
-    """Return where an argument lies when the function begins."""
-    index = number_at(base, ARGUMENT_LIMIT, 'list of arguments')
-    if trace.kind == 'r':
-        raise TraceError('on return the argument registers hold something else: there is $retval, '
-                         'and an entry trace (p) for the arguments', base.column)
+def argument_place(base, trace, function, types, target):
+    """Return where an argument lies when the function begins, or on return what the kernel kept."""
+    architecture = target.architecture
+    if trace.kind == 'r' and 'arguments on return' not in target.features:
+        raise TraceError('on return the argument registers hold something else, and this kernel '
+                         'keeps no arguments, as they do from Linux %s on: there is $retval, and '
+                         'an entry trace (p) for the arguments'
+                         % FEATURES['arguments on return'].version, base.column)
     if trace.offset and number_at(trace.offset, OFFSET_LIMIT, 'function'):
         raise TraceError('inside a function the argument registers hold something else: name a '
                          'register, %%%s, with a cast where a member is wanted, '
                          '!(struct NAME *)%%%s->...'
                          % (architecture.arguments[0], architecture.arguments[0]), base.column)
     if function is None:
-        return locate_argument(index, [], None, None, architecture)
+        if not base.text.isdigit():
+            raise no_prototype(base, '!(struct NAME *)%0->... for the first argument')
+        place = locate_argument(number_at(base, ARGUMENT_LIMIT, 'list of arguments'), [], None,
+                                None, architecture)
+    else:
+        place = known_argument_place(base, function, types, architecture)
+    return kept_argument(place, base, architecture) if trace.kind == 'r' else place
+
+
+def known_argument_place(base, function, types, architecture):
     parameters = named_parameters(types, function)
-    if index >= len(parameters):
-        raise TraceError('%s has %s: %s' % (function.name, count_of(
-            len(parameters), 'argument'), prototype(types, function)), base.column)
+    index = parameter_index(base, function, parameters, types)
     if '' in [parameter.location for parameter in parameters]:
         left = ['%s in %%%s' % (parameter.name or declared(types, parameter.type),
                                 parameter.location)
                 for parameter in parameters if parameter.location]
-        raise TraceError('the compiler changed the arguments of %s, so that %%N counts no more: '
+        raise TraceError('the compiler changed the arguments of %s, so that %s counts no more: '
                          'name a register, with a cast where a member is wanted (known: %s)'
-                         % (function.name, ', '.join(left) or 'none'), base.column)
+                         % (function.name, spelled(base), ', '.join(left) or 'none'), base.column)
     return parameter_place(index, function, types, architecture)
+
+
+def parameter_index(base, function, parameters, types):
+    """Return the number, from 0, of the parameter that a base counts or calls by its name."""
+    names = [parameter.name for parameter in parameters]
+    if base.text in names:
+        return names.index(base.text)
+    if not base.text.isdigit():
+        raise TraceError("%s has no argument '%s'%s" % (
+            function.name, base.text, nearest(base.text, names) or (
+                ': it has ' + ', '.join(names) if all(names) and names else
+                '; these types do not tell their names: count, %%0 is the first of %d' % len(names)
+                if names else ': it has none')), base.column)
+    index = number_at(base, ARGUMENT_LIMIT, 'list of arguments')
+    if index >= len(parameters):
+        raise TraceError('%s has %s: %s' % (function.name, count_of(
+            len(parameters), 'argument'), prototype(types, function)), base.column)
+    return index
+
+
+def spelled(base):
+    """Return an argument as the person wrote it."""
+    return ('%' if base.text.isdigit() else '$') + base.text
+
+
+def kept_argument(place, base, architecture):
+    """Return the Place on return of an argument: the kernel keeps what $argN was at the entry."""
+    def kept(register):
+        stack = re.match(r'\$stack([0-9]+)$', register)
+        if register[1:] in architecture.arguments:
+            return '$arg%d' % (architecture.arguments.index(register[1:]) + 1)
+        if stack and not architecture.by_reference:     # aarch64 keeps none from the stack
+            return '$arg%d' % (len(architecture.arguments) + 1 - architecture.stack
+                               + int(stack.group(1)))
+        raise TraceError('on return the kernel keeps no argument that lies in %s: use an entry '
+                         'trace (p)' % register, base.column)
+    return place._replace(base=kept(place.base), registers=tuple(map(kept, place.registers)))
 
 
 def parameter_place(index, function, types, architecture):
@@ -3684,7 +4100,9 @@ def locate_argument(index, sizes, result_size, ref, architecture):
         words = 1 if size is None or by_reference else (size + 7) // 8
         in_memory = words > 2
         if not in_memory and registers + words <= len(architecture.arguments):
-            place = Place('%' + (architecture.arguments + ('',))[registers], None, ref)
+            held_by = ['%' + name for name in architecture.arguments[registers:registers + words]]
+            place = Place((held_by or [''])[0], None, ref,
+                          registers=() if size is None or by_reference else tuple(held_by))
             registers += words
         else:
             place = Place('$stack%d' % stack, None, ref)
@@ -3716,10 +4134,13 @@ def follow(place, access, types):
     """Return the Place of a member of what lies at place."""
     operator, name = access.operator, access.name
     if place.type is None:
-        raise TraceError('the type of %s is not known here: cast it, !(struct NAME *)%s%s%s'
-                         % (fetch(place), fetch(place), operator.text, name.text),
-                         operator.column)
+        raise TraceError('the type of %s is not known here: cast it, !(struct NAME%s)%s%s%s' % (
+            fetch(place), ' *' if operator.text == '->' else '', fetch(place), operator.text,
+            name.text), operator.column)
     held = stripped(types, place.type)
+    if held.kind == 'decayed' and operator.text == '->':
+        operator, place = operator._replace(text='.'), place._replace(type=held.target)
+        held = stripped(types, held.target)
     if held.kind == 'array':
         raise TraceError('%s is an array: take one element, [0]' % what_is(types, place.type),
                          operator.column)
@@ -3734,12 +4155,16 @@ def follow(place, access, types):
             what_is(types, place.type), name.text), operator.column)
     if held.kind not in ('struct', 'union'):
         raise TraceError('%s has no members' % what_is(types, place.type), operator.column)
-    if place.offset is None:
+    if place.offset is None and not place.registers:
         raise TraceError('%s lies in a register, of which ftrace reads no members'
                          % what_is(types, place.type), operator.column)
     place = member_place(place, held, name, types)
     for index in access.indexes:
         place = element_place(place, index, types)
+    if access.cast and place.bit_size:
+        raise TraceError('a bitfield cannot be cast', access.cast.column)
+    if access.cast:
+        place = cast_place(place, access.cast, types, stripped(types, place.type).kind == 'array')
     return place
 
 
@@ -3754,8 +4179,19 @@ def member_place(place, held, name, types):
         raise TraceError("%s has no member '%s'%s" % (
             declared(types, held), name.text, nearest(name.text, names) if names
             else ': it is only declared in these types'), name.column)
+    if place.offset is None:
+        return place_in_registers(place, member, types)
     return Place(place.base, place.offset + member.bit_offset // 8, member.type,
                  member.bit_offset % 8, member.bit_size)
+
+
+def place_in_registers(place, member, types):
+    """Return the Place of a member of a struct that lies in registers: bits of one of them."""
+    number, first = divmod(place.bit_offset + member.bit_offset, 8 * POINTER_SIZE)
+    bits = member.bit_size
+    if first and stripped(types, member.type).kind not in ('struct', 'union', 'array'):
+        bits = bits or 8 * size_of(types, member.type)
+    return Place(place.registers[number], None, member.type, first, bits, place.registers[number:])
 
 
 def element_place(place, index, types):
@@ -3768,14 +4204,17 @@ def element_place(place, index, types):
         return Place(fetch(place), at * size_of(types, held.target), held.target)
     if held.kind != 'array':
         raise TraceError('%s is no array' % what_is(types, place.type), index.column)
+    if place.offset is None:
+        raise TraceError('%s lies in a register, of which ftrace reads no elements'
+                         % what_is(types, place.type), index.column)
     if held.length and at >= held.length:
         raise TraceError('the index is past the end: the array has %s, 0 to %d' % (
             count_of(held.length, 'element'), held.length - 1), index.column)
     return Place(place.base, place.offset + at * size_of(types, held.target), held.target)
 
 
-def compile_packet(value, place, types, target):
-    """Return the Argument of a value in the packet of the sk_buff at place."""
+def packet_words(value, place, types):
+    """Return the Words for a value in the packet of the sk_buff at place."""
     layer, header = value.packet.layer, value.packet.header
     headers = PACKET_LAYERS[layer.text if layer else 'l3']
     if header.text not in headers:
@@ -3804,7 +4243,7 @@ def compile_packet(value, place, types, target):
         place = follow(start, first._replace(operator=first.operator._replace(text='.')), types)
     for access in value.accesses[1:]:
         place = follow(place, access, types)
-    return compile_place(value, place, types, target, 'U')
+    return place_words(value, place, types, 'U')
 
 
 def skb_data(value, place, types):
@@ -3812,9 +4251,9 @@ def skb_data(value, place, types):
     column = value.base.column
     skb = find_struct(types, 'sk_buff', value.packet.header)
     if place.type is None and value.base.kind == 'argument':
-        raise no_prototype(value, '@(struct %s *)%s!(struct sk_buff **)%%%s->...' % (
+        raise no_prototype(value.base, '@(struct %s *)%s!(struct sk_buff **)%s->...' % (
             value.packet.header.text, value.packet.layer.text if value.packet.layer else '',
-            value.base.text))
+            spelled(value.base)))
     if place.type is not None:
         held = stripped(types, place.type)
         inner = stripped(types, held.target) if held.kind == 'pointer' else held
@@ -3830,9 +4269,10 @@ def skb_data(value, place, types):
     return Place(fetch(Place(fetch(place), data.bit_offset // 8, None)), 0, None)
 
 
-def no_prototype(value, way_out):
-    return TraceError('no prototype is known for this function, so %%%s has no type: cast it, %s'
-                      % (value.base.text, way_out), value.base.column)
+def no_prototype(base, way_out):
+    return TraceError('no prototype is known for this function, so %s %s, %s' % (
+        spelled(base), 'has no type: cast it' if base.text.isdigit() else
+        'is not known: count it, and cast it', way_out), base.column)
 
 
 def find_struct(types, name, token):
@@ -3846,28 +4286,47 @@ def struct_size(types, name, token):
     return size_of(types, find_struct(types, name, token))
 
 
-def number_type(letter, size, target):
+def number_type(letter, size):
     """Return the fetch type of a number of size bytes."""
-    return '%s%d' % ('u' if letter == 'X' and not target.hexadecimal else letter.lower(), 8 * size)
+    return '%s%d' % (letter.lower(), 8 * size)
 
 
-def compile_place(value, place, types, target, default):
-    """Return the Argument that shows what lies at place."""
+def place_words(value, place, types, default):
+    """Return the Words that show what lies at place, as a number by the letter `default`."""
+    conversion = conversion_of(value.name.text)
+    if conversion and conversion.form in ADDRESS_TYPES:
+        return address_words(value, place, types, conversion)
     if value.fetch_type:
-        return compile_typed(value, place, types)
+        return typed_words(value, place, types)
     if place.type is None or is_plain(value):
-        return compile_untyped(value, place, target)
-    if place.bit_size:
-        return compile_bitfield(value, place, types)
+        return untyped_words(value, place)
     held = stripped(types, place.type)
+    if place.bit_size:
+        return bitfield_words(value, place, held, types)
     if held.kind == 'array':
-        return compile_array(value, place, held, types)
-    if held.kind == 'pointer' and not value.letter and is_text(types, held.target):
-        return finish(value, '+0x0(%s)' % fetch(place), 'string')
+        return array_words(value, place, held, types)
+    if held.kind == 'pointer' and not value.letter:
+        if is_text(types, held.target):
+            return Words('+0x0(%s)' % fetch(place),
+                         'ustring' if is_user(types, held.target) else 'string')
+        if stripped(types, held.target).kind == 'function':
+            return Words(fetch(place), 'symbol')
     if held.size not in (1, 2, 4, 8) or held.kind == 'void':
         raise TraceError(unshowable(types, place.type, held), value_end(value))
-    letter = value.letter.text if value.letter else default
-    return finish(value, fetch(place), number_type(letter, held.size, target))
+    if value.letter:
+        return Words(fetch(place), number_type(value.letter.text, held.size))
+    if (held.kind, held.name) == ('int', 'char'):
+        return Words(fetch(place), 'char')
+    letter = 'S' if held.kind == 'enum' and held.signed else default
+    return Words(fetch(place), number_type(letter, held.size), names_of(types, held))
+
+
+def names_of(types, held):
+    """Return the Conversion of numbers of a Type that has names for them, or None."""
+    if (held.kind, held.name) == ('int', '_Bool'):
+        return BOOLEAN
+    names = tuple(types.enumerators(held)) if held.kind == 'enum' and held.target else ()
+    return Conversion(None, 'names', names) if names else None
 
 
 def is_plain(value):
@@ -3876,62 +4335,99 @@ def is_plain(value):
         value.base.kind == 'register' or value.base.text == '$retval')
 
 
-def compile_untyped(value, place, target):
+def untyped_words(value, place):
     if value.base.text == '$comm':
         if value.letter:
             raise TraceError('$comm is a string, which no letter goes with', value.letter.column)
-        return finish(value, '$comm')
+        return Words('$comm')
     if is_plain(value):
-        return finish(value, fetch(place))
-    letter = value.letter.text if value.letter else 'X'
-    return finish(value, fetch(place), number_type(letter, 8, target))
+        return Words(fetch(place))
+    return Words(fetch(place), number_type(value.letter.text if value.letter else 'X', 8))
 
 
-def compile_typed(value, place, types):
-    """Return the Argument of a value with a :type; a string is read where a pointer points."""
+def typed_words(value, place, types):
+    """Return the Words for a value with a :type; a string is read where a pointer points."""
     text, fetch_type = fetch(place), value.fetch_type.text
     if re.match('u?string', fetch_type) and value.base.text != '$comm':
         held = None if place.type is None else stripped(types, place.type)
         if held.kind == 'pointer' if held else place.offset is None:
             text = '+0x0(%s)' % text
-    return finish(value, text, fetch_type)
+    return Words(text, fetch_type)
 
 
-def compile_bitfield(value, place, types):
-    """Return the Argument of a bitfield: of the smallest unit that holds its bits."""
+def address_words(value, place, types, conversion):
+    """Return the Words for a MAC address (6 bytes) or an IPv6 address (16)."""
+    size, prefix = conversion.size, value.name.text[:value.name.text.index('_') + 1]
+    if value.letter or value.fetch_type:
+        raise TraceError('%s shows an address: leave out the %s' % (
+            prefix, (value.letter or value.fetch_type).text),
+            (value.letter or value.fetch_type).column)
+    held = None if place.type is None else stripped(types, place.type)
+    if held and held.kind == 'pointer':
+        place = Place(fetch(place), 0, held.target)
+        held = stripped(types, held.target)
+        fits = held.kind == 'int' and held.size == 1        # the first of its bytes
+    else:
+        fits = False
+    if held and (held.kind == 'array' or (held.kind, held.name) == ('struct', 'in6_addr')):
+        # (MAX_ADDR_LEN is 32, of which a MAC address is the first.)
+        fits = size_of(types, place.type) in ((6, 32) if size == 6 else (16,))
+    if not fits or place.offset is None:
+        raise TraceError('%s takes the %d bytes of an address in memory, %s, or a pointer to them'
+                         % (prefix, size, 'an array of u8' if size == 6 else
+                            'a struct in6_addr or an array'), value_end(value))
+    return Words(fetch(place), ADDRESS_TYPES[conversion.form], conversion)
+
+
+def bitfield_words(value, place, held, types):
+    """Return the Words for a bitfield: of the smallest unit that holds its bits."""
     last = place.bit_offset + place.bit_size
     unit = [bits for bits in (8, 16, 32, 64) if last <= bits]
     if not unit:
         raise TraceError('these %d bits lie in nine bytes, which ftrace cannot take in one'
                          % place.bit_size, value_end(value))
     letter = value.letter.text if value.letter else 'U'
-    if letter == 'X' or letter == 'S' and stripped(types, place.type).signed:
+    if letter == 'X' or letter == 'S' and held.signed:
         raise TraceError('the kernel shows a bitfield in decimal and without a sign: '
                          'leave out the %s' % letter, value.letter.column)
-    return finish(value, fetch(place), 'b%d@%d/%d' % (place.bit_size, place.bit_offset, unit[0]))
+    return Words(fetch(place), 'b%d@%d/%d' % (place.bit_size, place.bit_offset, unit[0]),
+                 None if value.letter else names_of(types, held))
 
 
-def compile_array(value, place, held, types):
-    letter = value.letter.text if value.letter else None
-    if not is_text(types, held.target) or stripped(types, held.target).name != 'char':
-        raise TraceError('%s is an array: take one element, [0], or give a :type'
-                         % what_is(types, place.type), value_end(value))
-    if letter in ('S', 'U'):
+def array_words(value, place, held, types):
+    """Return the Words for a whole array: of char as a string, else as numbers."""
+    letter = value.letter.text if value.letter else 'X'
+    text = is_text(types, held.target) and stripped(types, held.target).name == 'char'
+    if text and letter in ('S', 'U'):
         raise TraceError('a char array shows as a string, or with X as its bytes; %s goes with '
                          'an element, [0]' % letter, value.letter.column)
-    if not letter:
-        return finish(value, fetch(place), 'string')
-    if not 0 < held.length <= ARRAY_LIMIT:
-        raise TraceError('the kernel shows up to %d bytes of an array, and this has %s: take one, '
-                         '[0]' % (ARRAY_LIMIT, held.length or 'no length'), value.letter.column)
-    return finish(value, fetch(place), 'x8[%d]' % held.length)
+    if text and not value.letter:
+        return Words(fetch(place), 'string')
+    length, element = held.length, stripped(types, held.target)
+    while element.kind == 'array':
+        length, element = length * element.length, stripped(types, element.target)
+    if element.size not in (1, 2, 4, 8) or element.kind in ('struct', 'union') or not length:
+        raise TraceError('%s is an array: take one element, [0], or give a :type'
+                         % what_is(types, place.type), value_end(value))
+    if length > ARRAY_LIMIT:
+        raise TraceError('the kernel shows up to %d elements of an array, and this has %d: take '
+                         'one, [0]' % (ARRAY_LIMIT, length), value_end(value))
+    if place.offset is None:
+        raise TraceError('%s lies in a register, of which ftrace reads no arrays'
+                         % what_is(types, place.type), value_end(value))
+    return Words(fetch(place), '%s[%d]' % (number_type(letter, element.size), length))
 
 
 def unshowable(types, ref, held):
+    if held.kind in ('struct', 'union') and held.target is None:
+        return '%s is only declared in these types' % what_is(types, ref)
     if held.kind in ('struct', 'union'):
-        return '%s is %s long: take a member of it' % (
-            what_is(types, ref), count_of(held.size, 'byte')) if held.target is not None else (
-            "%s is only declared in these types" % what_is(types, ref))
+        return '%s is %s long: take a member of it%s' % (
+            what_is(types, ref), count_of(held.size, 'byte'),
+            ', or call it ip6_...' if held.name == 'in6_addr' else '')
+    if held.kind == 'decayed':
+        return ('ftrace shows what lies at an address, not the address itself: take a member of '
+                "this '%s', ->..." % declared(types, held.target))
     if held.kind == 'missing':
         return "%s: these types do not say what '%s' is" % (what_is(types, ref), held.name)
     return '%s is no value that ftrace can show' % what_is(types, ref)
@@ -3963,12 +4459,12 @@ def probe_fields(trace, arguments):
     return fields
 
 
-def compile_filter(written, fields, arguments):
+def compile_filter(written, fields, arguments, types):
     """Return the KernelFilter: the person's text with the operands that the kernel wants.
 
     fields maps names to kinds; where it is None, names go unchecked.
     """
-    own = set(argument.name for argument in arguments)
+    conversions = dict((argument.name, argument.conversion) for argument in arguments)
     text, marks, done = '', [], written.column
     for predicate in written.predicates:
         name, operand = predicate.name, predicate.operand
@@ -3977,11 +4473,10 @@ def compile_filter(written, fields, arguments):
                 name.text, nearest(name.text, fields) or ': there is ' + ', '.join(
                     sorted(set(fields) - set(COMMON_FIELDS), key=lambda known: known.strip('_'))
                     or ['common_pid'])), name.column)
-        conversion = conversion_of(name.text) if name.text in own else None
         kind = fields.get(name.text) if fields else None
         marks.append((len(text) + name.column - done, name.column))
         text += written.text[done - written.column:operand.column - written.column]
-        text += compile_operand(predicate, kind, conversion)
+        text += compile_operand(predicate, kind, conversions.get(name.text), types)
         done = operand.column + len(operand.text)
     return KernelFilter(text + written.text[done - written.column:], tuple(marks))
 
@@ -3996,11 +4491,14 @@ def of_command(compiled, name):
         tuple((position + 1, column) for position, column in compiled.filter.marks)))
 
 
-def compile_operand(predicate, kind, conversion):
+def compile_operand(predicate, kind, conversion, types):
     """Return an operand in the kernel's words."""
     name, operator, operand = predicate
     is_number = re.match(NUMBER, operand.text)
-    if conversion:
+    if kind == 'array':
+        raise TraceError("'%s' is an array, on which the kernel cannot filter: give one element a "
+                         'name of its own' % name.text, name.column)
+    if conversion and not (is_number and conversion.form in ('names', 'errno')):
         return convert_operand(predicate, conversion)
     if kind == 'string' and operator.text not in ('==', '!=', '~'):
         raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name.text,
@@ -4009,8 +4507,7 @@ def compile_operand(predicate, kind, conversion):
         if operator.text == '~':
             raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
         if not is_number:
-            raise TraceError("'%s' is a number, '%s' is not" % (name.text, operand.text),
-                             operand.column)
+            return enumerator(predicate, types)
         if kind == 'unsigned' and operand.text.startswith('-'):
             raise TraceError("'%s' has no sign here: write S before its value" % name.text,
                              operand.column)
@@ -4020,17 +4517,36 @@ def compile_operand(predicate, kind, conversion):
     return "'%s'" % operand.text if '"' in operand.text else '"%s"' % operand.text
 
 
+def enumerator(predicate, types):
+    """Return the number, as text, of the enumerator that an operand names."""
+    name, _, operand = predicate
+    try:
+        ref = types.enum_of(operand.text) if re.match(r'[A-Za-z_]\w*$', operand.text) else None
+    except NoTypesError:
+        ref = None
+    if ref is None:
+        raise TraceError("'%s' is a number, '%s' is not" % (name.text, operand.text),
+                         operand.column)
+    return '%d' % dict(types.enumerators(described(types, ref)))[operand.text]
+
+
 def convert_operand(predicate, conversion):
     name, operator, operand = predicate
-    if operator.text not in ('==', '!=', '&'):
+    if conversion.form not in ('names', 'errno') and operator.text not in ('==', '!=', '&'):
         raise TraceError("the bytes of '%s' are in network order: only ==, != and & mean anything"
                          % name.text, operator.column)
     try:
         return kernel_number(conversion, operand.text)
     except ValueError:
-        raise TraceError("'%s' is %s" % (operand.text, 'no IPv4 address, as in 10.0.0.1'
-                         if conversion.form == 'ip' else
-                         'no number of %d bytes' % conversion.size), operand.column)
+        raise TraceError("'%s' is %s" % (operand.text, {
+            'ip': 'no IPv4 address, as in 10.0.0.1',
+            'mac': 'no MAC address, as in 52:54:00:12:34:56'}.get(
+                conversion.form, 'no number of %s bytes' % conversion.size)), operand.column)
+    except KeyError:
+        names = dict(conversion.names)
+        raise TraceError("'%s' is no number, and no %s%s" % (
+            operand.text, 'name of an error, as in -ENOENT' if conversion.form == 'errno' else
+            "value of '%s'" % name.text, nearest(operand.text, names)), operand.column)
 
 
 # ---------------------------------------------------------------------------
@@ -4387,16 +4903,20 @@ def script_undo(number, step):
 # ---------------------------------------------------------------------------
 # Kernel: the plan -> tracefs, and back
 #
-# The only section that touches tracefs, its mount and the lock on that, kallsyms, and the
-# file that tells of a lockdown.  Gives what the running kernel knows (symbols, fields of
-# events, what it can do), and the Session, which performs a plan, streams, and undoes it.
+# The only section that touches tracefs, its mount and the lock on that, kallsyms, the list of
+# what cannot be probed, and the file that tells of a lockdown.  Gives what the running kernel
+# knows (symbols, fields of events, what it can do), and the Session, which performs a plan,
+# streams, and undoes it.
 # ---------------------------------------------------------------------------
 
 Symbol = namedtuple('Symbol', 'name module')
+# The place of a variable: its size in bytes, None if it is not known, and whether each CPU has one.
+Storage = namedtuple('Storage', 'size per_cpu')
 # Events, in the kernel's own count: read, left in the buffer, lost, and missed by p and r probes.
 Counts = namedtuple('Counts', 'read left lost missed missed_returns')
 
 VARIANT = r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$'
+FORBIDDEN = '/sys/kernel/debug/kprobes/blacklist'
 READ_SIZE = 1 << 16     # bytes
 RATE_SECONDS = 3        # how long too many events may come
 
@@ -4483,6 +5003,11 @@ class Tracefs(object):
     def names(self, name):
         """Return the names in a directory."""
         return self._attempt(os.listdir, name)
+
+    def forbidden(self):
+        """Return the names of the functions that kprobes must not touch; debugfs has the list."""
+        return frozenset(line.split('\t')[-1].strip()
+                         for line in text_if_there(FORBIDDEN).splitlines())
 
     def close(self):
         """Take back the mount, if no other run needs it; tell whether that succeeded."""
@@ -4661,10 +5186,13 @@ def running_architecture():
     return os.uname()[4]
 
 
-def running_target(tracefs, architecture):
+def running_target(tracefs, architecture, symbols):
     """Return the Target that the running kernel is, as far as it tells."""
     readme = tracefs.read_if_there('README') if tracefs else ''
-    return Target(architecture, 'x8/16/32/64' in readme if readme else True)
+    if not readme:
+        return Target(architecture, USUAL_FEATURES, symbols)
+    return Target(architecture, frozenset(
+        name for name, feature in FEATURES.items() if feature.sign in readme), symbols)
 
 
 def check_kprobes(trees, tracefs):
@@ -4692,6 +5220,46 @@ class Symbols(object):
             self.read[traceable] = self._read(traceable)
         return self.read[traceable]
 
+    def variable(self, base):
+        """Return the Storage at the symbol that a base names, None if nothing is known of it."""
+        names = [base.text, '__per_cpu_start', '__per_cpu_end']
+        if self.here:
+            found = listed_extents(self._listing(False), names)
+        else:
+            found = symbol_extents(self.vmlinux, names) if self.vmlinux else None
+        if found is None:
+            return None
+        if base.text not in found:
+            raise self._no_variable(base)
+        address, size = found[base.text]
+        first, end = (found.get(name, (0, 0))[0] for name in names[1:])
+        return Storage(size, first <= address < end)
+
+    def _no_variable(self, base):
+        """Return the error for a symbol that is not there."""
+        listing = self._listing(False)
+        if listing and not re.search(r' [bBdD] \w+$', listing, re.M):
+            return TraceError("this kernel tells the addresses of functions only "
+                              "(no CONFIG_KALLSYMS_ALL): it cannot read '%s'" % base.text,
+                              base.column)
+        return TraceError("this kernel has no symbol '%s'%s" % (
+            base.text, nearest(base.text, symbol_names(listing)) or ''), base.column)
+
+    def matching(self, pattern, module):
+        """Return the Symbols of the functions that a pattern takes, and how many are left out.
+
+        Those are left out that cannot be probed, or of which there are several of one name.
+        """
+        import fnmatch      # only patterns need it
+        matches = re.compile(fnmatch.translate(pattern)).match
+        matches = [symbol for symbol in self._functions()
+                   if matches(symbol.name) and module in (None, symbol.module)]
+        names = [symbol.name for symbol in matches]
+        forbidden = self.tracefs.forbidden() if self.tracefs and self.here else ()
+        kept = [symbol for symbol in matches
+                if symbol.name not in forbidden and names.count(symbol.name) == 1]
+        return sorted(kept), len(set(names)) - len(kept)
+
     def _read(self, traceable):
         if not self.here:
             return function_symbols(self.vmlinux) if self.vmlinux and traceable else ''
@@ -4706,9 +5274,11 @@ class Symbols(object):
 
     def names(self):
         """Return the names of the functions that can be traced, none if no list can be read."""
-        return symbol_names(self._listing(True) or '\n'.join(
-            line for line in self._listing(False).splitlines()
-            if line.split()[1:2] in (['t'], ['T'], ['w'], ['W'])))
+        return [symbol.name for symbol in self._functions()]
+
+    def _functions(self):
+        """Return the Symbols of the functions that can be traced, as far as is known."""
+        return all_symbols(self._listing(True) or self._listing(False))
 
     def module(self, name):
         """Return the module that a function lives in, None for the kernel's own."""
@@ -4717,17 +5287,18 @@ class Symbols(object):
                 return symbol.module
         return None
 
-    def find(self, token, traceable):
+    def find(self, token, traceable, module=None):
         """Return the Symbol that a trace names, or its only variant; None if no list can be read.
 
         traceable: the entry or return of the function is wanted, which ftrace's own list is for.
+        module: the one in which it is to be, None for anywhere.
         """
         fragments, listed = set(), False
         for ftrace in (True, False) if traceable else (False,):
             listing, column = self._listing(ftrace), 0 if ftrace else 2
             listed = listed or bool(listing)
             found = dict((symbol.name, symbol) for symbol in symbols_like(
-                listing, column, token.text))
+                listing, column, token.text) if module in (None, symbol.module))
             if token.text in found:
                 return found[token.text]
             variants = [name for name in found if re.match(VARIANT, name[len(token.text):])]
@@ -4737,6 +5308,9 @@ class Symbols(object):
                 raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
                                  % (token.text, ', '.join(sorted(variants))), token.column)
             fragments.update(found)
+        if listed and module:
+            raise TraceError("the module '%s' has no function '%s', or it is not loaded" % (
+                module, token.text), token.column)
         if listed:
             self._miss(token, sorted(fragments))
         return None
@@ -4761,6 +5335,43 @@ def symbols_like(listing, column, name):
                 and (not column or fields[1] in 'tTwW')):
             yield Symbol(fields[column], fields[-1].strip('[]') if fields[column + 1:] else None)
         at = listing.find(name, end)
+
+
+def all_symbols(listing):
+    """Return the Symbols of the functions in ftrace's list, or in kallsyms (ADDRESS TYPE NAME)."""
+    found = []
+    for line in listing.splitlines():
+        fields = line.split()
+        if fields[2:]:
+            if fields[1] not in 'tTwW':
+                continue
+            del fields[:2]
+        if fields:
+            found.append(Symbol(fields[0], fields[1].strip('[]') if fields[1:] else None))
+    return found
+
+
+def listed_extents(listing, names):
+    """Return (address, size in bytes) by name of some symbols of kallsyms; None if it has none.
+
+    A symbol ends at the latest where the next one begins.  Without root all addresses are 0: then
+    the size is None.
+    """
+    if not listing:
+        return None
+    found = {}
+    for name in names:
+        match = re.search(r'^([0-9a-f]+) \S %s$' % re.escape(name), listing, re.M)
+        if not match:
+            continue
+        address, size = int(match.group(1), 16), None
+        for following in re.finditer(r'^([0-9a-f]+) ', listing[match.end() + 1:match.end() + 4096],
+                                     re.M):
+            if int(following.group(1), 16) != address:
+                size = int(following.group(1), 16) - address
+                break
+        found[name] = address, size if size is not None and size > 0 else None
+    return found
 
 
 def symbol_names(listing):
@@ -5268,6 +5879,8 @@ def origin_column(step, position, command, is_filter):
 # How a line of an event begins: the command's name takes 16 columns, whatever is in it, also a
 # newline.  Where the option record-tgid is on, a number in parentheses follows.
 EVENT_START = r'^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
+NUMBERS = r'-?(?:0|[1-9][0-9]{0,19})|0x[0-9a-f]{1,16}'
+BYTES = r'\{0x[0-9a-f]{1,2}(?:,0x[0-9a-f]{1,2}){15}\}'
 EVENT_LINE = to_bytes('(?m)' + EVENT_START + r'[^\n]*?[0-9]\.[0-9]{6}: ')
 
 SHOWN_LIMIT = 1 << 16   # numbers that are kept as they are shown: all that a port can be
@@ -5359,10 +5972,11 @@ class Console(object):
 class Output(object):
     """stdout: the lines of a trace, in large blocks."""
 
-    def __init__(self, rewrite=None, descriptor=1, count=None):
+    def __init__(self, rewrite=None, descriptor=1, count=None, faults=None):
         self.descriptor = opened_again(descriptor)
         self.terminal = os.isatty(descriptor)
         self.rewrite = rewrite      # bytes of whole lines -> bytes, None to leave them
+        self.faults = faults or Faults(())
         self.count = self.left = count      # of events that are wanted, None for all
         self.beyond = False         # one more than are wanted has come
         self.closed = False         # it takes nothing more
@@ -5389,6 +6003,7 @@ class Output(object):
         if self.left is not None:
             data = self._wanted(data)
         self.stacks += data.count(b': <stack trace>\n')
+        self.faults.look(data)
         self._show(self.rewrite(data) if self.rewrite else data)
         self._write_pending(wake, end)
 
@@ -5438,8 +6053,30 @@ class Output(object):
                     raise Error('stdout: %s' % os.strerror(error.errno).lower())
 
 
-class ShownNumbers(dict):
-    """What the kernel printed of a number -> what is shown of it, both bytes; the last ones met."""
+class Faults(object):
+    """Watches for strings that could never be read: those of programs perhaps, not the kernel's."""
+
+    def __init__(self, traces):
+        # By name, how often there was none; what has been read once is watched no more.
+        self.counts = dict((argument.name, 0) for trace in traces
+                           for argument in trace.arguments if argument.text.endswith(':string'))
+
+    def look(self, data):
+        """Look at the lines of events, as bytes."""
+        for name in list(self.counts):
+            start = to_bytes(' %s=' % name)
+            if start + b'"' in data:
+                del self.counts[name]
+            else:
+                self.counts[name] += data.count(start + b'(fault)')
+
+    def names(self):
+        """Return the names of the values that were (fault) whenever they came."""
+        return sorted(name for name, count in self.counts.items() if count)
+
+
+class ShownValues(dict):
+    """What the kernel printed of a value -> what is shown of it, both bytes; the last ones met."""
 
     def __init__(self, conversion):
         dict.__init__(self)
@@ -5448,17 +6085,17 @@ class ShownNumbers(dict):
     def __missing__(self, printed):
         if len(self) == SHOWN_LIMIT:
             self.clear()
-        self[printed] = shown_number(self.conversion, int(printed, 0)).encode('ascii')
+        self[printed] = to_bytes(shown(self.conversion, printed.decode('ascii')))
         return self[printed]
 
 
 def make_rewriter(traces):
-    """Return a function that turns around the prefixed values of Compiled traces, or None.
+    """Return a function that shows the values of Compiled traces that have a Conversion, or None.
 
     It takes and returns bytes of whole lines.  Nothing but these traces' own events is touched.
     """
     patterns = [event_pattern(trace) for trace in traces
-                if any(conversion_of(argument.name) for argument in trace.arguments)]
+                if any(argument.conversion for argument in trace.arguments)]
 
     def rewrite(data):
         for pattern, numbers in patterns:
@@ -5473,7 +6110,7 @@ def make_rewriter(traces):
 
 
 def event_pattern(trace):
-    """Return a pattern that matches the lines of a trace's event, and ShownNumbers for its numbers.
+    """Return a pattern that matches the lines of a trace's event, and ShownValues for its numbers.
 
     It has a group for each number that is turned around, and for what is before and behind it.
     The command's name takes 16 columns, whatever is in it; the values follow in the order of the
@@ -5485,14 +6122,13 @@ def event_pattern(trace):
     numbers = []
     strings = [argument for argument in trace.arguments if argument.kind == 'string']
     for argument in trace.arguments:
-        conversion = conversion_of(argument.name)
-        value = r'(?:\{[^}\n]*\}|[^ \n]+(?: \[\w+\])?)'
+        value = r"(?:\{[^}\n]*\}|'[^\n]'|[^ \n]+(?: \[\w+\])?)"
         if argument.kind == 'string':
             value = r'(?:"%s*"|\(fault\)|[^ "\n]+)' % (
                 r'[^\n]' if argument is strings[-1] else r'[^"\n]')
-        if conversion:
-            numbers.append(ShownNumbers(conversion))
-            value = ')(-?(?:0|[1-9][0-9]{0,19})|0x[0-9a-f]{1,16})('
+        if argument.conversion:
+            numbers.append(ShownValues(argument.conversion))
+            value = r')(%s)(' % (BYTES if argument.kind == 'array' else NUMBERS)
         text += ' %s=%s' % (argument.name, value)
     return re.compile(to_bytes('(?m)(%s$)' % text)), numbers
 
@@ -5506,6 +6142,7 @@ def event_pattern(trace):
 
 MODES = ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')
 MAX_RATE = 100000       # events a second
+MAX_PROBES = 100        # functions
 
 
 def above_zero(kind, text):
@@ -5571,6 +6208,8 @@ OPTIONS = (
     Option('b', 'buffer', 'KB', 'the size of the ring buffer of each CPU', whole_number),
     Option('', 'maxactive', 'N',
            'calls of a function that an r trace can follow at a time', whole_number),
+    Option('', 'max-probes', 'N',
+           'functions that a pattern may take (%d)' % MAX_PROBES, whole_number),
     Option('', 'max-rate', 'N',
            'end if more events come in a second, for 3 s (%d; 0: never)' % MAX_RATE, rate),
     Option('S', 'show', '', 'show the lines, and touch nothing'),
@@ -5593,11 +6232,13 @@ a trace, one argument each:
   r SYMBOL [NAME=VALUE ...] [f:FILTER]             when it returns
   e SYSTEM/EVENT [f:FILTER]                        when an event of the kernel fires
 
+  SYMBOL  a function, MODULE:FUNCTION, or a pattern: tcp_v4_*
   VALUE   %0->mm->mm_users  a member of the first argument     $retval   what is returned
+          $skb->len  the same of the argument called skb       @init_task.comm  a variable
           %di  a register        !(struct sock *)%di->sk_rcvbuf  with a type of its own
           S, U, X in front: signed, unsigned, hexadecimal;   :TYPE behind: ftrace's own
           @(struct iphdr *)l3%0->saddr  a header in the packet of the sk_buff %0
-  NAME    ip_... shows an IPv4 address, B16_ B32_ B64_ b16_ b32_ b64_ swap bytes
+  NAME    ip_... ip6_... mac_... show an address, B16_ B32_ B64_ b16_ b32_ b64_ swap bytes
   FILTER  f:comm==bash&&(users>1||common_pid==1)
 """
 
@@ -5636,7 +6277,7 @@ class Options(object):
             raise UsageError('%s; -h shows how' % error)
         for option in OPTIONS:
             self._set(option.name, None if option.value else False)
-        self.mode, self.max_rate = 'auto', MAX_RATE
+        self.mode, self.max_rate, self.max_probes = 'auto', MAX_RATE, MAX_PROBES
         for flag, text in found:
             self._read(flag, text)
 
@@ -5750,27 +6391,38 @@ def read_trace_file(path):
 
 def compile_all(options, types, tracefs, console):
     """Return the Compiled traces; tracefs is None where it cannot or must not be asked."""
+    symbols, events, traces = symbols_of(options, tracefs), set(), []
     architecture = ARCHITECTURES[options.arch]
-    target = (Target(architecture, True) if options.elsewhere
-              else running_target(tracefs, architecture))
-    symbols, events = symbols_of(options, tracefs), set()
+    target = (Target(architecture, USUAL_FEATURES, symbols) if options.elsewhere
+              else running_target(tracefs, architecture, symbols))
 
-    def compile_tree(tree, number_of_trace):
+    def compile_tree(tree):
         if tree.kind == 'e':
             check_once(tree, events)
-            return compile_event(tree, event_fields(tracefs, tree) if tracefs else None)
-        symbol = choose_symbol(tree, symbols, console)
-        words = tree, 'f%d' % number_of_trace, symbol.name, types.of(symbol.module), target
-        try:
-            return compile_trace(*words)
-        except UnknownDebugInfo as unknown:
-            if not types.falls_back(unknown):
-                raise
-            return compile_trace(*words)
-
-    traces = [pointing_at(tree.text, compile_tree, tree, number_of_trace)
-              for number_of_trace, tree in enumerate(options.trees)]
+            fields = event_fields(tracefs, tree) if tracefs else None
+            return [compile_event(tree, fields, types.of(None))]
+        return [compile_probe(tree, symbol, number, types, target) for number, symbol in enumerate(
+            choose_symbols(tree, symbols, options.max_probes, console), len(traces))]
+    for tree in options.trees:
+        traces += pointing_at(tree.text, compile_tree, tree)
+    for warning in sorted(set("'%s': %s" % (argument.name, argument.warning) for trace in traces
+                              for argument in trace.arguments if argument.warning)):
+        console.note(warning)
     return [of_command(trace, options.comm) for trace in traces] if options.comm else traces
+
+
+def compile_probe(tree, symbol, number_of_probe, types, target):
+    words = tree, 'f%d' % number_of_probe, symbol.name, types.of(symbol.module), target
+    try:
+        return compile_trace(*words)
+    except UnknownDebugInfo as unknown:
+        if not types.falls_back(unknown):
+            raise
+        return compile_trace(*words)
+    except TraceError as error:
+        if is_pattern(tree.symbol.text):
+            raise TraceError('%s: %s' % (symbol.name, error), error.column)
+        raise
 
 
 def symbols_of(options, tracefs):
@@ -5793,16 +6445,38 @@ def check_once(tree, events):
     events.add(name)
 
 
-def choose_symbol(tree, symbols, console):
-    """Return the Symbol to probe: the one that is named, or the only variant of it."""
-    token = tree.symbol
-    symbol = symbols.find(token, not tree.offset)
+def choose_symbols(tree, symbols, limit, console):
+    """Return the Symbols to probe: what is named, or its only variant, or what a pattern takes."""
+    token, module = tree.symbol, tree.module.text if tree.module else None
+    if is_pattern(token.text):
+        return matching_symbols(tree, symbols, limit, console)
+    symbol = symbols.find(token, not tree.offset, module)
     if symbol is None:
-        return Symbol(token.text, None)
+        return [Symbol(token.text, module)]
     if symbol.name != token.text:
         console.note("this kernel has '%s' only as '%s', which is traced; the compiler may have "
                      'moved or dropped arguments' % (token.text, symbol.name))
-    return symbol
+    return [symbol]
+
+
+def matching_symbols(tree, symbols, limit, console):
+    """Return the Symbols that a pattern takes, which are to be no more than the limit."""
+    token = tree.symbol
+    if not symbols.names():
+        raise TraceError('which functions match can only be told on the machine itself, or from a '
+                         'vmlinux that has symbols (-v)', token.column)
+    found, left_out = symbols.matching(token.text, tree.module.text if tree.module else None)
+    if len(found) > limit:
+        raise TraceError('%d functions match: choose fewer, or allow them with --max-probes %d'
+                         % (len(found), len(found)), token.column)
+    if not found:
+        raise TraceError("no function that can be traced matches '%s'%s" % (
+            token.text, '; %d cannot, or are several of one name' % left_out if left_out else
+            ''), token.column)
+    console.note("'%s' takes %s%s" % (token.text, count_of(len(found), 'function'), (
+        '; left out: %d that cannot be probed, or of which there are several' % left_out)
+        if left_out else ''))
+    return found
 
 
 def show(options, types, console):
@@ -5884,7 +6558,7 @@ def trace_live(options, types, console):
             plan = make_plan(traces, settings, tracefs.has('instances'))
             if options.output:
                 write_script(options, plan, traces, console)
-            output = Output(make_rewriter(traces), count=options.count)
+            output = Output(make_rewriter(traces), count=options.count, faults=Faults(traces))
             session = Session(tracefs, plan, console, signals)
             limits = Limits(options.time, options.max_rate)
             status = run_session(session, output, limits, console, signals)
@@ -5929,6 +6603,9 @@ def tell_counts(counts, output, console):
     if counts.missed:
         message += ', and %d missed, each while another probe was at work' % counts.missed
     console.note(message)
+    for name in output.faults.names():
+        console.note("'%s' could never be read: if it is a string of the program's, and not of the "
+                     "kernel's, write :ustring behind its value" % name)
 
 
 def write_script(options, plan, traces, console):
@@ -5938,8 +6615,8 @@ def write_script(options, plan, traces, console):
         if used:
             console.note('%s: a script has no %s, it runs until Ctrl+C' % (options.output, option))
     if make_rewriter(traces):
-        console.note('%s: a script shows ip_, b16_ and their like as the numbers that the kernel '
-                     'has' % options.output)
+        console.note('%s: a script shows addresses and names as the numbers that the kernel has'
+                     % options.output)
     try:
         with open(options.output, 'wb') as stream:
             stream.write(to_bytes(script(plan, options.texts)))

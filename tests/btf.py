@@ -111,6 +111,15 @@ def sample():
     either = w.struct('either', 8, [('number', ulong, 0), ('text', const_text, 0)], 'union')
     callback = w.pointer(w.add('function', last=0))
     declared = w.add('forward', 'hidden')
+    temper = w.enum('temper', 4, [('COLD', -1), ('WARM', 1)], signed=1)
+    w.enum('', 4, [('CLOSED', 0), ('ESTABLISHED', 1)])
+    in6 = w.struct('in6_addr', 16, [('words', w.array(uint, 4), 0)])
+    deep = w.struct('deep', 2, [('x', short, 0)])
+    optional = w.struct('sockptr', 16, [
+        ('', w.struct('', 8, [('kernel', w.pointer(0), 0), ('user', w.pointer(0), 0)], 'union'), 0),
+        ('is_kernel', boolean, 64, 1), ('deep', deep, 72), ('letter', u8, 88),
+        ('level', integer, 96)])
+    user_text = w.pointer(w.add('type_tag', 'user', const_char))
     flexible = w.array(uint, 0)
     task = w.struct('task_struct', 0x400, [
         ('state', state, 0),                                      # 0x0
@@ -134,6 +143,9 @@ def sample():
         ('argv', w.pointer(text), 0x148 * 8),
         ('usage', atomic_t, 0x150 * 8),
         ('opaque', w.pointer(0), 0x158 * 8),
+        ('temper', temper, 0x160 * 8),
+        ('address', in6, 0x190 * 8),
+        ('long_numbers', w.array(uint, 65), 0x1a0 * 8),
         ('tail', flexible, 0x400 * 8)])
     task_pointer = w.pointer(task)
     skb = w.struct('sk_buff', 0x100, [('len', uint, 0x70 * 8), ('data', bytes_pointer, 0xd0 * 8)])
@@ -144,6 +156,9 @@ def sample():
                            ('daddr', be32, 16 * 8)])
     w.struct('icmphdr', 8, [('type', u8, 0), ('checksum', be16, 16)])
     w.struct('tcphdr', 20, [('source', be16, 0), ('dest', be16, 16)])
+    w.struct('vlan_hdr', 4, [('h_vlan_TCI', be16, 0), ('h_vlan_encapsulated_proto', be16, 16)])
+    w.struct('ipv6hdr', 40, [('hop_limit', u8, 7 * 8), ('saddr', in6, 8 * 8),
+                             ('daddr', in6, 24 * 8)])
     w.struct('udphdr', 8, [('source', be16, 0), ('dest', be16, 16)])
     w.function('wake_up_new_task', 0, [('p', task_pointer)])
     w.function('ip_rcv', integer, [('skb', skb_pointer), ('flag', boolean)])
@@ -154,6 +169,12 @@ def sample():
     w.function('by_value', integer, [('s', sixteen), ('p', task_pointer), ('l', large),
                                      ('q', task_pointer)])
     w.function('large_result', large, [('p', task_pointer)])
+    w.function('in_registers', integer, [('p', task_pointer), ('o', optional), ('n', integer)])
+    w.function('from_user', integer, [('name', user_text)])
+    w.add('variable', 'init_task', task, payload=[1])
+    w.add('variable', 'current_task', task_pointer, payload=[1])
+    each = w.add('variable', 'per_cpu_task', task, payload=[0])
+    w.add('section', '.data..percpu', 0x400, 1, payload=[each, 0, 0x400])
     w.function('twice', integer, [('p', task_pointer), ('n', integer)])
     w.function('twice', integer, [('p', skb_pointer), ('n', integer)])
     return w

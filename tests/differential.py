@@ -25,7 +25,8 @@ from loopback import LoopbackServer
 BTF, VMLINUX = os.environ['SURFTRACE_BTF'], os.environ['SURFTRACE_VMLINUX']
 BTF_ARM, VMLINUX_ARM = os.environ['SURFTRACE_BTF_ARM'], os.environ['SURFTRACE_VMLINUX_ARM']
 TOOL = [sys.executable, os.path.join(os.path.dirname(surftrace.__file__), 'surftrace.py')]
-X86, ARM = [surftrace.Target(surftrace.ARCHITECTURES[name], True) for name in ('x86_64', 'aarch64')]
+X86, ARM = [surftrace.Target(surftrace.ARCHITECTURES[name], surftrace.USUAL_FEATURES)
+            for name in ('x86_64', 'aarch64')]
 SEED = 20261124
 FUNCTIONS, EXPRESSIONS = 1000, 300
 PLACE = re.compile(r'/\* +(\d+)(?:: *(\d+))? +(\d+) \*/')

@@ -26,7 +26,7 @@ from test_types import elf
 SEED = int(os.environ.get('SURFTRACE_SEED', 4))
 SHARE = float(os.environ.get('SURFTRACE_SHARE', 1))
 SECONDS, MEGABYTES = 2, 200
-X86 = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
+X86 = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], surftrace.USUAL_FEATURES)
 
 TRACES = [
     'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm==bash',
@@ -149,7 +149,7 @@ class Hostile(unittest.TestCase):
     def compiled(self, text, types):
         tree = surftrace.parse_trace(surftrace.one_line(text))
         if tree.kind == 'e':
-            trace = surftrace.compile_event(tree, None)
+            trace = surftrace.compile_event(tree, None, types)
         else:
             trace = surftrace.compile_trace(tree, 'f0', tree.symbol.text, types, X86)
         plan = surftrace.make_plan([trace], surftrace.Settings())
@@ -336,7 +336,7 @@ class Endless(unittest.TestCase):
 import surftrace
 trace = surftrace.compile_trace(
     surftrace.parse_trace('p ip_rcv ip_src=%di:u32 B16_port=%si:x16 n=%dx'), 'f0', 'ip_rcv', None,
-    surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True))
+    surftrace.Target(surftrace.ARCHITECTURES['x86_64'], surftrace.USUAL_FEATURES))
 output = surftrace.Output(surftrace.make_rewriter([trace]))
 with surftrace.Signals() as signals:
     session = surftrace.Session(None, None, None, signals)

@@ -88,7 +88,10 @@ def parse(line):
 class Run(object):
     """A run of the tool, or of a script that it wrote."""
 
+    under_way = set()       # which a test that fails leaves
+
     def __init__(self, arguments, command=TOOL, stdout=subprocess.PIPE, **options):
+        self.under_way.add(self)
         self.process = subprocess.Popen(
             command + list(arguments), stdout=stdout, stderr=subprocess.PIPE, **options)
         self.data = dict((stream, b'') for stream in (self.process.stdout, self.process.stderr)
@@ -121,6 +124,7 @@ class Run(object):
 
     def end(self, number=signal.SIGINT):
         """Send a signal, and return the exit status, the lines of stdout, and stderr."""
+        self.under_way.discard(self)
         if number:
             self.process.send_signal(number)
         self.open, end = set(self.data), time.time() + LIMIT
@@ -207,6 +211,8 @@ class Live(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.directory)
 
     def tearDown(self):
+        for run in list(Run.under_way):
+            run.end()
         after = kernel_state()
         changed = [name for name in set(self.before) | set(after)
                    if self.before.get(name) != after.get(name)]
@@ -768,8 +774,9 @@ class Limits(Live):
         """It holds up nothing in the kernel, and gets what was not lost."""
         calls, path = 30000, self.path('late')
         with open(path, 'w') as late:
-            reader = subprocess.Popen(['sh', '-c', 'sleep 5; cat'], stdin=subprocess.PIPE,
-                                      stdout=late)
+            reader = subprocess.Popen(
+                ['sh', '-c', 'until [ -e %s ]; do sleep 1; done; cat' % self.path('awake')],
+                stdin=subprocess.PIPE, stdout=late)
         run = Run(['-b', '64', 'e syscalls/sys_enter_getppid f:common_pid==%d' % os.getpid()],
                   stdout=reader.stdin)
         reader.stdin.close()
@@ -777,7 +784,7 @@ class Limits(Live):
         for _ in range(calls):
             os.getppid()
         self.assertIsNone(reader.poll())
-        self.assertEqual(os.path.getsize(path), 0)      # all that was while it slept
+        write(self.path('awake'), '')
         end = time.time() + LIMIT
         while not os.path.getsize(path) and time.time() < end:
             time.sleep(0.1)

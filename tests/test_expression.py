@@ -3,14 +3,15 @@
 The offsets are those that btf.sample() chose; see there.
 """
 import re
+import socket
 import unittest
 
 import btf
 import surftrace
 
-X86 = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
-ARM = surftrace.Target(surftrace.ARCHITECTURES['aarch64'], True)
-OLD = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], False)
+X86 = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], surftrace.USUAL_FEATURES)
+ARM = surftrace.Target(surftrace.ARCHITECTURES['aarch64'], surftrace.USUAL_FEATURES)
+OLD = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], frozenset())
 
 
 class NoTypes(object):
@@ -39,7 +40,7 @@ TASK_VALUES = [
     # addresses, not strings
     ('%0->data', '+0x88(%di):x64'),
     ('%0->mac', '+0x90(%di):x64'),
-    ('%0->run', '+0xb8(%di):x64'),
+    ('X%0->run', '+0xb8(%di):x64'),
     ('%0->mm', '+0x20(%di):x64'),
     ('%0->hidden', '+0xc0(%di):x64'),
     # numbers, of the member's own width
@@ -62,6 +63,23 @@ TASK_VALUES = [
     # a pointer may be indexed, as in C
     ('%0->argv[1]', '+0x0(+0x8(+0x148(%di))):string'),
     ('%0->mm[1].mm_users', '+0x30(+0x20(%di)):x32'),
+    # a function's address shows as its name
+    ('%0->run', '+0xb8(%di):symbol'),
+    # small arrays of numbers, whole
+    ('%0->bytes', '+0x70(%di):x8[6]'),
+    ('U%0->bytes', '+0x70(%di):u8[6]'),
+    ('%0->grid', '+0x130(%di):x16[12]'),
+    ('S%0->grid[1]', '+0x138(%di):s16[4]'),
+    # a cast in the middle; an array decays to its address
+    ('%0->data!(struct task_struct *)->mm->mm_users', '+0x10(+0x20(+0x88(%di))):x32'),
+    ('S%0->mm!(int)', '+0x20(%di):s32'),
+    ('%0->bytes[0]!(enum ESTABLISHED)', '+0x70(%di):x8'),
+    ('%0->long_text!(struct pair *)->b', '+0xd0(%di):x64'),
+    ('%0->argv[0]!(struct pair *)->b', '+0x8(+0x0(+0x148(%di))):x64'),
+    # arguments by name
+    ('$p->comm', '+0x10(%di):string'),
+    ('S$p->mm->mm_users', '+0x10(+0x20(%di)):s32'),
+    ('$p', '%di:x64'),
     # bitfields: their own bits
     ('%0->flag', '+0x4(%di):b1@0/8'),
     ('%0->mode', '+0x4(%di):b3@1/8'),
@@ -86,7 +104,6 @@ TASK_VALUES = [
     ('S!(int)%si', '%si:s32'),
     ('U!(u8)%si', '%si:u8'),
     ('!(struct task_struct)@init_task.comm', '@init_task+0x10:string'),
-    ('!(struct task_struct *)@current_task->comm', '+0x10(@current_task):string'),
     # a type in the kernel's own words
     ('%0->bytes:x8[6]', '+0x70(%di):x8[6]'),
     ('%0->run:symbol', '+0xb8(%di):symbol'),
@@ -119,6 +136,11 @@ PACKETS = [
     ('@(struct tcphdr *)l2%0->dest', '+0x24(+0xd0(%di)):u16'),
     ('@(struct tcphdr *)l3%0->dest', '+0x16(+0xd0(%di)):u16'),
     ('@(struct tcphdr *)l4%0->dest', '+0x2(+0xd0(%di)):u16'),
+    ('@(struct ipv6hdr *)%0->hop_limit', '+0x7(+0xd0(%di)):u8'),
+    ('@(struct ipv6hdr *)l2%0->hop_limit', '+0x15(+0xd0(%di)):u8'),
+    ('@(struct vlan_hdr *)l2%0->h_vlan_TCI', '+0xe(+0xd0(%di)):u16'),
+    ('@(struct vlan_hdr *)l3%0->h_vlan_TCI', '+0x0(+0xd0(%di)):u16'),
+    ('@(struct ethhdr *)l2%0->h_dest', '+0x0(+0xd0(%di)):x8[6]'),
     ('@(struct udphdr *)l4%0->cdata[3]', '+0xb(+0xd0(%di)):u8'),
     ('@(struct udphdr *)l4%0->ldata[1]', '+0xc(+0xd0(%di)):u32'),
     ('S@(struct icmphdr *)l3%0->qdata[2]', '+0x2c(+0xd0(%di)):s64'),
@@ -144,13 +166,12 @@ MISTAKES = [
     ('p wake_up_new_task a=%1\n                     ^', 'has 1 argument'),
     ('p wake_up_new_task a=%99999999999\n                     ^', 'large'),
     ('p no_result a=%0\n              ^', 'has 0 arguments'),
-    ('p wake_up_new_task a=%0->bytes\n                         ^', '[0]'),
     ('p wake_up_new_task a=%0->bytes[6]\n                               ^', '6 elements'),
     ('p wake_up_new_task a=%0->state[0]\n                               ^', 'no array'),
     ('p wake_up_new_task a=%0->big\n                         ^', '16 bytes long'),
     ('p wake_up_new_task a=S%0->comm\n                     ^', 'X as its bytes'),
     ('p wake_up_new_task a=U%0->comm\n                     ^', 'X as its bytes'),
-    ('p wake_up_new_task a=X%0->long_text\n                     ^', 'up to 64 bytes'),
+    ('p wake_up_new_task a=X%0->long_text\n                          ^', 'up to 64 elements'),
     ('p wake_up_new_task a=X%0->flag\n                     ^', 'decimal'),
     ('p wake_up_new_task a=S%0->sign\n                     ^', 'without a sign'),
     ('p wake_up_new_task a=S$comm\n                     ^', 'no letter'),
@@ -165,7 +186,22 @@ MISTAKES = [
     ('p wake_up_new_task a=!(struct nope *)%di\n                       ^', "no type"),
     ('p wake_up_new_task a=$retval\n                     ^', 'on return only'),
     ('p wake_up_new_task+8 a=%0\n                       ^', 'inside a function'),
-    ('r wake_up_new_task a=%0\n                     ^', 'on return'),
+    ('r wake_up_new_task a=%di->comm\n                        ^', 'cast it'),
+    ('p wake_up_new_task a=$q->comm\n                     ^', "no argument 'q': it has p"),
+    ('p many a=$dd\n         ^', "no argument 'dd'"),
+    ('p no_result a=$x\n              ^', 'it has none'),
+    ('p unknown a=$skb->len\n            ^', 'count it'),
+    ('p wake_up_new_task+8 a=$p\n                       ^', 'inside a function'),
+    ('p wake_up_new_task a=%0->mode!(int)\n                                 ^', 'bitfield'),
+    ('p wake_up_new_task a=%0->long_text!(struct pair *)\n                         ^',
+     'not the address itself'),
+    ('p wake_up_new_task a=!(struct task_struct *)@x->comm\n'
+     '                                           ^', 'or points at one is not known'),
+    ('p wake_up_new_task a=@x.comm\n                       ^', '!(struct NAME)@x.comm'),
+    ('p wake_up_new_task a=@per_cpu_task.comm\n                     ^', 'each CPU'),
+    ('p wake_up_new_task a=!(struct pair)@per_cpu_task.b\n                                  ^',
+     'each CPU'),
+    ('p wake_up_new_task a=%0->long_numbers\n                         ^', 'up to 64 elements'),
     ('r wake_up_new_task+8\n                   ^', 'no offset'),
     ('r no_result a=S$retval\n               ^', 'void'),
     ('p unknown a=%0->comm\n            ^', '!(struct NAME *)%0->'),
@@ -195,6 +231,10 @@ MISTAKES = [
     ('p wake_up_new_task ip_a=%0->comm[0]\n                        ^', '4 bytes'),
     ('p wake_up_new_task B16_a=%0->state\n                         ^', '2 bytes'),
     ('p wake_up_new_task ip_a=%di\n                        ^', ':type'),
+    ('p wake_up_new_task mac_a=%0->mm\n                             ^', '6 bytes'),
+    ('p wake_up_new_task mac_a=X%0->bytes\n                         ^', 'leave out the X'),
+    ('p wake_up_new_task ip6_a=%0->bytes\n                             ^', '16 bytes'),
+    ('p wake_up_new_task a=%0->address\n                         ^', 'or call it ip6_'),
     # filters
     ('p wake_up_new_task comm=%0->comm f:com==x\n                                   ^',
      "did you mean 'comm'"),
@@ -213,6 +253,13 @@ MISTAKES = [
     ('p ip_rcv b16_p=@(struct udphdr *)%0->dest f:b16_p==65536\n'
      '                                                   ^', 'no number of 2 bytes'),
     ('p ip_rcv __probe_func=%0\n         ^', "kernel's own"),
+    ('p wake_up_new_task a=%0->bytes f:a==1\n                                 ^', 'an array'),
+    ('p wake_up_new_task a=%0->state f:a==SLEEPIN\n                                    ^',
+     "did you mean 'SLEEPING'"),
+    ('p wake_up_new_task mac_a=%0->bytes f:mac_a==1:2\n'
+     '                                            ^', 'no MAC address'),
+    ('r ip_rcv r=S$retval f:r==ENOENT\n                         ^', 'as in -ENOENT'),
+    ('r ip_rcv r=S$retval f:r==-ENOWHERE\n                         ^', 'as in -ENOENT'),
     ('p ip_rcv a=%0 f:__probe_func==1\n                ^', "did you mean '__probe_ip'"),
 ]
 
@@ -331,6 +378,76 @@ class Values(unittest.TestCase):
         self.assertEqual(self.values('p large_result a=%0->comm'), ['+0x10(%si):string'])
         self.assertEqual(self.values('p large_result a=%0->comm', ARM), ['+0x10(%x0):string'])
 
+    def test_arguments_on_return(self):
+        """The kernel keeps those that lie in registers, and on x86_64 on the stack."""
+        self.assertEqual(self.values('r wake_up_new_task a=$p->comm b=%0 c=S$p->mm->mm_users'), [
+            '+0x10($arg1):string', '$arg1:x64', '+0x10(+0x20($arg1)):s32'])
+        self.assertEqual(self.values('r many a=$g b=%7'), ['$arg7:x64', '$arg8:x64'])
+        self.assertEqual(self.values('r many a=$h', ARM), ['$arg8:x64'])
+        self.assertEqual(self.values('r by_value a=$p->comm b=$s.b'), [
+            '+0x10($arg3):string', '$arg2:x64'])
+        for text, target, message in [('r many a=$i', ARM, 'keeps no argument that lies in $stack'),
+                                      ('r by_value a=$l.b', X86, 'keeps no argument'),
+                                      ('r wake_up_new_task a=%0', OLD, 'from Linux 6.9 on')]:
+            self.assertIn(message, str(self.assert_refused(text, target)))
+
+    def test_structs_in_registers(self):
+        self.assertEqual(self.values('p in_registers a=$o.user b=$o.kernel d=$o.is_kernel '
+                                     'e=$o.level f=$o.deep.x g=S$n h=$o.letter'), [
+            '%si:x64', '%si:x64', '%dx:b1@0/8', '%dx:b32@32/64', '%dx:b16@8/32', '%cx:s32',
+            '%dx:b8@24/32'])
+        self.assertEqual(self.values('p in_registers a=$o.is_kernel', ARM), ['%x2:b1@0/8'])
+
+    def test_strings_of_users(self):
+        self.assertEqual(self.values('p from_user a=$name b=X$name'), [
+            '+0x0(%di):ustring', '%di:x64'])
+        self.assertEqual(self.values('p from_user a=$name', OLD), ['+0x0(%di):string'])
+
+    def test_addresses(self):
+        self.assertEqual(self.values('p wake_up_new_task mac_a=%0->bytes mac_b=%0->mac '
+                                     'ip6_c=%0->address ip6_d=%0->address.words'), [
+            '+0x70(%di):b48@0/64', '+0x0(+0x90(%di)):b48@0/64', '+0x190(%di):x8[16]',
+            '+0x190(%di):x8[16]'])
+        self.assertIn('came with Linux 4.20', str(self.assert_refused(
+            'p wake_up_new_task ip6_c=%0->address', OLD)))
+
+    def test_characters(self):
+        every = surftrace.Target(X86.architecture, frozenset(surftrace.FEATURES))
+        text = 'p wake_up_new_task a=%0->comm[3] b=X%0->comm[3]'
+        self.assertEqual(self.values(text, every), ['+0x13(%di):char', '+0x13(%di):x8'])
+        self.assertEqual(self.values(text), ['+0x13(%di):x8', '+0x13(%di):x8'])
+
+    def test_what_older_kernels_have_instead(self):
+        arguments = compiled('p wake_up_new_task a=%0->run b=%0->bytes c=%0->mm', OLD).arguments
+        self.assertEqual([argument.text for argument in arguments], [
+            '+0xb8(%di):u64', '+0x70(%di):u8', '+0x20(%di):u64'])
+        self.assertEqual([bool(argument.warning) for argument in arguments], [False, True, False])
+
+    def test_variables(self):
+        class Known(object):
+            def variable(self, base):
+                return surftrace.Storage(*{'small': (8, False), 'large': (2048, False),
+                                           'each': (2048, True), 'dark': (None, False)}[base.text])
+        target = X86._replace(symbols=Known())
+        for value, expected in [
+                ('!(struct task_struct *)@large->comm', '@large+0x10:string'),
+                ('!(struct task_struct *)@large->mm->mm_users', '+0x10(@large+0x20):x32'),
+                ('!(struct task_struct *)@small->comm', '+0x10(@small):string'),
+                ('!(struct task_struct)@large.comm', '@large+0x10:string'),
+                ('!(struct task_struct *)@small', '@small:x64'), ('S@small', '@small:s64'),
+                ('@init_task.comm', '@init_task+0x10:string'),
+                ('!(struct task_struct *)@init_task->comm', '@init_task+0x10:string'),
+                ('@current_task->comm', '+0x10(@current_task):string'),
+                ('!(struct task_struct *)@current_task->comm', '+0x10(@current_task):string')]:
+            self.assertEqual(self.values('p wake_up_new_task a=' + value, (
+                target if '@init' not in value and '@current' not in value else X86)),
+                [expected], value)
+        for value, message in [('@each', 'each CPU'),
+                               ('!(struct task_struct *)@large', 'not the address itself'),
+                               ('!(struct task_struct *)@dark->comm', 'is not known')]:
+            self.assertIn(message, str(self.assert_refused(
+                'p wake_up_new_task a=' + value, target)))
+
     def test_aarch64(self):
         self.assertEqual(self.values('p wake_up_new_task a=%0->comm b=S%0->mm->mm_users c=%x30',
                                      ARM),
@@ -357,13 +474,28 @@ class Values(unittest.TestCase):
                                    for number in range(100))
         self.assertIn('4095', str(self.assert_refused(text)))
 
-    def assert_refused(self, text):
+    def assert_refused(self, text, target=X86):
         with self.assertRaises(surftrace.TraceError) as caught:
-            compiled(text)
+            compiled(text, target)
         return caught.exception
 
 
 class Filters(unittest.TestCase):
+
+    def test_names_of_numbers(self):
+        for value, written, expected in [
+                ('%0->state', 'a==SLEEPING||a==0', 'a==1||a==0'), ('%0->on', 'a!=true', 'a!=1'),
+                ('%0->mode', 'a==2', 'a==2'), ('U%0->state', 'a==SLEEPING', 'a==1'),
+                ('%0->mm->mm_users', 'a>ESTABLISHED', 'a>1'),
+                ('S%0->temper', 'a==COLD', 'a==-1')]:
+            text = 'p wake_up_new_task a=%s f:%s' % (value, written)
+            self.assertEqual(compiled(text).filter.text, expected, text)
+        for written, expected in [('r==-ENOENT', 'r==-2'), ('r<0', 'r<0'), ('r==-1', 'r==-1'),
+                                  ('r!=-ERESTARTSYS && r!=-EWOULDBLOCK', 'r!=-512 && r!=-11')]:
+            self.assertEqual(compiled('r ip_rcv r=S$retval f:' + written).filter.text, expected)
+        self.assertEqual(
+            compiled('p wake_up_new_task mac_a=%0->bytes f:mac_a==52:54:00:12:34:56').filter.text,
+            'mac_a==0x563412005452')
 
     def test_filters(self):
         for written, expected in FILTERS:
@@ -383,11 +515,13 @@ class Filters(unittest.TestCase):
 
         def filter_of(written, fields=fields):
             tree = surftrace.parse_trace('e sched/x f:' + written)
-            return surftrace.compile_event(tree, fields).filter.text
+            types = surftrace.Btf(btf.sample().data(), 'sample')
+            return surftrace.compile_event(tree, fields, types).filter.text
 
         self.assertEqual(filter_of('comm==sh && pid>-1 && common_pid==1'),
                          'comm=="sh" && pid>-1 && common_pid==1')
         self.assertEqual(filter_of('mask & CPUS{1}'), 'mask & CPUS{1}')
+        self.assertEqual(filter_of('pid==ESTABLISHED'), 'pid==1')
         with self.assertRaises(surftrace.TraceError) as caught:
             filter_of('pidd==1')
         self.assertIn("did you mean 'pid'", str(caught.exception))
@@ -402,16 +536,34 @@ class Conversions(unittest.TestCase):
     def test_there_and_back(self):
         for name, shown, number in [
                 ('ip_a', '127.0.0.1', 0x100007f), ('ip_a', '255.255.255.255', 0xffffffff),
+                ('mac_a', '52:54:00:12:34:56', 0x563412005452),
                 ('B16_a', '0x1234', 0x3412), ('b16_a', '80', 20480), ('B32_a', '0x1', 0x1000000),
                 ('b32_a', '1', 0x1000000), ('B64_a', '0x1', 1 << 56), ('b64_a', '1', 1 << 56)]:
             conversion = surftrace.conversion_of(name)
-            self.assertEqual(surftrace.shown_number(conversion, number), shown)
+            self.assertEqual(surftrace.shown(conversion, str(number)), shown)
             self.assertEqual(int(surftrace.kernel_number(conversion, shown), 0), number)
 
     def test_signed_values(self):
         """The kernel prints s32 with a sign; the bytes are the same."""
         for name, shown in [('ip_a', '254.255.255.255'), ('B16_a', '0xfeff')]:
-            self.assertEqual(surftrace.shown_number(surftrace.conversion_of(name), -2), shown)
+            self.assertEqual(surftrace.shown(surftrace.conversion_of(name), '-2'), shown)
+
+    def test_names(self):
+        states = surftrace.Conversion(None, 'names', (('A', 0), ('B', 1), ('ALSO_B', 1), ('M', -1)))
+        for conversion, printed, shown in [
+                (states, '0x1', 'B'), (states, '0', 'A'), (states, '7', '7'), (states, '-1', 'M'),
+                (surftrace.BOOLEAN, '0x1', 'true'), (surftrace.BOOLEAN, '2', '2'),
+                (surftrace.ERRNO, '-2', '-ENOENT'), (surftrace.ERRNO, '-512', '-ERESTARTSYS'),
+                (surftrace.ERRNO, '-95', '-EOPNOTSUPP'), (surftrace.ERRNO, '-11', '-EAGAIN'),
+                (surftrace.ERRNO, '77', '77'), (surftrace.ERRNO, '-5000', '-5000')]:
+            self.assertEqual(surftrace.shown(conversion, printed), shown)
+
+    def test_addresses_of_ipv6(self):
+        for address in ('::', '::1', 'fe80::1', '2001:db8::2:1', '1:2:3:4:5:6:7:8', '1::',
+                        '2001:db8:0:1:1:1:1:1', '2001:0:0:1::1', '::ffff:c000:201'):
+            data = bytearray(socket.inet_pton(socket.AF_INET6, address))
+            printed = '{%s}' % ','.join('0x%x' % byte for byte in data)
+            self.assertEqual(surftrace.shown(surftrace.conversion_of('ip6_a'), printed), address)
 
     def test_other_names(self):
         for name in ('ip', 'ipv', 'i_p', 'B8_a', 'b16', 'xip_a', 'IP_a', '_a'):

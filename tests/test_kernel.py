@@ -446,14 +446,28 @@ class OldKernels(unittest.TestCase):
                 'r:surftrace/f1 vfs_read r=$retval:%s64\n' % letter])
 
     def test_what_they_do_not_take(self):
-        for kernel, value in ((self.V310, '$comm'), (self.V310, '%di:x64'),
-                              (self.V419, '%di:symbol'), (self.V419, '+0(%di):ustring')):
+        for kernel, value in ((self.V310, '$comm'), (self.V419, '+0(%di):ustring')):
             status, said, lines = self.lines(kernel, 'p vfs_read', 'p wake_up_new_task a=' + value)
             self.assertEqual(status, 1)
             self.assertIn('the kernel refused this trace: invalid argument (dmesg may know more); '
                           'kprobe_events was given: p:surftrace/f1 wake_up_new_task a=' + value,
                           said[0])
             self.assertEqual(lines[-1], '-:surftrace/f0\n')
+
+    def test_what_does_instead(self):
+        for kernel, value, expected in (
+                (self.V310, '%di:x64', '%di:u64'), (self.V310, '%di:symbol', '%di:u64'),
+                (self.V419, '%di:symbol', '%di:x64'), (self.V419, '%di:symstr', '%di:x64'),
+                (self.V419, '%di:ustring', '+0x0(%di):string'), (self.V419, '%di:char', '%di:x8')):
+            status, _, lines = self.lines(kernel, 'p wake_up_new_task a=' + value)
+            self.assertEqual((status, lines[0]), (
+                0, 'p:surftrace/f0 wake_up_new_task a=%s\n' % expected), value)
+
+    def test_an_array_becomes_its_first_element(self):
+        status, said, lines = self.lines(self.V419, 'p wake_up_new_task a=%di:x8[6]')
+        self.assertEqual((status, lines[0]), (0, 'p:surftrace/f0 wake_up_new_task a=%di:x8\n'))
+        self.assertIn("'a': this kernel shows no arrays, which came with Linux 4.20: only the "
+                      'first element', ' '.join(said))
 
     def test_filters_of_events(self):
         status, _, lines = self.lines(self.V310, '-s', 'e sched/sched_switch f:prev_pid>1')
@@ -521,12 +535,26 @@ class Knowledge(unittest.TestCase):
             self.assertIn('did you mean ' + message, str(caught.exception))
             self.assertEqual(caught.exception.column, column)
 
-    def test_kernel_without_hexadecimal_types(self):
+    def test_what_readme_tells_of_types(self):
+        """The lines are those of Linux 4.0, 5.10, 6.1, and 6.12."""
         architecture = surftrace.ARCHITECTURES['x86_64']
-        self.assertTrue(surftrace.running_target(self.tracefs, architecture).hexadecimal)
-        self.tracefs.file('README', 'tracing mini-HOWTO:\n type: s8/16/32/64, u8/16/32/64')
-        self.assertFalse(surftrace.running_target(self.tracefs, architecture).hexadecimal)
-        self.assertTrue(surftrace.running_target(None, architecture).hexadecimal)
+        for readme, features in [
+                ('type: s8/16/32/64, u8/16/32/64', ''),
+                ('type: s8/16/32/64, u8/16/32/64, x8/16/32/64, string, symbol,\n b<bit-width>@'
+                 '<bit-offset>/<container-size>, ustring,\n <type>\\[<array-size>\\]',
+                 'array hexadecimal symbol ustring'),
+                ('type: s8/16/32/64, u8/16/32/64, x8/16/32/64, string, symbol,\n b<bit-width>@'
+                 '<bit-offset>/<container-size>, ustring,\n symstr, <type>\\[<array-size>\\]',
+                 'array hexadecimal symbol symstr ustring'),
+                ('type: s8/16/32/64, u8/16/32/64, x8/16/32/64, char, string, symbol,\n b<bit-width>'
+                 '@<bit-offset>/<container-size>, ustring,\n symstr, %pd/%pD, <type>\\'
+                 '[<array-size>\\]', 'arguments-on-return array char hexadecimal symbol symstr '
+                                     'ustring')]:
+            self.tracefs.file('README', readme)
+            found = surftrace.running_target(self.tracefs, architecture, None).features
+            self.assertEqual(sorted(name.replace(' ', '-') for name in found), features.split())
+        self.assertEqual(surftrace.running_target(None, architecture, None).features,
+                         surftrace.USUAL_FEATURES)
 
 
 class Mounts(unittest.TestCase):

@@ -15,11 +15,11 @@ TEXTS = ['p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm=="a b"
 
 def compiled(texts=TEXTS):
     types = surftrace.Btf(btf.sample().data(), 'sample')
-    target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
+    target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], surftrace.USUAL_FEATURES)
     traces = []
     for number, text in enumerate(texts):
         tree = surftrace.parse_trace(text)
-        traces.append(surftrace.compile_event(tree, None) if tree.kind == 'e' else
+        traces.append(surftrace.compile_event(tree, None, None) if tree.kind == 'e' else
                       surftrace.compile_trace(tree, 'f%d' % number, tree.symbol.text, types,
                                               target))
     return traces

@@ -65,7 +65,7 @@ class RealBtf(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.types = sources(mode='btf', vmlinux=PATH, architecture='x86_64').of(None)
-        cls.target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
+        cls.target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], surftrace.USUAL_FEATURES)
 
     def compiled(self, text):
         tree = surftrace.parse_trace(text)

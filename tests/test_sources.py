@@ -440,12 +440,12 @@ class Databases(unittest.TestCase):
         ('S%0->sk_backlog.rmem_alloc.counter', '+0x18(%di):s32'),
         ('%0->sk_backlog.rmem_alloc', '+0x18(%di):x32'),
         ('%0->sk_backlog.head', '+0x20(%di):x64'), ('U%0->sk_backlog.bytes[3]', '+0x2b(%di):u8'),
-        ('%0->call[1]', '+0x38(%di):x64'), ('S%1', '%si:s32')]
+        ('%0->call[1]', '+0x38(%di):symbol'), ('S%1', '%si:s32')]
 
     def test_the_older_generation(self):
         self.make(*self.OLDER)
         types = surftrace.Database(self.path)
-        target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
+        target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], surftrace.USUAL_FEATURES)
         for value, expected in self.TABLE:
             tree = surftrace.parse_trace('p tcp_rcv a=' + value)
             try:
@@ -538,7 +538,7 @@ class Databases(unittest.TestCase):
             """INSERT INTO funs VALUES (9, 'f', '["struct unknown", "int"]', 'int', 1, 1, '')""",
             """INSERT INTO funs VALUES (10, 'g', '["foo_t", "int"]', 'int', 1, 1, '')"""]))
         types = surftrace.Database(self.path)
-        target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True)
+        target = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], surftrace.USUAL_FEATURES)
         for name in 'fg':
             with self.assertRaises(surftrace.SourceError) as caught:
                 surftrace.compile_trace(surftrace.parse_trace('p %s a=%%1' % name), 'f0', name,
@@ -551,7 +551,8 @@ class Databases(unittest.TestCase):
         trace = surftrace.parse_trace('p tcp_rcv.isra.0 a=%0->flag')
         with self.assertRaises(surftrace.TraceError) as caught:
             surftrace.compile_trace(trace, 'f0', 'tcp_rcv.isra.0', surftrace.Database(self.path),
-                                    surftrace.Target(surftrace.ARCHITECTURES['x86_64'], True))
+                                    surftrace.Target(surftrace.ARCHITECTURES['x86_64'],
+                                                     surftrace.USUAL_FEATURES))
         self.assertIn('no prototype', str(caught.exception))
 
     def test_is_not_written_to(self):

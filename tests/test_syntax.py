@@ -13,7 +13,9 @@ def leaves(value):
             value.cast and value.cast.text,
             value.base and (value.base.kind, value.base.text),
             ''.join(access.operator.text + access.name.text + ''.join(
-                '[%s]' % index.text for index in access.indexes) for access in value.accesses),
+                '[%s]' % index.text for index in access.indexes) + (
+                    '!(%s)' % access.cast.text if access.cast else '')
+                for access in value.accesses),
             value.fetch_type and value.fetch_type.text,
             value.raw and value.raw.text)
 
@@ -23,6 +25,11 @@ VALUES = [
     ('a=%r12', ('a', None, None, None, ('register', 'r12'), '', None, None)),
     ('a=S$retval', ('a', 'S', None, None, ('variable', '$retval'), '', None, None)),
     ('a=$comm', ('a', None, None, None, ('variable', '$comm'), '', None, None)),
+    ('a=$skb', ('a', None, None, None, ('argument', 'skb'), '', None, None)),
+    ('a=S$arg->x', ('a', 'S', None, None, ('argument', 'arg'), '->x', None, None)),
+    ('a=%0->sk!(struct tcp_sock *)->snd_nxt', ('a', None, None, None, ('argument', '0'),
+                                               '->sk!(struct tcp_sock *)->snd_nxt', None, None)),
+    ('a=%0->cb[2]!(int)', ('a', None, None, None, ('argument', '0'), '->cb[2]!(int)', None, None)),
     ('a=$stack12', ('a', None, None, None, ('variable', '$stack12'), '', None, None)),
     ('a=U@jiffies', ('a', 'U', None, None, ('symbol', 'jiffies'), '', None, None)),
     ('a=@init_task.comm', ('a', None, None, None, ('symbol', 'init_task'), '.comm', None, None)),
@@ -64,7 +71,12 @@ MISTAKES = [
     ('p foo a=\n        ^', "missing after 'a='"),
     ('p foo a= b=%0\n        ^', "missing after 'a='"),
     ('p foo a=5\n        ^', 'a value starts from'),
-    ('p foo a=$nothing\n        ^', "no '$nothing'"),
+    ('p foo a=$\n        ^', "no '$'"),
+    ('p foo a=$1\n        ^', "no '$1'"),
+    ('p foo a=%0->b!x\n              ^', "'(' is missing"),
+    ('p tcp_*+4\n        ^', 'takes no offset'),
+    ('p 1:foo\n  ^', 'no function'),
+    ('p mod:\n      ^', 'name of a kernel function'),
     ('p foo a=%\n        ^', "no '%'"),
     ('p foo a=@+\n        ^', "symbol is missing after '@'"),
     ('p foo a=%0->\n            ^', 'name after'),
@@ -100,6 +112,17 @@ class Syntax(unittest.TestCase):
         for text, expected in VALUES:
             tree = surftrace.parse_trace('p foo ' + text)
             self.assertEqual([leaves(value) for value in tree.values], [expected], text)
+
+    def test_symbols(self):
+        for text, module, symbol in [
+                ('p foo', None, 'foo'), ('p nf_conntrack:nf_conntrack_in', 'nf_conntrack',
+                                         'nf_conntrack_in'),
+                ('r tcp_v[46]_* a=$retval', None, 'tcp_v[46]_*'), ('p mod:* a=%0', 'mod', '*'),
+                ('p foo.constprop.0+8', None, 'foo.constprop.0')]:
+            tree = surftrace.parse_trace(text)
+            self.assertEqual((tree.module and tree.module.text, tree.symbol.text),
+                             (module, symbol), text)
+            self.assertTrue(text[tree.symbol.column:].startswith(symbol))
 
     def test_mistakes(self):
         for marked, message in MISTAKES:
