@@ -5254,11 +5254,13 @@ class Symbols(object):
         matches = re.compile(fnmatch.translate(pattern)).match
         matches = [symbol for symbol in self._functions()
                    if matches(symbol.name) and module in (None, symbol.module)]
-        names = [symbol.name for symbol in matches]
+        by_name = {}
+        for symbol in matches:
+            by_name.setdefault(symbol.name, []).append(symbol)
         forbidden = self.tracefs.forbidden() if self.tracefs and self.here else ()
-        kept = [symbol for symbol in matches
-                if symbol.name not in forbidden and names.count(symbol.name) == 1]
-        return sorted(kept), len(set(names)) - len(kept)
+        kept = [found[0] for name, found in sorted(by_name.items())
+                if len(found) == 1 and name not in forbidden]
+        return kept, len(by_name) - len(kept)
 
     def _read(self, traceable):
         if not self.here:

@@ -192,7 +192,7 @@ MISTAKES = [
     ('p no_result a=$x\n              ^', 'it has none'),
     ('p unknown a=$skb->len\n            ^', 'count it'),
     ('p wake_up_new_task+8 a=$p\n                       ^', 'inside a function'),
-    ('p wake_up_new_task a=%0->mode!(int)\n                                 ^', 'bitfield'),
+    ('p wake_up_new_task a=%0->mode!(int)\n                               ^', 'bitfield'),
     ('p wake_up_new_task a=%0->long_text!(struct pair *)\n                         ^',
      'not the address itself'),
     ('p wake_up_new_task a=!(struct task_struct *)@x->comm\n'
