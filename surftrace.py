@@ -3564,6 +3564,7 @@ FEATURES = {
     'ustring': Feature('ustring', '5.3', 'string'),
     'symstr': Feature('symstr', '6.2', 'symbol'),
     'char': Feature(' char,', '6.3', 'x8'),
+    'checks of types': Feature('<argname>', '6.5', ''),     # it knows what functions return
     'arguments on return': Feature('%pd', '6.9', ''),       # (that is of 6.10)
 }
 # What a kernel that cannot be asked is taken to have: all but the type that has a good substitute.
@@ -3785,19 +3786,20 @@ def check_names(trace):
 def compile_values(trace, symbol, types, target):
     """Return the Arguments of a Probe, the same for every prototype that its function has."""
     prototypes = [None]
-    if any(needs_prototype(value) for value in trace.values):
+    if any(needs_prototype(value, target) for value in trace.values):
         prototypes = find_prototypes(trace, symbol, types) or [None]
     return tuple(compile_for_all(value, trace, prototypes, types, target)
                  for value in trace.values)
 
 
-def needs_prototype(value):
+def needs_prototype(value, target):
     if value.raw or value.base.text == '$comm':
         return False
     if value.base.kind == 'argument':
         return True
-    return value.base.text == '$retval' and not value.cast and bool(
-        value.accesses or value.packet or value.letter and not value.fetch_type)
+    return value.base.text == '$retval' and ('checks of types' in target.features or bool(
+        not value.cast and (value.accesses or value.packet or value.letter and (
+            not value.fetch_type))))
 
 
 def find_prototypes(trace, symbol, types):
@@ -3925,6 +3927,8 @@ def base_place(value, trace, function, types, target):
     elif base.text == '$retval':
         if trace.kind != 'r':
             raise TraceError('$retval is there on return only: begin the trace with r', base.column)
+        if function and stripped(types, function.result).kind == 'void':
+            raise TraceError('%s returns nothing (void)' % function.name, base.column)
         place = Place('$retval', None, function and function.result)
     else:
         place = Place(base.text, None, None)
@@ -4403,10 +4407,9 @@ def array_words(value, place, held, types):
                          'an element, [0]' % letter, value.letter.column)
     if text and not value.letter:
         return Words(fetch(place), 'string')
-    length, element = held.length, stripped(types, held.target)
-    while element.kind == 'array':
-        length, element = length * element.length, stripped(types, element.target)
-    if element.size not in (1, 2, 4, 8) or element.kind in ('struct', 'union') or not length:
+    element, lengths = elements_of(types, held)
+    length = count_of_elements(lengths)
+    if not is_number(element) or not length:
         raise TraceError('%s is an array: take one element, [0], or give a :type'
                          % what_is(types, place.type), value_end(value))
     if length > ARRAY_LIMIT:
@@ -4416,6 +4419,27 @@ def array_words(value, place, held, types):
         raise TraceError('%s lies in a register, of which ftrace reads no arrays'
                          % what_is(types, place.type), value_end(value))
     return Words(fetch(place), '%s[%d]' % (number_type(letter, element.size), length))
+
+
+def elements_of(types, held):
+    """Return the Type of the elements of an array, and its length in each dimension."""
+    lengths = []
+    while held.kind == 'array' and len(lengths) < CHAIN_LIMIT:
+        lengths.append(held.length)
+        held = stripped(types, held.target)
+    return held, lengths
+
+
+def count_of_elements(lengths):
+    count = 1
+    for length in lengths:
+        count *= length
+    return count
+
+
+def is_number(held):
+    """Tell whether ftrace can show a Type as a number."""
+    return held.size in (1, 2, 4, 8) and held.kind in ('int', 'enum', 'pointer', 'float')
 
 
 def unshowable(types, ref, held):
@@ -4494,24 +4518,24 @@ def of_command(compiled, name):
 def compile_operand(predicate, kind, conversion, types):
     """Return an operand in the kernel's words."""
     name, operator, operand = predicate
-    is_number = re.match(NUMBER, operand.text)
+    written = re.match(NUMBER, operand.text)
     if kind == 'array':
         raise TraceError("'%s' is an array, on which the kernel cannot filter: give one element a "
                          'name of its own' % name.text, name.column)
-    if conversion and not (is_number and conversion.form in ('names', 'errno')):
+    if kind in ('signed', 'unsigned') and operator.text == '~':
+        raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
+    if conversion and not (written and conversion.form in ('names', 'errno')):
         return convert_operand(predicate, conversion)
     if kind == 'string' and operator.text not in ('==', '!=', '~'):
         raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name.text,
                          operator.column)
     if kind in ('signed', 'unsigned'):
-        if operator.text == '~':
-            raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
-        if not is_number:
+        if not written:
             return enumerator(predicate, types)
         if kind == 'unsigned' and operand.text.startswith('-'):
             raise TraceError("'%s' has no sign here: write S before its value" % name.text,
                              operand.column)
-    if operand.kind == 'quoted' or kind == 'other' or is_number and kind != 'string':
+    if operand.kind == 'quoted' or kind == 'other' or written and kind != 'string':
         return operand.text
     # The kernel takes an unquoted string no more (Linux 4.17).
     return "'%s'" % operand.text if '"' in operand.text else '"%s"' % operand.text
@@ -4604,10 +4628,13 @@ def function_lines(function, types, architecture):
             where = '?'
         else:
             where = fetch(parameter_place(index, function, types, architecture)).lstrip('%')
-        lines.append('  %%%-3d %-10s %s' % (
-            index, where, declared(types, parameter.type, parameter.name)))
+        name = parameter.name and '$' + parameter.name
+        if re.match(VARIABLE + r'|arg[0-9]', parameter.name):
+            name = ''       # which ftrace has for something else
+        lines.append('  %%%-3d %-16s %-10s %s' % (
+            index, name, where, declared(types, parameter.type, parameter.name)))
     result = declared(types, function.result)
-    return lines + ['  $retval         %s' % result] * (result != 'void')
+    return lines + ['  $retval                          ' + result] * (result != 'void')
 
 
 def layout_lines(found, types, alias):
@@ -4643,7 +4670,8 @@ def member_rows(found, types, start, path, depth):
             raise SourceError('the types are damaged: a struct holds itself')
         if not inner:
             name = member.name + (':%d' % member.bit_size if member.bit_size else '')
-            yield indent + declared(types, member.type, name) + ';', where, path + member.name
+            yield (indent + declared(types, member.type, name) + ';', where,
+                   reading(types, member, path + member.name))
             continue
         # '{...} name' is what C says of it: the dots are to be spelled out.
         head, _, tail = declared(types, member.type, member.name).partition('{...}')
@@ -4652,7 +4680,21 @@ def member_rows(found, types, start, path, depth):
         for row in member_rows(inner, types, at, '%s%s%s.' % (path, member.name, element)
                                if member.name else path, depth + 1):
             yield row
-        yield indent + '}' + tail + ';', where, path + member.name if member.name else ''
+        yield indent + '}' + tail + ';', where, ''
+
+
+def reading(types, member, path):
+    """Return what a trace has to say to read a member; dots where that goes on."""
+    held = stripped(types, member.type)
+    if held.kind == 'array' and not (is_text(types, held.target) and held.length):
+        element, lengths = elements_of(types, held)
+        if not is_number(element) or not 0 < count_of_elements(lengths) <= ARRAY_LIMIT:
+            path, held = path + '[0]' * len(lengths), element
+    if (held.kind, held.name) == ('struct', 'in6_addr'):
+        return path + '  in a value called ip6_...'
+    if held.kind in ('struct', 'union'):
+        return path + '. ...' if held.target is not None else ''
+    return path if held.kind == 'array' or is_number(held) else ''
 
 
 def nameless_struct(types, ref):
@@ -4909,7 +4951,9 @@ def script_undo(number, step):
 # streams, and undoes it.
 # ---------------------------------------------------------------------------
 
-Symbol = namedtuple('Symbol', 'name module')
+# copies: how many functions have that name.
+Symbol = namedtuple('Symbol', 'name module copies')
+Symbol.__new__.__defaults__ = (None, 1)
 # The place of a variable: its size in bytes, None if it is not known, and whether each CPU has one.
 Storage = namedtuple('Storage', 'size per_cpu')
 # Events, in the kernel's own count: read, left in the buffer, lost, and missed by p and r probes.
@@ -5238,7 +5282,7 @@ class Symbols(object):
     def _no_variable(self, base):
         """Return the error for a symbol that is not there."""
         listing = self._listing(False)
-        if listing and not re.search(r' [bBdD] \w+$', listing, re.M):
+        if listing and ' jiffies\n' not in listing:
             return TraceError("this kernel tells the addresses of functions only "
                               "(no CONFIG_KALLSYMS_ALL): it cannot read '%s'" % base.text,
                               base.column)
@@ -5299,13 +5343,15 @@ class Symbols(object):
         for ftrace in (True, False) if traceable else (False,):
             listing, column = self._listing(ftrace), 0 if ftrace else 2
             listed = listed or bool(listing)
-            found = dict((symbol.name, symbol) for symbol in symbols_like(
-                listing, column, token.text) if module in (None, symbol.module))
+            found = {}
+            for symbol in symbols_like(listing, column, token.text):
+                if module in (None, symbol.module):
+                    found.setdefault(symbol.name, []).append(symbol)
             if token.text in found:
-                return found[token.text]
+                return first_of(found[token.text])
             variants = [name for name in found if re.match(VARIANT, name[len(token.text):])]
             if len(variants) == 1:
-                return found[variants[0]]
+                return first_of(found[variants[0]])
             if variants:
                 raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
                                  % (token.text, ', '.join(sorted(variants))), token.column)
@@ -5324,6 +5370,12 @@ class Symbols(object):
             token.text, '; there are only fragments of it, ' + ', '.join(fragments) if fragments
             else nearest(token.text, names) or ': it may be inlined, or have another name here'),
             token.column)
+
+
+def first_of(symbols):
+    """Return the one of several Symbols of one name that the kernel takes: its own go first."""
+    own = [symbol for symbol in symbols if symbol.module is None]
+    return (own or symbols)[0]._replace(copies=len(symbols))
 
 
 def symbols_like(listing, column, name):
@@ -5855,7 +5907,7 @@ REFUSALS = {
     errno.EILSEQ: 'the offset is not at the start of an instruction',
     errno.EEXIST: 'an event of that name is there already',
     errno.E2BIG: 'too many values',
-    errno.EADDRNOTAVAIL: 'several functions have this name',
+    errno.EADDRNOTAVAIL: 'the symbol is not unique',
     errno.EOPNOTSUPP: 'this function cannot be probed',
 }
 
@@ -6455,6 +6507,10 @@ def choose_symbols(tree, symbols, limit, console):
     symbol = symbols.find(token, not tree.offset, module)
     if symbol is None:
         return [Symbol(token.text, module)]
+    if symbol.copies > 1:
+        console.note("%d functions are called '%s': this kernel may trace the first of them, or "
+                     'refuse the name, as later ones do; MODULE:%s takes that of a module'
+                     % (symbol.copies, symbol.name, symbol.name))
     if symbol.name != token.text:
         console.note("this kernel has '%s' only as '%s', which is traced; the compiler may have "
                      'moved or dropped arguments' % (token.text, symbol.name))

@@ -305,9 +305,12 @@ class Functions(Live):
                 counts[fields[2]] = counts.get(fields[2], 0) + 1
         name = sorted(name for name in self.traceable(r'\w+') if counts.get(name, 0) > 1)[0]
         status, _, said = call('-t', '1', 'p ' + name)
-        print(said)
-        status, _, said = call('-t', '1', 'p %s*' % name)
-        print(said)
+        self.assertIn("%d functions are called '%s': " % (counts[name], name), said)
+        self.assertEqual((status, 'the symbol is not unique; kprobe_events was given' in said),
+                         (1, True) if KERNEL >= (6, 6) else (0, False))
+        status, _, said = call('p %s[%s]' % (name[:-1], name[-1]))
+        self.assertEqual(status, 2)
+        self.assertIn('1 cannot, or are several of one name', said)
 
 
 class Drawn(Live):

@@ -196,10 +196,10 @@ MISTAKES = [
     ('p wake_up_new_task a=%0->long_text!(struct pair *)\n                         ^',
      'not the address itself'),
     ('p wake_up_new_task a=!(struct task_struct *)@x->comm\n'
-     '                                           ^', 'or points at one is not known'),
+     '                                            ^', 'or points at one is not known'),
     ('p wake_up_new_task a=@x.comm\n                       ^', '!(struct NAME)@x.comm'),
     ('p wake_up_new_task a=@per_cpu_task.comm\n                     ^', 'each CPU'),
-    ('p wake_up_new_task a=!(struct pair)@per_cpu_task.b\n                                  ^',
+    ('p wake_up_new_task a=!(struct pair)@per_cpu_task.b\n                                   ^',
      'each CPU'),
     ('p wake_up_new_task a=%0->long_numbers\n                         ^', 'up to 64 elements'),
     ('r wake_up_new_task+8\n                   ^', 'no offset'),
@@ -208,7 +208,9 @@ MISTAKES = [
     ('p unknown a=@(struct iphdr *)l3%0->saddr\n                               ^',
      '@(struct iphdr *)l3!(struct sk_buff **)%0->'),
     ('p twice a=%0->comm\n          ^', 'several functions'),
-    ('p by_value a=%0.a\n               ^', 'in a register'),
+    ('p by_value a=$l->b\n                 ^', 'not a pointer'),
+    ('p by_value a=%0\n             ^', '16 bytes long'),
+    ('r by_struct a=$retval.a\n                     ^', 'in a register'),
     # packets
     ('p ip_rcv a=@(struct ethhdr *)%0->h_proto\n                    ^', 'l2'),
     ('p ip_rcv a=@(struct iphdr *)l4%0->saddr\n                    ^', 'l2, l3'),
@@ -346,7 +348,12 @@ class Values(unittest.TestCase):
     def test_types_are_asked_for_only_when_needed(self):
         text = ('r foo a=%ax b=$retval c=$comm d=+0x9(%di):x8 e=S%si g=@jiffies h=$stack1 '
                 'i=$retval:s32 j=!(int)$retval f:a==1')
-        self.assertEqual(len(compiled(text, types=NoTypes()).arguments), 9)
+        self.assertEqual(len(compiled(text, OLD, types=NoTypes()).arguments), 9)
+        # Newer kernels refuse $retval of a function that returns nothing; the script does it first.
+        text = text.replace('b=$retval ', '').replace('i=$retval:s32 j=!(int)$retval ', '')
+        self.assertEqual(len(compiled(text, types=NoTypes()).arguments), 6)
+        self.assertEqual(len(compiled('r foo a=$retval', types=MissingTypes()).arguments), 1)
+        self.assertIn('returns nothing', str(self.assert_refused('r no_result a=$retval')))
 
     def test_the_same_answer_from_several_prototypes(self):
         self.assertEqual(self.values('p twice a=%1 b=%0'), ['%si:x32', '%di:x64'])
@@ -367,11 +374,11 @@ class Values(unittest.TestCase):
 
     def test_structs_by_value_move_what_follows(self):
         """The 16 bytes take two registers; the 24 lie on the stack, or behind a pointer."""
-        text = 'p by_value p=%1->comm l=%2.b q=%3->comm'
+        text = 'p by_value s=%0.b p=%1->comm l=%2.b q=%3->comm'
         self.assertEqual(self.values(text), [
-            '+0x10(%dx):string', '+0x10($stack):x64', '+0x10(%cx):string'])
+            '%si:x64', '+0x10(%dx):string', '+0x10($stack):x64', '+0x10(%cx):string'])
         self.assertEqual(self.values(text, ARM), [
-            '+0x10(%x2):string', '+0x8(%x3):x64', '+0x10(%x4):string'])
+            '%x1:x64', '+0x10(%x2):string', '+0x8(%x3):x64', '+0x10(%x4):string'])
 
     def test_a_large_result_comes_first(self):
         """On x86_64 its address takes the first register, on aarch64 one of its own, x8."""

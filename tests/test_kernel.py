@@ -546,10 +546,11 @@ class Knowledge(unittest.TestCase):
                 ('type: s8/16/32/64, u8/16/32/64, x8/16/32/64, string, symbol,\n b<bit-width>@'
                  '<bit-offset>/<container-size>, ustring,\n symstr, <type>\\[<array-size>\\]',
                  'array hexadecimal symbol symstr ustring'),
-                ('type: s8/16/32/64, u8/16/32/64, x8/16/32/64, char, string, symbol,\n b<bit-width>'
+                ('<argname>[->field[->field|.field...]],\n'
+                 'type: s8/16/32/64, u8/16/32/64, x8/16/32/64, char, string, symbol,\n b<bit-width>'
                  '@<bit-offset>/<container-size>, ustring,\n symstr, %pd/%pD, <type>\\'
-                 '[<array-size>\\]', 'arguments-on-return array char hexadecimal symbol symstr '
-                                     'ustring')]:
+                 '[<array-size>\\]', 'arguments-on-return array char checks-of-types hexadecimal '
+                                     'symbol symstr ustring')]:
             self.tracefs.file('README', readme)
             found = surftrace.running_target(self.tracefs, architecture, None).features
             self.assertEqual(sorted(name.replace(' ', '-') for name in found), features.split())
