@@ -212,7 +212,7 @@ class Cursor(object):
 #               [ "f:" filter ]
 #             | "e" system ( "/" | ":" ) event [ "f:" filter ]
 #   symbol    = a function's name, or a pattern of the shell that takes several
-#   value     = [ "S" | "U" | "X" ] [ packet ] [ cast ] base { member } [ ":" type ]
+#   value     = [ "S" | "U" | "X" ] [ packet ] [ cast ] base [ cast ] { member } [ ":" type ]
 #             | anything in the kernel's own syntax, as it is
 #   packet    = "@(" "struct" name "*" ")" [ "l2" | "l3" | "l4" ]
 #   cast      = "!(" C type ")"
@@ -319,6 +319,7 @@ def parse_value(cursor):
     packet = parse_packet(cursor)
     cast = parse_cast(cursor)
     base = parse_base(cursor)
+    cast = cast or parse_cast(cursor)
     accesses = parse_accesses(cursor)
     fetch_type = parse_fetch_type(cursor)
     if not cursor.at_gap():
@@ -5415,16 +5416,15 @@ def listed_extents(listing, names):
         return None
     found = {}
     for name in names:
-        match = re.search(r'^([0-9a-f]+) \S %s$' % re.escape(name), listing, re.M)
-        if not match:
-            continue
-        address, size = int(match.group(1), 16), None
-        for following in re.finditer(r'^([0-9a-f]+) ', listing[match.end() + 1:match.end() + 4096],
-                                     re.M):
-            if int(following.group(1), 16) != address:
-                size = int(following.group(1), 16) - address
-                break
-        found[name] = address, size if size is not None and size > 0 else None
+        at = listing.find(' %s\n' % name)
+        if at >= 0:
+            start = listing.rfind('\n', 0, at) + 1
+            address, size = int(listing[start:at].split()[0], 16), None
+            for following in listing[at:at + 4096].splitlines()[1:-1]:
+                size = int(following.split()[0], 16) - address
+                if size:
+                    break
+            found[name] = address, size if size and size > 0 else None
     return found
 
 

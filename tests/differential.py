@@ -361,6 +361,7 @@ typedef unsigned char u8;
 typedef struct { int counter; } atomic_t;
 typedef enum { OFF, ON } state_t;
 enum kind { ONE = 1, TWO };
+enum { NAMELESS = 7, BELOW = -1, BIG = 0x7fffffff };
 struct list { struct list *next, **back; };
 struct sample {
     u8 low:3, high:4;
@@ -374,6 +375,9 @@ struct sample {
     atomic_t usage; state_t state; enum kind kind; struct list list;
     volatile long flags; char comm[16]; long long tail[];
 };
+extern struct sample elsewhere;
+struct sample elsewhere;
+static const char *text_of[2];
 static int quiet(struct sample *s, const char *const *names) { return s->low + names[0][0]; }
 struct list *take(struct list *l, atomic_t a, u8 byte, enum kind kind) { return l->next + byte; }
 void nothing(void) {}
@@ -384,6 +388,8 @@ int main(int argc, char **argv) {
     nothing();
     variable("x", 1);
     take(&s->list, s->usage, 1, TWO);
+    elsewhere.flags = NAMELESS + BELOW;
+    text_of[1] = argv[0];
     return quiet(s, (void *)argv) + long_one(argc, 1);
 }
 '''

@@ -41,6 +41,15 @@ def named(types, kind, name):
     return [ref for ref in types._named(name) if types._record(ref)[0] == kind]
 
 
+VALUES_OF_SMALL = {'TWO': [('ONE', 1), ('TWO', 2)],
+                   'BELOW': [('NAMELESS', 7), ('BELOW', -1), ('BIG', 0x7fffffff)]}
+
+
+def values_of(types, name):
+    """Return the values of the enum that has one of a name."""
+    return list(types.enumerators(surftrace.described(types, types.enum_of(name))))
+
+
 def spelled(types, function):
     return (surftrace.prototype(types, function),
             [parameter.name for parameter in function.parameters])
@@ -64,6 +73,30 @@ class Kernels(unittest.TestCase):
             self.assertGreater(count, 5000)
             tell(members, 'members of %d structs and unions, DWARF and BTF of %s, %s' % (
                 count, os.path.basename(vmlinux), arch))
+
+    def test_enums(self):
+        """What the values of every enum with a name are, and where one of a name is found."""
+        for arch, vmlinux, path in KERNELS:
+            types, known, count = dwarf(vmlinux), btf(path), 0
+            self.assertIn(('TCP_LISTEN', 10), values_of(types, 'TCP_LISTEN'))
+            self.assertEqual(values_of(types, 'SS_CONNECTED'), values_of(known, 'SS_CONNECTED'))
+            for name in sorted(set(types.names('enum')) & set(known.names('enum'))):
+                ours = surftrace.described(types, types.find('enum', name))
+                theirs = [list(known.enumerators(ref)) for ref in named(known, 'enum', name)
+                          + named(known, 'enum64', name)]
+                self.assertIn([(word, number) for word, number in types.enumerators(ours)],
+                              theirs, name)
+                count += 1
+            self.assertGreater(count, 1000)
+            tell(count, 'enums, DWARF and BTF of %s, %s' % (os.path.basename(vmlinux), arch))
+
+    def test_variables(self):
+        for _, vmlinux, _ in KERNELS:
+            types = dwarf(vmlinux)
+            for name, expected in [('init_task', 'struct task_struct'), ('init_net', 'struct net'),
+                                   ('saved_command_line', 'char *'),
+                                   ('jiffies', 'volatile unsigned long')]:
+                self.assertEqual(surftrace.declared(types, types.variable(name).type), expected)
 
     def test_functions(self):
         """Of functions that BTF has once; arguments' names it may have from another declaration."""
@@ -204,6 +237,13 @@ class Compilers(unittest.TestCase):
                                                                          self.known))
             self.assertIsNone(types.find('struct', 'nobody'))
             self.assertEqual(types.functions('nobody'), [])
+            self.assertIsNone(types.variable('nobody'))
+            self.assertIsNone(types.enum_of('nobody'))
+            self.assertEqual(values_of(types, 'TWO'), VALUES_OF_SMALL['TWO'])
+            self.assertEqual(values_of(types, 'BELOW'), VALUES_OF_SMALL['BELOW'])
+            self.assertEqual([surftrace.declared(types, types.variable(name).type)
+                              for name in ('elsewhere', 'text_of')],
+                             ['struct sample', 'const char *[2]'])
 
     def lines(self, name, types):
         kind, _, tag = name.partition(' ')

@@ -317,7 +317,7 @@ class Manual(Live):
                                      workload=lambda: (fork(), os.path.exists('/nonexistent'))))
         child = self.result[0]
         self.assertIn(('f0', child), [(line[2], int(line[4][2:], 0)) for line in lines])
-        self.assertIn(('f1', 'r=-2'), [(line[2], line[4]) for line in lines])
+        self.assertIn(('f1', 'r=-ENOENT'), [(line[2], line[4]) for line in lines])
 
     def test_3_6_a_member_of_what_is_returned(self):
         path = self.path('returned')
@@ -1279,6 +1279,14 @@ class Documented(Live):
             fork(name)
         for _ in range(2):
             subprocess.call(['timeout', '0.2', 'yes'], stdout=open(os.devnull, 'w'))
+        listening = socket.socket()
+        listening.bind(('127.0.0.1', 0))
+        listening.listen(1)
+        socket.create_connection(listening.getsockname()).close()
+        listening.close()
+        udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        udp.sendto(b'hello', ('::1', 5000))
+        udp.close()
 
     def setUp(self):
         Live.setUp(self)

@@ -208,7 +208,7 @@ MISTAKES = [
     ('p unknown a=@(struct iphdr *)l3%0->saddr\n                               ^',
      '@(struct iphdr *)l3!(struct sk_buff **)%0->'),
     ('p twice a=%0->comm\n          ^', 'several functions'),
-    ('p by_value a=$l->b\n                 ^', 'not a pointer'),
+    ('p by_value a=$l->b\n               ^', 'not a pointer'),
     ('p by_value a=%0\n             ^', '16 bytes long'),
     ('r by_struct a=$retval.a\n                     ^', 'in a register'),
     # packets

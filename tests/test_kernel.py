@@ -500,6 +500,49 @@ class Knowledge(unittest.TestCase):
                 ('core.constprop.0', 'core.constprop.0', None)]:
             self.assertEqual(self.find(name), surftrace.Symbol(expected, module))
 
+    def test_several_of_one_name(self):
+        self.symbols.read[True] = 'twin [b]\ntwin\nother [b]\nother [a]\n'
+        self.assertEqual(self.find('twin'), surftrace.Symbol('twin', None, 2))
+        self.assertEqual(self.find('other'), surftrace.Symbol('other', 'b', 2))
+        token = surftrace.Token('run', 'twin', 2)
+        self.assertEqual(self.symbols.find(token, True, 'b'), surftrace.Symbol('twin', 'b'))
+        with self.assertRaises(surftrace.TraceError) as caught:
+            self.symbols.find(token, True, 'c')
+        self.assertIn("the module 'c' has no function 'twin'", str(caught.exception))
+
+    def test_patterns(self):
+        self.symbols.read[True] = self.tracefs.read('available_filter_functions') + (
+            'twin\ntwin\nbad_one\n')
+        self.tracefs.forbidden = lambda: frozenset(['bad_one', 'vfs_readv'])
+        for pattern, module, names, left_out in [
+                ('vfs_*', None, 'vfs_read', 1), ('*_read', None, 'vfs_read xvfs_read', 0),
+                ('t[wx]*', None, 'two.constprop.1 two.isra.0', 1), ('b?d_one', None, '', 1),
+                ('*', 'ext4', 'ext4_open', 0), ('EXT4_*', None, '', 0)]:
+            found, count = self.symbols.matching(pattern, module)
+            self.assertEqual((' '.join(symbol.name for symbol in found), count),
+                             (names, left_out), pattern)
+
+    def test_variables(self):
+        self.symbols.read[False] = (
+            '0000000000000000 A __per_cpu_start\n0000000000001000 A counters\n'
+            '0000000000002000 A __per_cpu_end\nffffffff82000000 D small\nffffffff82000000 D alias\n'
+            'ffffffff82000008 d large\nffffffff82001008 D jiffies\nffffffff82001010 D last\n')
+        for name, size, per_cpu in [('small', 8, False), ('alias', 8, False),
+                                    ('large', 4096, False), ('counters', 4096, True),
+                                    ('last', None, False)]:
+            self.assertEqual(self.symbols.variable(surftrace.Base('symbol', name, 4)),
+                             surftrace.Storage(size, per_cpu))
+        for listing, message in [(None, "did you mean 'large'"), ('ffffffff81000000 T x\n',
+                                                                  'CONFIG_KALLSYMS_ALL')]:
+            if listing:
+                self.symbols.read[False] = listing
+            with self.assertRaises(surftrace.TraceError) as caught:
+                self.symbols.variable(surftrace.Base('symbol', 'larg', 4))
+            self.assertIn(message, str(caught.exception))
+            self.assertEqual(caught.exception.column, 4)
+        self.symbols.read[False] = ''
+        self.assertIsNone(self.symbols.variable(surftrace.Base('symbol', 'small', 4)))
+
     def test_not_found(self):
         for name, message in [('vfs_reed', "did you mean 'vfs_read'"),
                               ('a_variable', 'no function'), ('two', 'several'),

@@ -54,6 +54,33 @@ class Rewriting(unittest.TestCase):
                 b'comm="sh" ip_src=16777343 b16_port=0x5000 n=0x54\n')
         self.assertEqual(self.rewrite(line), line)
 
+    def test_names_and_addresses(self):
+        rewrite = surftrace.make_rewriter([compiled(
+            'p wake_up_new_task state=%0->state f=%0->run on=%0->on mac_a=%0->bytes '
+            'ip6_b=%0->address t=%0->temper')])
+        for line, expected in [
+                (b'state=0x1 f=x+0x0/0x9 [m] on=0x1 mac_a=94781640299602 ip6_b={0xfe,0x80,0x0,0x0,'
+                 b'0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x1} t=-1',
+                 b'state=SLEEPING f=x+0x0/0x9 [m] on=true mac_a=52:54:00:12:34:56 ip6_b=fe80::1 '
+                 b't=COLD'),
+                (b'state=0x7 f=0x0 on=0x2 mac_a=0 ip6_b={0x0} t=5', None)]:
+            line = HEAD + b'f0: (wake_up_new_task+0x0/0x1) ' + line + b'\n'
+            self.assertEqual(rewrite(line), line if expected is None else (
+                HEAD + b'f0: (wake_up_new_task+0x0/0x1) ' + expected + b'\n'))
+
+    def test_errors(self):
+        rewrite = surftrace.make_rewriter([compiled('r ip_rcv r=S$retval')])
+        for value, shown in [(b'-2', b'-ENOENT'), (b'0', b'0'), (b'-9999', b'-9999')]:
+            line = HEAD + b'f0: (caller+0x36/0x40 <- ip_rcv) r=%s\n'
+            self.assertEqual(rewrite(line.replace(b'%s', value)), line.replace(b'%s', shown))
+
+    def test_strings_that_only_fault(self):
+        faults = surftrace.Faults([compiled('p ip_rcv a=%si:string b=%dx:string c=%cx:string '
+                                            'd=%cx:ustring')])
+        for line in (b'a=(fault) b=(fault) c=(fault) d=(fault)', b'a=(fault) b="x" c=(fault) d=""'):
+            faults.look(HEAD + b'f0: (x) ' + line + b'\n')
+        self.assertEqual(faults.names(), ['a', 'c'])
+
     def test_lines_of_a_return(self):
         rewrite = surftrace.make_rewriter([compiled('r ip_rcv B32_r=X$retval', event='f3')])
         self.assertEqual(rewrite(HEAD + b'f3: (caller+0x36/0x40 <- ip_rcv) B32_r=0x1020304\n'),
