@@ -331,7 +331,7 @@ def parse_value(cursor):
 def at_kernel_syntax(cursor):
     """Tell whether a value in ftrace's own words begins: +8(%sp), @0xff..., @sym+4, $arg1, \\1."""
     rest = cursor.text[cursor.token.column:]
-    return bool(re.match(r'[-+\\]|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[0-9]', rest))
+    return bool(re.match(r'[-+\\]|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[0-9]+(?!\w)', rest))
 
 
 def parse_packet(cursor):
@@ -872,7 +872,7 @@ def name_offsets(table, order):
 def symbol_extents(path, names):
     """Return (address, size in bytes) by name of those of some symbols that an ELF file has.
 
-    None if it is no ELF file with a table of symbols.
+    A size is None where it is not told; all is None if it is no ELF file with a table of symbols.
     """
     elf = elf_of(path)
     if elf is None or b'.symtab' not in elf.sections or b'.strtab' not in elf.sections:
@@ -880,11 +880,17 @@ def symbol_extents(path, names):
     with open(path, 'rb', 0) as stream:
         table = read_section(stream, elf, b'.symtab')
         strings = read_section(stream, elf, b'.strtab')
-    found = {}
+    places, found = {}, {}
+    for name in names:
+        # Linkers let one name end another, so it may stand in several places.
+        for match in re.finditer(re.escape(to_bytes(name)) + b'\0', strings):
+            places[match.start()] = name
     for number, offset in enumerate(name_offsets(table, elf.order)):
-        for name in names:
-            if strings.startswith(to_bytes(name) + b'\0', offset):
-                found[name] = struct.unpack_from(elf.order + 'QQ', table, 24 * number + 8)
+        if offset in places:
+            name = places[offset]
+            if name not in found:
+                address, size = struct.unpack_from(elf.order + 'QQ', table, 24 * number + 8)
+                found[name] = address, size or None
     return found
 
 
@@ -1161,7 +1167,9 @@ class Btf(object):
         ref = ref.target if isinstance(ref, Type) else ref
         if ref < self.first_id:
             return self.base.enumerators(ref)
-        kind, count, signed, _, _, at = self._record(ref)
+        kind, count, signed, _, size, at = self._record(ref)
+        if kind == 'enum' and size > 4:     # before enum64 (Linux 6.0) their numbers were cut
+            return []
         each, code = (3, 'q' if signed else 'Q') if kind == 'enum64' else (
             2, 'i' if signed else 'I')
         return [(self._string(self._words(place, 1)[0]),
@@ -3306,7 +3314,7 @@ class Types(object):
         kernel = self._open(None)
         if isinstance(kernel, Btf):     # those of modules lie beside it, as in /sys/kernel/btf
             path = os.path.join(os.path.dirname(kernel.name), module)
-            return path if os.path.isfile(path) else None
+            return path if path != kernel.name and is_btf(path) else None
         if kernel.kind != 'DWARF' or not self.choice.here or self.choice.vmlinux:
             return None
         return module_debug_file(module, self.choice.release)
@@ -3457,6 +3465,11 @@ class Types(object):
         if address is None:
             address = os.environ.get('LBC_SERVER') or SERVER
         return Server(address, self.choice.release, self.choice.architecture, self.check)
+
+
+def is_btf(path):
+    """Tell whether a file is there and raw BTF."""
+    return os.path.isfile(path) and open_types_file(path)[1][:2] == BTF_MAGIC
 
 
 class LazySource(object):
@@ -3628,9 +3641,12 @@ CONVERSIONS = {         # by the beginning of a value's name
 BOOLEAN = Conversion(None, 'names', (('false', 0), ('true', 1)))
 ERRNO = Conversion(None, 'errno')
 ADDRESS_TYPES = {'mac': 'b48@0/64', 'ip6': 'x8[16]'}     # the first as a number: filters take one
-# Errors within the kernel (include/linux/errno.h), which no program sees, and its own name of one.
+# Errors within the kernel (include/linux/errno.h), which no program sees, those that Python 2 does
+# not know, and the kernel's own names where there are two.
 KERNEL_ERRORS = {
-    95: 'EOPNOTSUPP',
+    35: 'EDEADLK', 95: 'EOPNOTSUPP', 123: 'ENOMEDIUM', 124: 'EMEDIUMTYPE', 125: 'ECANCELED',
+    126: 'ENOKEY', 127: 'EKEYEXPIRED', 128: 'EKEYREVOKED', 129: 'EKEYREJECTED', 130: 'EOWNERDEAD',
+    131: 'ENOTRECOVERABLE', 132: 'ERFKILL', 133: 'EHWPOISON',
     512: 'ERESTARTSYS', 513: 'ERESTARTNOINTR', 514: 'ERESTARTNOHAND', 515: 'ENOIOCTLCMD',
     516: 'ERESTART_RESTARTBLOCK', 517: 'EPROBE_DEFER', 518: 'EOPENSTALE', 519: 'ENOPARAM',
     521: 'EBADHANDLE', 522: 'ENOTSYNC', 523: 'EBADCOOKIE', 524: 'ENOTSUPP', 525: 'ETOOSMALL',
@@ -3807,6 +3823,10 @@ def find_prototypes(trace, symbol, types):
     """Return the Functions of a symbol; a variant (.constprop.0) has its function's."""
     try:
         found = types.functions(symbol)
+        if any(value.base and value.base.text == '$retval' for value in trace.values):
+            # Of several functions those that return nothing are not meant.
+            found = [function for function in found if stripped(
+                types, function.result).kind != 'void'] or found
         # In BTF what has the name is there only if its arguments are where they should be.
         if not found and '.' in symbol and types.kind == 'BTF':
             found = types.functions(symbol.split('.')[0])
@@ -3850,10 +3870,18 @@ def compile_value(value, trace, function, types, target):
     for access in value.accesses:
         place = follow(place, access, types)
     words = place_words(value, place, types, 'X')
-    if value.letter and value.letter.text == 'S' and value.base.text == '$retval' and not (
-            value.accesses or value.fetch_type):
+    if is_status(value, place, types):
         words = words._replace(conversion=ERRNO)
     return finish(value, words, target)
+
+
+def is_status(value, place, types):
+    """Tell whether a value, S$retval, may be an error."""
+    if value.base.text != '$retval' or not value.letter or value.letter.text != 'S' or (
+            value.accesses or value.fetch_type):
+        return False
+    held = place.type and stripped(types, place.type)
+    return not held or held.kind == 'pointer' or held.kind == 'int' and held.name != '_Bool'
 
 
 def finish(value, words, target):
@@ -3888,27 +3916,20 @@ def finish(value, words, target):
 
 def supported(fetch_type, target):
     """Return a fetch type that the kernel has for one, and a warning where that shows less."""
-    warning, feature = '', feature_of(fetch_type)
+    kind, bracket, length = fetch_type.partition('[')
+    feature = feature_of(kind)
     while feature and feature not in target.features:
-        if feature == 'array':
-            warning = ('this kernel shows no arrays, which came with Linux %s: only the first '
-                       'element' % FEATURES[feature].version)
-            fetch_type = fetch_type.partition('[')[0]
-        elif feature == 'hexadecimal':
-            fetch_type = FEATURES[feature].instead + fetch_type[1:]
-        else:
-            fetch_type = FEATURES[feature].instead
-        feature = feature_of(fetch_type)
-    return fetch_type, warning
+        kind = FEATURES[feature].instead + (kind[1:] if feature == 'hexadecimal' else '')
+        feature = feature_of(kind)
+    if bracket and 'array' not in target.features:
+        return kind, ('this kernel shows no arrays, which came with Linux %s: only the first '
+                      'element' % FEATURES['array'].version)
+    return kind + bracket + length, ''
 
 
-def feature_of(fetch_type):
-    """Return the one of FEATURES that a fetch type takes, or None."""
-    if '[' in fetch_type:
-        return 'array'
-    if fetch_type.startswith('x'):
-        return 'hexadecimal'
-    return fetch_type if fetch_type in FEATURES else None
+def feature_of(kind):
+    """Return the one of FEATURES that a fetch type, of no array, takes, or None."""
+    return 'hexadecimal' if kind.startswith('x') else kind if kind in FEATURES else None
 
 
 def raw_type(text):
@@ -3955,7 +3976,9 @@ def symbol_place(value, types, target):
     """Return the Place at a symbol, of the type that it is cast to."""
     base = value.base
     symbol = target.symbols and target.symbols.variable(base)
-    variable = types.variable(base.text) if value.cast or value.accesses else None
+    variable = None
+    if value.cast or value.accesses or not symbol:
+        variable = variable_of(types, base.text)
     if symbol and symbol.per_cpu or variable and variable.per_cpu:
         raise TraceError("each CPU has a '%s' of its own, and ftrace reads at one address only: "
                          'trace a function that has its address as an argument' % base.text,
@@ -3964,6 +3987,13 @@ def symbol_place(value, types, target):
     if not value.cast:
         return place
     return cast_place(place, value.cast, types, is_object(value, symbol, variable, types))
+
+
+def variable_of(types, name):
+    try:
+        return types.variable(name)
+    except NoTypesError:
+        return None         # what lies there can be shown all the same
 
 
 def is_object(value, symbol, variable, types):
@@ -3975,16 +4005,20 @@ def is_object(value, symbol, variable, types):
     if variable:
         return stripped(types, variable.type).kind in ('struct', 'union', 'array')
     held = stripped(types, cast_type(value.cast, types))
-    if held.kind != 'pointer' or stripped(types, held.target).kind not in ('struct', 'union'):
+    if held.kind != 'pointer':
         return False
+    aggregate = stripped(types, held.target).kind in ('struct', 'union')
     if symbol and symbol.size is not None:
-        return symbol.size >= max(size_of(types, held.target), POINTER_SIZE + 1)
-    if value.accesses:
+        # (What lies behind a pointer may be aligned to 64 bytes.)
+        return symbol.size >= max(size_of(types, held.target), POINTER_SIZE + 1) and (
+            aggregate or symbol.size > 64)
+    if aggregate:
         pointed = declared(types, held.target)
         raise TraceError("whether '%s' is a %s or points at one is not known here: if it is one, "
                          'write !(%s)@%s.%s; a vmlinux (-v) tells' % (
                              value.base.text, pointed, pointed, value.base.text,
-                             value.accesses[0].name.text), value.base.column)
+                             value.accesses[0].name.text if value.accesses else 'MEMBER'),
+                         value.base.column)
     return False
 
 
@@ -4143,7 +4177,10 @@ def follow(place, access, types):
             fetch(place), ' *' if operator.text == '->' else '', fetch(place), operator.text,
             name.text), operator.column)
     held = stripped(types, place.type)
-    if held.kind == 'decayed' and operator.text == '->':
+    if held.kind == 'decayed' and operator.text == '.':
+        raise TraceError('%s is a pointer: use ->%s' % (
+            what_is(types, Type('pointer', target=held.target)), name.text), operator.column)
+    if held.kind == 'decayed':
         operator, place = operator._replace(text='.'), place._replace(type=held.target)
         held = stripped(types, held.target)
     if held.kind == 'array':
@@ -4167,7 +4204,8 @@ def follow(place, access, types):
     for index in access.indexes:
         place = element_place(place, index, types)
     if access.cast and place.bit_size:
-        raise TraceError('a bitfield cannot be cast', access.cast.column)
+        raise TraceError('a bitfield, or a part of a register, cannot be cast',
+                         access.cast.column)
     if access.cast:
         place = cast_place(place, access.cast, types, stripped(types, place.type).kind == 'array')
     return place
@@ -4310,6 +4348,8 @@ def place_words(value, place, types, default):
         return bitfield_words(value, place, held, types)
     if held.kind == 'array':
         return array_words(value, place, held, types)
+    if held.kind == 'decayed' and not value.letter and is_text(types, held.target):
+        return Words(fetch(place), 'string')
     if held.kind == 'pointer' and not value.letter:
         if is_text(types, held.target):
             return Words('+0x0(%s)' % fetch(place),
@@ -4353,6 +4393,14 @@ def untyped_words(value, place):
 def typed_words(value, place, types):
     """Return the Words for a value with a :type; a string is read where a pointer points."""
     text, fetch_type = fetch(place), value.fetch_type.text
+    if place.offset is None and place.bit_offset:
+        raise TraceError('it is bits %d to %d of a register, which no type of ftrace takes: leave '
+                         'out the %s' % (place.bit_offset, place.bit_offset + place.bit_size - 1,
+                                         fetch_type), value.fetch_type.column)
+    if place.type is not None and stripped(types, place.type).kind == 'decayed' and not (
+            'str' in fetch_type or '[' in fetch_type):
+        raise TraceError(unshowable(types, place.type, stripped(types, place.type)),
+                         value_end(value))
     if re.match('u?string', fetch_type) and value.base.text != '$comm':
         held = None if place.type is None else stripped(types, place.type)
         if held.kind == 'pointer' if held else place.offset is None:
@@ -4368,8 +4416,9 @@ def address_words(value, place, types, conversion):
             prefix, (value.letter or value.fetch_type).text),
             (value.letter or value.fetch_type).column)
     held = None if place.type is None else stripped(types, place.type)
-    if held and held.kind == 'pointer':
-        place = Place(fetch(place), 0, held.target)
+    if held and held.kind in ('pointer', 'decayed'):
+        place = (Place(fetch(place), 0, held.target) if held.kind == 'pointer'
+                 else place._replace(type=held.target))
         held = stripped(types, held.target)
         fits = held.kind == 'int' and held.size == 1        # the first of its bytes
     else:
@@ -4393,8 +4442,8 @@ def bitfield_words(value, place, held, types):
                          % place.bit_size, value_end(value))
     letter = value.letter.text if value.letter else 'U'
     if letter == 'X' or letter == 'S' and held.signed:
-        raise TraceError('the kernel shows a bitfield in decimal and without a sign: '
-                         'leave out the %s' % letter, value.letter.column)
+        raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
+                         'without a sign: leave out the %s' % letter, value.letter.column)
     return Words(fetch(place), 'b%d@%d/%d' % (place.bit_size, place.bit_offset, unit[0]),
                  None if value.letter else names_of(types, held))
 
@@ -4532,7 +4581,7 @@ def compile_operand(predicate, kind, conversion, types):
                          operator.column)
     if kind in ('signed', 'unsigned'):
         if not written:
-            return enumerator(predicate, types)
+            return enumerator(predicate, kind, types)
         if kind == 'unsigned' and operand.text.startswith('-'):
             raise TraceError("'%s' has no sign here: write S before its value" % name.text,
                              operand.column)
@@ -4542,17 +4591,24 @@ def compile_operand(predicate, kind, conversion, types):
     return "'%s'" % operand.text if '"' in operand.text else '"%s"' % operand.text
 
 
-def enumerator(predicate, types):
+def enumerator(predicate, kind, types):
     """Return the number, as text, of the enumerator that an operand names."""
     name, _, operand = predicate
+    word = operand.text.strip('"\'')
+    if operand.kind == 'quoted' and len(word) == 1:
+        return '%d' % ord(word)
     try:
-        ref = types.enum_of(operand.text) if re.match(r'[A-Za-z_]\w*$', operand.text) else None
+        ref = types.enum_of(word) if re.match(r'[A-Za-z_]\w*$', word) else None
     except NoTypesError:
         ref = None
     if ref is None:
         raise TraceError("'%s' is a number, '%s' is not" % (name.text, operand.text),
                          operand.column)
-    return '%d' % dict(types.enumerators(described(types, ref)))[operand.text]
+    number = dict(types.enumerators(described(types, ref))).get(word, 0)
+    if kind == 'unsigned' and number < 0:
+        raise TraceError("'%s' is %d, and '%s' has no sign here: write S before its value" % (
+            word, number, name.text), operand.column)
+    return '%d' % number
 
 
 def convert_operand(predicate, conversion):
@@ -4561,7 +4617,7 @@ def convert_operand(predicate, conversion):
         raise TraceError("the bytes of '%s' are in network order: only ==, != and & mean anything"
                          % name.text, operator.column)
     try:
-        return kernel_number(conversion, operand.text)
+        return kernel_number(conversion, operand.text.strip('"\''))
     except ValueError:
         raise TraceError("'%s' is %s" % (operand.text, {
             'ip': 'no IPv4 address, as in 10.0.0.1',
@@ -4571,7 +4627,8 @@ def convert_operand(predicate, conversion):
         names = dict(conversion.names)
         raise TraceError("'%s' is no number, and no %s%s" % (
             operand.text, 'name of an error, as in -ENOENT' if conversion.form == 'errno' else
-            "value of '%s'" % name.text, nearest(operand.text, names)), operand.column)
+            "value of '%s'" % name.text, nearest(operand.text.strip('"\''), names)),
+            operand.column)
 
 
 # ---------------------------------------------------------------------------
@@ -4630,7 +4687,7 @@ def function_lines(function, types, architecture):
         else:
             where = fetch(parameter_place(index, function, types, architecture)).lstrip('%')
         name = parameter.name and '$' + parameter.name
-        if re.match(VARIABLE + r'|arg[0-9]', parameter.name):
+        if re.match(VARIABLE + r'|arg[0-9]+$', parameter.name):
             name = ''       # which ftrace has for something else
         lines.append('  %%%-3d %-16s %-10s %s' % (
             index, name, where, declared(types, parameter.type, parameter.name)))
@@ -4960,6 +5017,7 @@ Storage = namedtuple('Storage', 'size per_cpu')
 # Events, in the kernel's own count: read, left in the buffer, lost, and missed by p and r probes.
 Counts = namedtuple('Counts', 'read left lost missed missed_returns')
 
+NO_FUNCTION = r'__(?:pfx|cfi)_|.*\.cold$'      # pieces of code that go with one
 VARIANT = r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$'
 FORBIDDEN = '/sys/kernel/debug/kprobes/blacklist'
 READ_SIZE = 1 << 16     # bytes
@@ -5257,7 +5315,7 @@ class Symbols(object):
 
     def __init__(self, tracefs, here=True, vmlinux=None):
         self.tracefs, self.here, self.vmlinux = tracefs, here, vmlinux
-        self.read = {}
+        self.read, self.extents = {}, {}
 
     def _listing(self, traceable):
         """Return what ftrace (or a vmlinux) or what kallsyms lists, '' if it cannot be read."""
@@ -5267,18 +5325,26 @@ class Symbols(object):
 
     def variable(self, base):
         """Return the Storage at the symbol that a base names, None if nothing is known of it."""
-        names = [base.text, '__per_cpu_start', '__per_cpu_end']
-        if self.here:
-            found = listed_extents(self._listing(False), names)
-        else:
-            found = symbol_extents(self.vmlinux, names) if self.vmlinux else None
-        if found is None:
+        if not self._look_up([base.text, '__per_cpu_start', '__per_cpu_end']):
             return None
-        if base.text not in found:
+        if self.extents[base.text] is None:
             raise self._no_variable(base)
-        address, size = found[base.text]
-        first, end = (found.get(name, (0, 0))[0] for name in names[1:])
-        return Storage(size, first <= address < end)
+        address, size = self.extents[base.text]
+        first, end = [(self.extents[name] or (0, 0))[0]
+                      for name in ('__per_cpu_start', '__per_cpu_end')]
+        # Without root all addresses are 0.
+        return Storage(size, first <= address < end) if address or end else None
+
+    def _look_up(self, names):
+        """Look up where symbols are, each once; return False if no list can be read."""
+        missing = [name for name in names if name not in self.extents]
+        if missing:
+            found = (listed_extents(self._listing(False), missing) if self.here
+                     else self.vmlinux and symbol_extents(self.vmlinux, missing))
+            if found is None:
+                return False
+            self.extents.update((name, found.get(name)) for name in missing)
+        return True
 
     def _no_variable(self, base):
         """Return the error for a symbol that is not there."""
@@ -5296,9 +5362,10 @@ class Symbols(object):
         Those are left out that cannot be probed, or of which there are several of one name.
         """
         import fnmatch      # only patterns need it
-        matches = re.compile(fnmatch.translate(pattern)).match
+        match = re.compile(fnmatch.translate(pattern)).match
         matches = [symbol for symbol in self._functions()
-                   if matches(symbol.name) and module in (None, symbol.module)]
+                   if match(symbol.name) and module in (None, symbol.module)
+                   and not re.match(NO_FUNCTION, symbol.name)]
         by_name = {}
         for symbol in matches:
             by_name.setdefault(symbol.name, []).append(symbol)
@@ -5409,18 +5476,18 @@ def all_symbols(listing):
 def listed_extents(listing, names):
     """Return (address, size in bytes) by name of some symbols of kallsyms; None if it has none.
 
-    A symbol ends at the latest where the next one begins.  Without root all addresses are 0: then
-    the size is None.
+    A symbol ends at the latest where the next one begins; size is None if that is not known.
     """
     if not listing:
         return None
     found = {}
     for name in names:
         at = listing.find(' %s\n' % name)
+        at = at if at >= 0 else listing.find(' %s\t' % name)       # a module's
         if at >= 0:
             start = listing.rfind('\n', 0, at) + 1
             address, size = int(listing[start:at].split()[0], 16), None
-            for following in listing[at:at + 4096].splitlines()[1:-1]:
+            for following in listing[at:at + 4096].split('\n')[1:-1]:
                 size = int(following.split()[0], 16) - address
                 if size:
                     break
@@ -6148,8 +6215,13 @@ def make_rewriter(traces):
 
     It takes and returns bytes of whole lines.  Nothing but these traces' own events is touched.
     """
-    patterns = [event_pattern(trace) for trace in traces
-                if any(argument.conversion for argument in trace.arguments)]
+    alike = {}      # the events of a pattern of functions have the same values
+    for trace in traces:
+        if any(argument.conversion for argument in trace.arguments):
+            layout = tuple(argument._replace(text='', column=0) for argument in trace.arguments)
+            alike.setdefault(layout, []).append(trace.event)
+    patterns = [event_pattern(events, layout) for layout, events in sorted(
+        alike.items(), key=lambda item: item[1])]
 
     def rewrite(data):
         for pattern, numbers in patterns:
@@ -6163,19 +6235,20 @@ def make_rewriter(traces):
     return rewrite if patterns else None
 
 
-def event_pattern(trace):
-    """Return a pattern that matches the lines of a trace's event, and ShownValues for its numbers.
+def event_pattern(events, arguments):
+    """Return a pattern that matches the lines of events, and ShownValues for their values.
 
-    It has a group for each number that is turned around, and for what is before and behind it.
+    It has a group for each value that is shown otherwise, and for what is before and behind it.
     The command's name takes 16 columns, whatever is in it; the values follow in the order of the
     arguments.  Only the last string may hold quotes: a second one that may hold anything would
     make the search slow, at the will of whoever chose the string.  Lines that do not match are
     left as they are.
     """
-    text = r'%s[^\n]*?[0-9]: %s: \([^()\n]*\)' % (EVENT_START, re.escape(trace.event))
+    text = r'%s[^\n]*?[0-9]: (?:%s): \([^()\n]*\)' % (EVENT_START, '|'.join(
+        re.escape(event) for event in events))
     numbers = []
-    strings = [argument for argument in trace.arguments if argument.kind == 'string']
-    for argument in trace.arguments:
+    strings = [argument for argument in arguments if argument.kind == 'string']
+    for argument in arguments:
         value = r"(?:\{[^}\n]*\}|'[^\n]'|[^ \n]+(?: \[\w+\])?)"
         if argument.kind == 'string':
             value = r'(?:"%s*"|\(fault\)|[^ "\n]+)' % (
@@ -6523,7 +6596,10 @@ def matching_symbols(tree, symbols, limit, console):
     if not symbols.names():
         raise TraceError('which functions match can only be told on the machine itself, or from a '
                          'vmlinux that has symbols (-v)', token.column)
-    found, left_out = symbols.matching(token.text, tree.module.text if tree.module else None)
+    try:
+        found, left_out = symbols.matching(token.text, tree.module.text if tree.module else None)
+    except re.error as error:
+        raise TraceError('this is no pattern: %s' % error, token.column)
     if len(found) > limit:
         raise TraceError('%d functions match: choose fewer, or allow them with --max-probes %d'
                          % (len(found), len(found)), token.column)
@@ -6663,7 +6739,7 @@ def tell_counts(counts, output, console):
     console.note(message)
     for name in output.faults.names():
         console.note("'%s' could never be read: if it is a string of the program's, and not of the "
-                     "kernel's, write :ustring behind its value" % name)
+                     "kernel's, write :ustring behind its value (Linux 5.3 and later)" % name)
 
 
 def write_script(options, plan, traces, console):

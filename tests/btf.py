@@ -170,6 +170,8 @@ def sample():
                                      ('q', task_pointer)])
     w.function('large_result', large, [('p', task_pointer)])
     w.function('in_registers', integer, [('p', task_pointer), ('o', optional), ('n', integer)])
+    w.function('either_way', 0, [])
+    w.function('either_way', integer, [])
     w.function('by_struct', sixteen, [])
     w.function('from_user', integer, [('name', user_text)])
     w.add('variable', 'init_task', task, payload=[1])

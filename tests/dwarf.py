@@ -82,12 +82,16 @@ class Kernels(unittest.TestCase):
             self.assertEqual(values_of(types, 'SS_CONNECTED'), values_of(known, 'SS_CONNECTED'))
             for name in sorted(set(types.names('enum')) & set(known.names('enum'))):
                 ours = surftrace.described(types, types.find('enum', name))
-                theirs = [list(known.enumerators(ref)) for ref in named(known, 'enum', name)
-                          + named(known, 'enum64', name)]
-                self.assertIn([(word, number) for word, number in types.enumerators(ours)],
-                              theirs, name)
+                # Before Linux 6.0 BTF does not tell which have a sign.
+                mask = (1 << 8 * ours.size) - 1
+                theirs, ours = [[(word, number & mask) for word, number in values] for values in (
+                    known.enumerators(ref) for ref in named(known, 'enum', name)
+                    + named(known, 'enum64', name))], [
+                        (word, number & mask) for word, number in types.enumerators(ours)]
+                if theirs != [[]]:          # too large for that BTF
+                    self.assertIn(ours, theirs, name)
                 count += 1
-            self.assertGreater(count, 1000)
+            self.assertGreater(count, 800)
             tell(count, 'enums, DWARF and BTF of %s, %s' % (os.path.basename(vmlinux), arch))
 
     def test_variables(self):

@@ -258,6 +258,13 @@ MISTAKES = [
     ('p wake_up_new_task a=%0->bytes f:a==1\n                                 ^', 'an array'),
     ('p wake_up_new_task a=%0->state f:a==SLEEPIN\n                                    ^',
      "did you mean 'SLEEPING'"),
+    ('p wake_up_new_task a=U%0->temper f:a==COLD\n                                      ^',
+     'no sign here'),
+    ('p in_registers a=$o.level:u32\n                          ^', 'bits 32 to 63 of a register'),
+    ('p in_registers a=S$o.level\n                 ^', 'part of a register'),
+    ('p wake_up_new_task a=@per_cpu_task\n                     ^', 'each CPU'),
+    ('p wake_up_new_task a=!(struct task_struct *)@x\n'
+     '                                            ^', 'or points at one is not known'),
     ('p wake_up_new_task mac_a=%0->bytes f:mac_a==1:2\n'
      '                                            ^', 'no MAC address'),
     ('r ip_rcv r=S$retval f:r==ENOENT\n                         ^', 'as in -ENOENT'),
@@ -324,6 +331,7 @@ class Values(unittest.TestCase):
                                ('r ip_rcv a=S$retval', '$retval:s32'),
                                ('r ip_rcv a=X$retval', '$retval:x32'),
                                ('r unknown a=S$retval', '$retval:s64'),
+                               ('r either_way a=S$retval', '$retval:s32'),
                                ('r ip_rcv a=%ax', '%ax'),
                                ('r unknown a=!(struct task_struct *)$retval->comm',
                                 '+0x10($retval):string')]:
@@ -346,12 +354,12 @@ class Values(unittest.TestCase):
                 compiled(text, types=MissingTypes())
 
     def test_types_are_asked_for_only_when_needed(self):
-        text = ('r foo a=%ax b=$retval c=$comm d=+0x9(%di):x8 e=S%si g=@jiffies h=$stack1 '
+        text = ('r foo a=%ax b=$retval c=$comm d=+0x9(%di):x8 e=S%si h=$stack1 '
                 'i=$retval:s32 j=!(int)$retval f:a==1')
-        self.assertEqual(len(compiled(text, OLD, types=NoTypes()).arguments), 9)
+        self.assertEqual(len(compiled(text, OLD, types=NoTypes()).arguments), 8)
         # Newer kernels refuse $retval of a function that returns nothing; the script does it first.
         text = text.replace('b=$retval ', '').replace('i=$retval:s32 j=!(int)$retval ', '')
-        self.assertEqual(len(compiled(text, types=NoTypes()).arguments), 6)
+        self.assertEqual(len(compiled(text, types=NoTypes()).arguments), 5)
         self.assertEqual(len(compiled('r foo a=$retval', types=MissingTypes()).arguments), 1)
         self.assertIn('returns nothing', str(self.assert_refused('r no_result a=$retval')))
 
@@ -415,6 +423,8 @@ class Values(unittest.TestCase):
                                      'ip6_c=%0->address ip6_d=%0->address.words'), [
             '+0x70(%di):b48@0/64', '+0x0(+0x90(%di)):b48@0/64', '+0x190(%di):x8[16]',
             '+0x190(%di):x8[16]'])
+        self.assertEqual(self.values('p wake_up_new_task ip6_a=%0->bytes!(struct in6_addr *)'),
+                         ['+0x70(%di):x8[16]'])
         self.assertIn('came with Linux 4.20', str(self.assert_refused(
             'p wake_up_new_task ip6_c=%0->address', OLD)))
 
@@ -425,6 +435,9 @@ class Values(unittest.TestCase):
         self.assertEqual(self.values(text), ['+0x13(%di):x8', '+0x13(%di):x8'])
 
     def test_what_older_kernels_have_instead(self):
+        some = OLD._replace(features=frozenset(['array', 'hexadecimal']))
+        self.assertEqual(self.values('p wake_up_new_task a=%0->bytes:char[4] b=%0->argv:symstr[2]',
+                                     some), ['+0x70(%di):x8[4]', '+0x148(%di):x64[2]'])
         arguments = compiled('p wake_up_new_task a=%0->run b=%0->bytes c=%0->mm', OLD).arguments
         self.assertEqual([argument.text for argument in arguments], [
             '+0xb8(%di):u64', '+0x70(%di):u8', '+0x20(%di):u64'])
@@ -441,6 +454,9 @@ class Values(unittest.TestCase):
                 ('!(struct task_struct *)@large->mm->mm_users', '+0x10(@large+0x20):x32'),
                 ('!(struct task_struct *)@small->comm', '+0x10(@small):string'),
                 ('!(struct task_struct)@large.comm', '@large+0x10:string'),
+                ('!(const char *)@large', '@large:string'),
+                ('!(const char *)@small', '+0x0(@small):string'),
+                ('!(struct task_struct *)@large:string', '@large:string'),
                 ('!(struct task_struct *)@small', '@small:x64'), ('S@small', '@small:s64'),
                 ('@init_task.comm', '@init_task+0x10:string'),
                 ('!(struct task_struct *)@init_task->comm', '@init_task+0x10:string'),
@@ -451,6 +467,8 @@ class Values(unittest.TestCase):
                 [expected], value)
         for value, message in [('@each', 'each CPU'),
                                ('!(struct task_struct *)@large', 'not the address itself'),
+                               ('!(struct task_struct *)@large:x64', 'not the address itself'),
+                               ('!(struct task_struct *)@large.comm', 'use ->comm'),
                                ('!(struct task_struct *)@dark->comm', 'is not known')]:
             self.assertIn(message, str(self.assert_refused(
                 'p wake_up_new_task a=' + value, target)))
@@ -494,10 +512,12 @@ class Filters(unittest.TestCase):
                 ('%0->state', 'a==SLEEPING||a==0', 'a==1||a==0'), ('%0->on', 'a!=true', 'a!=1'),
                 ('%0->mode', 'a==2', 'a==2'), ('U%0->state', 'a==SLEEPING', 'a==1'),
                 ('%0->mm->mm_users', 'a>ESTABLISHED', 'a>1'),
+                ('%0->state', 'a=="SLEEPING"', 'a==1'), ('U%0->comm[0]', "a=='A'", 'a==65'),
                 ('S%0->temper', 'a==COLD', 'a==-1')]:
             text = 'p wake_up_new_task a=%s f:%s' % (value, written)
             self.assertEqual(compiled(text).filter.text, expected, text)
         for written, expected in [('r==-ENOENT', 'r==-2'), ('r<0', 'r<0'), ('r==-1', 'r==-1'),
+                                  ('r=="-EIO"||r==-EHWPOISON', 'r==-5||r==-133'),
                                   ('r!=-ERESTARTSYS && r!=-EWOULDBLOCK', 'r!=-512 && r!=-11')]:
             self.assertEqual(compiled('r ip_rcv r=S$retval f:' + written).filter.text, expected)
         self.assertEqual(

@@ -512,12 +512,12 @@ class Knowledge(unittest.TestCase):
 
     def test_patterns(self):
         self.symbols.read[True] = self.tracefs.read('available_filter_functions') + (
-            'twin\ntwin\nbad_one\n')
+            'twin\ntwin\nbad_one\n__pfx_vfs_read\nvfs_read.cold\n')
         self.tracefs.forbidden = lambda: frozenset(['bad_one', 'vfs_readv'])
         for pattern, module, names, left_out in [
                 ('vfs_*', None, 'vfs_read', 1), ('*_read', None, 'vfs_read xvfs_read', 0),
                 ('t[wx]*', None, 'two.constprop.1 two.isra.0', 1), ('b?d_one', None, '', 1),
-                ('*', 'ext4', 'ext4_open', 0), ('EXT4_*', None, '', 0)]:
+                ('__*', None, '', 0), ('*', 'ext4', 'ext4_open', 0), ('EXT4_*', None, '', 0)]:
             found, count = self.symbols.matching(pattern, module)
             self.assertEqual((' '.join(symbol.name for symbol in found), count),
                              (names, left_out), pattern)
@@ -526,22 +526,26 @@ class Knowledge(unittest.TestCase):
         self.symbols.read[False] = (
             '0000000000000000 A __per_cpu_start\n0000000000001000 A counters\n'
             '0000000000002000 A __per_cpu_end\nffffffff82000000 D small\nffffffff82000000 D alias\n'
-            'ffffffff82000008 d large\nffffffff82001008 D jiffies\nffffffff82001010 D last\n')
+            'ffffffff82000008 d large\nffffffff82001008 D jiffies\n'
+            'ffffffffc0000000 d modules_own\t[m]\nffffffffc0000010 d last\t[m]\n')
         for name, size, per_cpu in [('small', 8, False), ('alias', 8, False),
                                     ('large', 4096, False), ('counters', 4096, True),
-                                    ('last', None, False)]:
+                                    ('modules_own', 16, False), ('last', None, False)]:
             self.assertEqual(self.symbols.variable(surftrace.Base('symbol', name, 4)),
                              surftrace.Storage(size, per_cpu))
         for listing, message in [(None, "did you mean 'large'"), ('ffffffff81000000 T x\n',
                                                                   'CONFIG_KALLSYMS_ALL')]:
+            self.symbols.extents.clear()
             if listing:
                 self.symbols.read[False] = listing
             with self.assertRaises(surftrace.TraceError) as caught:
                 self.symbols.variable(surftrace.Base('symbol', 'larg', 4))
             self.assertIn(message, str(caught.exception))
             self.assertEqual(caught.exception.column, 4)
-        self.symbols.read[False] = ''
-        self.assertIsNone(self.symbols.variable(surftrace.Base('symbol', 'small', 4)))
+        for listing in '', '0000000000000000 D jiffies\n0000000000000000 D small\n':
+            self.symbols.read[False] = listing
+            self.symbols.extents.clear()
+            self.assertIsNone(self.symbols.variable(surftrace.Base('symbol', 'small', 4)))
 
     def test_not_found(self):
         for name, message in [('vfs_reed', "did you mean 'vfs_read'"),

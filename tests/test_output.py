@@ -68,6 +68,23 @@ class Rewriting(unittest.TestCase):
             self.assertEqual(rewrite(line), line if expected is None else (
                 HEAD + b'f0: (wake_up_new_task+0x0/0x1) ' + expected + b'\n'))
 
+    def test_many_events_of_one_layout(self):
+        """They are looked for at once."""
+        events = ['f%d' % number for number in range(100)]
+        rewrite = surftrace.make_rewriter([
+            compiled('p ip_rcv ip_a=U%0->len', event=event) for event in events])
+        data = b''.join(HEAD + b'%s: (ip_rcv+0x0/0x1) ip_a=16777343\n'.replace(
+            b'%s', event.encode()) for event in events)
+        self.assertEqual(rewrite(data), data.replace(b'16777343', b'127.0.0.1'))
+        began = time.time()
+        rewrite(data * 50)
+        many = time.time() - began
+        single = surftrace.make_rewriter([compiled('p ip_rcv ip_a=U%0->len', event='f1')])
+        data = (HEAD + b'f1: (ip_rcv+0x0/0x1) ip_a=16777343\n') * 5000
+        began = time.time()
+        single(data)
+        self.assertLess(many, 20 * (time.time() - began) + 0.1)
+
     def test_errors(self):
         rewrite = surftrace.make_rewriter([compiled('r ip_rcv r=S$retval')])
         for value, shown in [(b'-2', b'-ENOENT'), (b'0', b'0'), (b'-9999', b'-9999')]:
