@@ -644,7 +644,7 @@ class Sources(Live):
         status, lines, _ = call('--info', 'wake_up_new_task')
         self.assertEqual((status, lines), (0, [
             'void wake_up_new_task(struct task_struct *)',
-            '  %%0   %-10s struct task_struct *p' % FIRST]))
+            '  %%0   %-16s %-10s struct task_struct *p' % ('$p', FIRST)]))
         status, lines, _ = call('--info', 'wake_up_new_ta*')
         self.assertEqual((status, lines), (0, ['void wake_up_new_task(struct task_struct *)']))
         status, lines, _ = call('--info', 'struct list_head')
