@@ -273,8 +273,8 @@ def parse_probe(cursor, kind):
     if not re.match(PATTERN if is_pattern(symbol.text) else FUNCTION, symbol.text):
         raise TraceError("'%s' is no function's name: --info 'vfs_*' lists functions, -l finds the "
                          'place of FILE:LINE, and an event is traced with e' % symbol.text
-                         if symbol.text else 'the name of a kernel function is missing',
-                         symbol.column)
+                         if symbol.text else 'the name of a kernel function is missing; a trace is '
+                         'one argument, in single quotes', symbol.column)
     offset = cursor.take('+') and cursor.expect_kind('number', 'the offset, a number of bytes')
     if offset and is_pattern(symbol.text):
         raise TraceError('a pattern, which takes several functions, takes no offset',
@@ -312,7 +312,8 @@ def parse_value(cursor):
     if not cursor.take('='):
         raise TraceError('a value is written NAME=VALUE, and a filter f:...', name.column)
     if cursor.at_gap():
-        raise cursor.error("a value is missing after '%s='" % name.text)
+        raise cursor.error("a value is missing after '%s='; $NAME is there for the shell to take "
+                           'unless the trace stands in single quotes' % name.text)
     if at_kernel_syntax(cursor):
         return Value(name, None, None, None, None, (), None, cursor.take_run())
     letter = cursor.take('S', 'U', 'X')
@@ -331,7 +332,8 @@ def parse_value(cursor):
 def at_kernel_syntax(cursor):
     """Tell whether a value in ftrace's own words begins: +8(%sp), @0xff..., @sym+4, $arg1, \\1."""
     rest = cursor.text[cursor.token.column:]
-    return bool(re.match(r'[-+\\]|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[0-9]+(?!\w)', rest))
+    return bool(re.match(r'[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|'
+                         r'\$arg[0-9]+(?!\w)', rest))
 
 
 def parse_packet(cursor):
@@ -363,6 +365,9 @@ def parse_cast(cursor):
 
 def parse_base(cursor):
     sigil = cursor.take('%', '$', '@')
+    if not sigil and cursor.token.text == '->':
+        raise cursor.error('what -> starts from is missing: put the trace in single quotes, or the '
+                           'shell takes $NAME away')
     if not sigil:
         raise cursor.error('a value starts from %0 (the first argument), $NAME (an argument), '
                            '%REGISTER, $retval, $comm, $stackN or @SYMBOL')
@@ -437,7 +442,7 @@ def parse_filter(cursor):
         if cursor.token.kind == 'end':
             break
         if not cursor.take('&&', '||'):
-            raise cursor.error('&& or || is missing here; a string with a blank in it '
+            raise cursor.error('&& or || is missing here; a string with a blank, & or | in it '
                                'needs quotes: comm=="a b"')
     if depth:
         raise cursor.error("')' is missing at the end of the filter")
@@ -461,7 +466,7 @@ def parse_predicate(cursor):
         raise cursor.error('a comparison is missing: %s%s' % (' '.join(COMPARISONS), hint))
     cursor.skip_space()
     operand = (cursor.advance() if cursor.token.kind == 'quoted'
-               else cursor.take_run('&&', '||', '(', ')'))
+               else cursor.take_run('&&', '||', '&', '|', '(', ')'))
     if operand.kind == 'run' and operand.text[:1] in ('"', "'"):
         raise TraceError('this quote is not closed', operand.column)
     if not operand.text:
@@ -4196,7 +4201,8 @@ def follow(place, access, types):
         raise TraceError('%s is a pointer: use ->%s' % (
             what_is(types, place.type), name.text), operator.column)
     if held.kind not in ('struct', 'union'):
-        raise TraceError('%s has no members' % what_is(types, place.type), operator.column)
+        raise TraceError('%s has no members%s' % (what_is(types, place.type), (
+            ': cast it, !(struct NAME *)' if held.kind == 'void' else '')), operator.column)
     if place.offset is None and not place.registers:
         raise TraceError('%s lies in a register, of which ftrace reads no members'
                          % what_is(types, place.type), operator.column)
@@ -4231,6 +4237,8 @@ def member_place(place, held, name, types):
 def place_in_registers(place, member, types):
     """Return the Place of a member of a struct that lies in registers: bits of one of them."""
     number, first = divmod(place.bit_offset + member.bit_offset, 8 * POINTER_SIZE)
+    if number >= len(place.registers):
+        raise SourceError('the types are damaged: a member lies outside of its struct')
     bits = member.bit_size
     if first and stripped(types, member.type).kind not in ('struct', 'union', 'array'):
         bits = bits or 8 * size_of(types, member.type)
@@ -4582,7 +4590,8 @@ def compile_operand(predicate, kind, conversion, types):
     if kind in ('signed', 'unsigned'):
         if not written:
             return enumerator(predicate, kind, types)
-        if kind == 'unsigned' and operand.text.startswith('-'):
+        if kind == 'unsigned' and (operand.text.startswith('-')
+                                   or (operator.text, operand.text) == ('<', '0')):
             raise TraceError("'%s' has no sign here: write S before its value" % name.text,
                              operand.column)
     if operand.kind == 'quoted' or kind == 'other' or written and kind != 'string':
@@ -4595,14 +4604,18 @@ def enumerator(predicate, kind, types):
     """Return the number, as text, of the enumerator that an operand names."""
     name, _, operand = predicate
     word = operand.text.strip('"\'')
-    if operand.kind == 'quoted' and len(word) == 1:
+    if operand.kind == 'quoted' and len(word) == 1 and not word.isdigit():
         return '%d' % ord(word)
     try:
         ref = types.enum_of(word) if re.match(r'[A-Za-z_]\w*$', word) else None
     except NoTypesError:
         ref = None
     if ref is None:
-        raise TraceError("'%s' is a number, '%s' is not" % (name.text, operand.text),
+        hint = ('; call it ip_%s to compare addresses' % name.text
+                if re.match(r'[0-9]+(?:\.[0-9]+){3}', word) else
+                '; S$retval takes the names of errors' if re.match('-E[A-Z]', word) else
+                '; macros are not in the types' if re.match(r'[A-Z_]+$', word) else '')
+        raise TraceError("'%s' is a number, '%s' is not%s" % (name.text, operand.text, hint),
                          operand.column)
     number = dict(types.enumerators(described(types, ref))).get(word, 0)
     if kind == 'unsigned' and number < 0:
@@ -6528,8 +6541,10 @@ def compile_all(options, types, tracefs, console):
             check_once(tree, events)
             fields = event_fields(tracefs, tree) if tracefs else None
             return [compile_event(tree, fields, types.of(None))]
-        return [compile_probe(tree, symbol, number, types, target) for number, symbol in enumerate(
-            choose_symbols(tree, symbols, options.max_probes, console), len(traces))]
+        chosen = choose_symbols(tree, symbols, options.max_probes, console)
+        if is_pattern(tree.symbol.text):
+            return compile_pattern(tree, chosen, len(traces), types, target, console)
+        return [compile_probe(tree, chosen[0], len(traces), types, target)]
     for tree in options.trees:
         traces += pointing_at(tree.text, compile_tree, tree)
     for warning in sorted(set("'%s': %s" % (argument.name, argument.warning) for trace in traces
@@ -6546,10 +6561,22 @@ def compile_probe(tree, symbol, number_of_probe, types, target):
         if not types.falls_back(unknown):
             raise
         return compile_trace(*words)
-    except TraceError as error:
-        if is_pattern(tree.symbol.text):
-            raise TraceError('%s: %s' % (symbol.name, error), error.column)
-        raise
+
+
+def compile_pattern(tree, chosen, first, types, target, console):
+    """Return the Compiled traces of a pattern's Symbols, but those that lack what is asked for."""
+    compiled, errors = [], []
+    for symbol in chosen:
+        try:
+            compiled.append(compile_probe(tree, symbol, first + len(compiled), types, target))
+        except TraceError as error:
+            errors.append(error)
+    if not compiled:
+        raise errors[0]
+    if errors:
+        console.note('left out: %s, of which this cannot be asked (%s ...)' % (
+            count_of(len(errors), 'function'), errors[0]))
+    return compiled
 
 
 def symbols_of(options, tracefs):

@@ -29,6 +29,10 @@ SECONDS, MEGABYTES = 2, 200
 X86 = surftrace.Target(surftrace.ARCHITECTURES['x86_64'], surftrace.USUAL_FEATURES)
 
 TRACES = [
+    'r in_registers a=$p->comm b=$o.is_kernel c=$o.level d=%0->bytes!(struct pair *)->b '
+    'mac_e=$p->bytes ip6_f=$p->address f:mac_e==52:54:00:12:34:56&&c>ESTABLISHED',
+    'p mod:wake_up_new_task a=%0->state b=%0->run c=%0->bytes d=!(enum ESTABLISHED)%0 '
+    'e=!(struct task_struct)@init_task.pids[1].pid f:a==SLEEPING||b==0x1',
     'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm==bash',
     'p wake_up_new_task a=%0->pids[1].node.next b=X%0->comm c=%0->comm[1] d=%0->sign',
     'p wake_up_new_task+0x10 a=%di b=%si:u64 c=+8(%di):x32 d=-0x10(+4(%di)):string',

@@ -100,6 +100,20 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
         self.assertIn("#   '%s'" % TASK, text)
         self.assertIn('mkdir', out)
 
+    def test_a_module_beside_its_kernel(self):
+        """As in a copy of /sys/kernel/btf; what else lies there is no module."""
+        base = btf.sample()
+        writer = btf.Writer(base)
+        own = writer.struct('mine', 16, [('task', writer.pointer(test_types.opened(base).find(
+            'struct', 'task_struct')), 64)])
+        writer.function('module_function', 0, [('m', writer.pointer(own))])
+        self.write('mod', writer.data())
+        self.write('other', b'something else')
+        self.assertIn('p:surftrace/f0 mod:module_function a=+0x10(+0x8(%di)):string', self.show(
+            '-a', 'x86_64', 'p mod:module_function a=$m->task->comm'))
+        self.assertIn('other:wake_up_new_task comm=+0x10(%di)', self.show(
+            '-a', 'x86_64', TASK.replace('wake', 'other:wake')))
+
     def test_needs_no_tracefs_for_a_trace_without_types(self):
         self.assertIn("'p:surftrace/f0 foo a=%x0'",
                       self.call('-S', '-a', 'aarch64', 'p foo a=%x0')[1])
