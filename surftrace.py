@@ -1882,7 +1882,9 @@ class Dwarf(object):
 
     def variable(self, name):
         """Return the Variable of a name, or None; whether each CPU has its own is not told."""
-        ref = self._guarded(self._search, TAG_VARIABLE, name)
+        if ('variable', name) not in self.found:
+            self.found['variable', name] = self._guarded(self._search, TAG_VARIABLE, name)
+        ref = self.found['variable', name]
         return ref and Variable(self._guarded(self._entry, ref).values.get(AT_TYPE, 0), False)
 
     def _may_define(self, unit, place, tag):
@@ -2274,7 +2276,11 @@ class TextTypes(object):
         layout = self.layout(text)
         if layout:
             return Type('typedef', text, target=Type(layout.kind, '', layout.size, target=text))
-        return Type('int', text, alias.size)
+        return self.scalar(text, alias.size)
+
+    def scalar(self, name, size):
+        """Return the Type of a name that stands for no other, and for no struct."""
+        return Type('int', name, size)
 
     def members(self, ref):
         """Return the Members of a struct or union."""
@@ -2563,15 +2569,21 @@ class Gdb(TextTypes):
             return ref.target or ()
         return parse_enumerators(self._ask('ptype enum ' + ref.name))
 
+    def scalar(self, name, size):
+        """Return the Type of a name that stands for no other: perhaps for an enum without one."""
+        said = self._ask('ptype ' + name)
+        if said.startswith('type = enum'):
+            return Type('enum', '', size, parse_enumerators(said))
+        return TextTypes.scalar(self, name, size)
+
     def enum_of(self, name):
         """Return the Type of the enum that has an enumerator of a name, or None."""
-        said = self._ask('whatis ' + name)
-        found = re.match(r'type = enum (\w*) ?(\{.*\})?$', said)
+        found = re.match(r'type = enum (\w*)', self._ask('whatis ' + name))
         if not found or self._ask('info address ' + name).find('constant') < 0:
             return None
         size = re.search(r'= (\d+)$', self._ask('print sizeof(%s)' % name), re.M)
         return Type('enum', found.group(1), int(size.group(1)) if size else 4,
-                    None if found.group(1) else parse_enumerators(said))
+                    None if found.group(1) else parse_enumerators(self._ask('ptype ' + name)))
 
     def variable(self, name):
         """Return the Variable of a name, or None; whether each CPU has its own is not told."""
@@ -4378,7 +4390,7 @@ def names_of(types, held):
     """Return the Conversion of numbers of a Type that has names for them, or None."""
     if (held.kind, held.name) == ('int', '_Bool'):
         return BOOLEAN
-    names = tuple(types.enumerators(held)) if held.kind == 'enum' and held.target else ()
+    names = tuple(types.enumerators(held)) if held.kind == 'enum' else ()
     return Conversion(None, 'names', names) if names else None
 
 

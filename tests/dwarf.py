@@ -263,6 +263,21 @@ class Compilers(unittest.TestCase):
                 self.agree(types)
         tell(len(self.GCC + self.CLANG), 'forms of debug info and BTF')
 
+    def test_gdb_knows_the_same_values(self):
+        types = gdb_source(path=self.built(['gcc', '-g']))
+        self.addCleanup(types.close)
+        for name, values in VALUES_OF_SMALL.items():
+            self.assertEqual(values_of(types, name), values)
+        self.assertIsNone(types.enum_of('elsewhere'))
+        self.assertIsNone(types.variable('main'))
+        self.assertEqual([surftrace.declared(types, types.variable(name).type)
+                          for name in ('elsewhere', 'text_of')],
+                         ['struct sample', 'const char *[2]'])
+        for name, values in (('state', [('OFF', 0), ('ON', 1)]), ('kind', VALUES_OF_SMALL['TWO'])):
+            member = surftrace.find_member(types, 'struct sample', name)
+            held = surftrace.stripped(types, member.type)
+            self.assertEqual((held.kind, list(types.enumerators(held))), ('enum', values))
+
     def test_other_machines(self):
         for words in self.OTHERS:
             with self.subTest(' '.join(words)):
