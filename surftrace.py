@@ -3561,9 +3561,10 @@ def ways_out(release):
 # ---------------------------------------------------------------------------
 # Kernel expression: tree + types + machine -> ftrace's own words
 #
-# A pure function of the tree, the types and the Target.  Gives a Compiled trace:
-# the words of a kprobe line (Documentation/trace/kprobetrace.rst), the filter, and
-# where in the person's text each came from.  Touches nothing.
+# A pure function of the tree, the types and the Target, whose Symbols are asked where a
+# variable lies.  Gives a Compiled trace: the words of a kprobe line
+# (Documentation/trace/kprobetrace.rst), the filter, and where in the person's text each
+# came from.  Touches nothing.
 # ---------------------------------------------------------------------------
 
 # arguments: the registers of the first arguments, in order.  stack: the index in
@@ -6386,7 +6387,7 @@ a trace, one argument each:
 
   SYMBOL  a function, MODULE:FUNCTION, or a pattern: tcp_v4_*
   VALUE   %0->mm->mm_users  a member of the first argument     $retval   what is returned
-          $skb->len  the same of the argument called skb       @init_task.comm  a variable
+          $skb->len  the same of the argument called skb       @jiffies  a variable
           %di  a register        !(struct sock *)%di->sk_rcvbuf  with a type of its own
           S, U, X in front: signed, unsigned, hexadecimal;   :TYPE behind: ftrace's own
           @(struct iphdr *)l3%0->saddr  a header in the packet of the sk_buff %0

@@ -1,9 +1,10 @@
 """What a value can be, on a real kernel, with values that the workload here has made.
 
-tests/run runs this in each guest, and Drawn, which takes long, in one of each kernel.  What a
-kernel cannot do has to be refused in words that say so.
+tests/run runs Drawn on each kernel, the others on the oldest and the newest.  What a kernel cannot
+do has to be refused in words that say so.
 """
 import ctypes
+import mmap
 import os
 import random
 import re
@@ -73,6 +74,20 @@ class Values(Live):
             workload=workload))
         self.assertEqual([line[4] for line in lines], [
             'level=0 name=2 in_kernel=false ttl=77 len=4'])
+
+    def test_an_argument_on_the_stack(self):
+        """From Linux 6.12 on pgoff is the seventh; on x86_64 six lie in registers."""
+        path = self.path('mapped')
+        write(path, 'x' * 65536)
+
+        def workload():
+            descriptor = os.open(path, os.O_RDONLY)
+            mmap.mmap(descriptor, 4096, prot=mmap.PROT_READ, offset=3 * 4096).close()
+            os.close(descriptor)
+        for base in '$pgoff', '%%%d' % (6 if KERNEL >= (6, 12) else 5):
+            lines = self.trace('p do_mmap off=U%s len=U$len name=$file->f_path.dentry->d_name.name '
+                               'f:name==mapped' % base, workload=workload)
+            self.assertEqual([line[4] for line in lines], ['off=3 len=4096 name="mapped"'])
 
     def test_variables(self):
         values = ('a=!(struct task_struct *)@init_task->comm '
