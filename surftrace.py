@@ -660,6 +660,9 @@ def find_c_type(types, text):
     """
     ref = c_type(types, text) if text.count('*') < CHAIN_LIMIT else None
     if ref is None:
+        word = text.partition(' ')[0]
+        if re.match(r'\w+$', word) and types.find('struct', word):
+            raise TraceError("there is no type '%s' here: did you mean 'struct %s'?" % (text, text))
         raise TraceError("there is no type '%s' here; write it as C does: struct sock *, "
                          'unsigned long, u32' % text)
     return ref
@@ -4217,8 +4220,10 @@ def follow(place, access, types):
         raise TraceError('%s has no members%s' % (what_is(types, place.type), (
             ': cast it, !(struct NAME *)' if held.kind == 'void' else '')), operator.column)
     if place.offset is None and not place.registers:
-        raise TraceError('%s lies in a register, of which ftrace reads no members'
-                         % what_is(types, place.type), operator.column)
+        raise TraceError("%s lies in a register, of which ftrace reads no members; if that holds "
+                         'its address, the type is %s *' % (
+                             what_is(types, place.type), declared(types, place.type)),
+                         operator.column)
     place = member_place(place, held, name, types)
     for index in access.indexes:
         place = element_place(place, index, types)
@@ -4592,7 +4597,8 @@ def compile_operand(predicate, kind, conversion, types):
     written = re.match(NUMBER, operand.text)
     if kind == 'array':
         raise TraceError("'%s' is an array, on which the kernel cannot filter: give one element a "
-                         'name of its own' % name.text, name.column)
+                         'name of its own, or write :string behind it if it is text' % name.text,
+                         name.column)
     if kind in ('signed', 'unsigned') and operator.text == '~':
         raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
     if conversion and not (written and conversion.form in ('names', 'errno')):
@@ -4660,7 +4666,7 @@ def convert_operand(predicate, conversion):
 # ---------------------------------------------------------------------------
 # Information: a name -> what a person looks up
 #
-# Takes the name of a function, struct or union, or a pattern of functions, and gives
+# Takes the name of a function, struct, union or enum, or a pattern of functions, and gives
 # lines of text, each with the words that a trace has for it.  Touches nothing.
 # ---------------------------------------------------------------------------
 
@@ -4675,20 +4681,31 @@ def information(name, types, names, architecture):
     for function in types.functions(name) if re.match(r'[\w.]+$', name) else ():
         lines += function_lines(function, types, architecture)
     kind, _, tag = name.rpartition(' ')
-    for kind in (kind,) if kind else ('struct', 'union', 'typedef'):
-        ref = types.find(kind, tag) if re.match(r'\w+$', tag) else None
+    for kind in (kind,) if kind else ('struct', 'union', 'enum', 'typedef'):
+        # (An enum without a name is called by one of its values.)
+        ref = (types.find(kind, tag) or types.enum_of(tag) if kind == 'enum'
+               else types.find(kind, tag)) if re.match(r'\w+$', tag) else None
         found = None if ref is None else stripped(types, ref)
         if found and found.kind in ('struct', 'union'):
             lines += layout_lines(found, types, tag)
+        elif found and found.kind == 'enum' and types.enumerators(found):
+            lines += enum_lines(found, types)
     if not lines and name in names:
         return ['%s: a function without a known prototype' % name]
     if not lines:
         # (The others would take long to list theirs.)
         structs = types.names('struct') if types.kind in ('BTF', 'database') else []
-        raise UsageError("there is no function, struct or union '%s'%s" % (
+        raise UsageError("there is no function, struct, union or enum '%s'%s" % (
             name, nearest(tag, structs + list(names or types.names('function')
                                               if structs else names))))
     return lines
+
+
+def enum_lines(found, types):
+    """Return the values of an enum, whose names a filter takes."""
+    return ([('enum %s' % found.name).rstrip() + ' {']
+            + ['    %s = %d,' % pair for pair in types.enumerators(found)]
+            + ['}; /* size: %d */' % found.size])
 
 
 def pattern_lines(pattern, types, names):
@@ -6369,7 +6386,7 @@ OPTIONS = (
     Option('F', 'func', 'FUNC', 'disassemble a function'),
     Option('l', 'line', 'FILE:LINE', 'disassemble a line of the source'),
     Option('', 'info', 'NAME',
-           "show a function's arguments, a struct's layout, or those like 'tcp_*'"),
+           "show a function, a struct, an enum, or the functions like 'tcp_*'"),
     Option('', 'make-db', 'FILE', 'write all types into a database for -d'),
     Option('', 'tracefs', 'DIR', 'where tracefs is mounted, if not where /proc/mounts says'),
     Option('', 'debug', '', 'show a traceback with an error'),
@@ -6545,6 +6562,8 @@ def read_trace_file(path):
 def compile_all(options, types, tracefs, console):
     """Return the Compiled traces; tracefs is None where it cannot or must not be asked."""
     symbols, events, traces = symbols_of(options, tracefs), set(), []
+    if not tracefs and not options.elsewhere and any(tree.kind == 'e' for tree in options.trees):
+        console.note('no tracefs can be read here: the names of events and fields are not checked')
     architecture = ARCHITECTURES[options.arch]
     target = (Target(architecture, USUAL_FEATURES, symbols) if options.elsewhere
               else running_target(tracefs, architecture, symbols))

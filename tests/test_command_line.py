@@ -118,6 +118,12 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
         self.assertIn("'p:surftrace/f0 foo a=%x0'",
                       self.call('-S', '-a', 'aarch64', 'p foo a=%x0')[1])
 
+    def test_information_on_enums(self):
+        for name in 'state', 'enum state', 'SLEEPING':
+            status, out, _ = self.call('-v', self.btf, '--info', name)
+            self.assertEqual((status, out), (
+                0, 'enum state {\n    RUNNING = 0,\n    SLEEPING = 1,\n}; /* size: 4 */\n'))
+
     def test_usage(self):
         other = 'aarch64' if os.uname()[4] == 'x86_64' else 'x86_64'
         for arguments, status, message in [
