@@ -2576,7 +2576,7 @@ class Gdb(TextTypes):
         """Return the Type of a name that stands for no other: perhaps for an enum without one."""
         said = self._ask('ptype ' + name)
         if said.startswith('type = enum'):
-            return Type('enum', '', size, parse_enumerators(said))
+            return Type('typedef', name, target=Type('enum', '', size, parse_enumerators(said)))
         return TextTypes.scalar(self, name, size)
 
     def enum_of(self, name):
