@@ -211,8 +211,10 @@ class Live(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.directory)
 
     def tearDown(self):
-        for run in list(Run.under_way):
-            run.end()
+        for run in [run for run in Run.under_way if run.process.poll() is None]:
+            run.process.send_signal(signal.SIGINT)
+            run.process.wait()
+        Run.under_way.clear()
         after = kernel_state()
         changed = [name for name in set(self.before) | set(after)
                    if self.before.get(name) != after.get(name)]
