@@ -5413,8 +5413,11 @@ class Symbols(object):
         for symbol in matches:
             by_name.setdefault(symbol.name, []).append(symbol)
         forbidden = self.tracefs.forbidden() if self.tracefs and self.here else ()
+        copies = {}         # ftrace's list lacks some that the kernel counts all the same
+        for symbol in all_symbols(self._listing(False)) if self.here and not module else ():
+            copies[symbol.name] = copies.get(symbol.name, 0) + 1
         kept = [found[0] for name, found in sorted(by_name.items())
-                if len(found) == 1 and name not in forbidden]
+                if len(found) == 1 and copies.get(name, 1) == 1 and name not in forbidden]
         return kept, len(by_name) - len(kept)
 
     def _read(self, traceable):

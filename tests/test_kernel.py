@@ -513,11 +513,13 @@ class Knowledge(unittest.TestCase):
     def test_patterns(self):
         self.symbols.read[True] = self.tracefs.read('available_filter_functions') + (
             'twin\ntwin\nbad_one\n__pfx_vfs_read\nvfs_read.cold\n')
+        self.symbols.read[False] += 'ffffffff81000009 t last\nffffffff8100000a t last\n'
         self.tracefs.forbidden = lambda: frozenset(['bad_one', 'vfs_readv'])
         for pattern, module, names, left_out in [
                 ('vfs_*', None, 'vfs_read', 1), ('*_read', None, 'vfs_read xvfs_read', 0),
                 ('t[wx]*', None, 'two.constprop.1 two.isra.0', 1), ('b?d_one', None, '', 1),
-                ('__*', None, '', 0), ('*', 'ext4', 'ext4_open', 0), ('EXT4_*', None, '', 0)]:
+                ('las[t]', None, '', 1), ('__*', None, '', 0), ('*', 'ext4', 'ext4_open', 0),
+                ('EXT4_*', None, '', 0)]:
             found, count = self.symbols.matching(pattern, module)
             self.assertEqual((' '.join(symbol.name for symbol in found), count),
                              (names, left_out), pattern)
