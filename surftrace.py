@@ -543,6 +543,27 @@ def size_of(types, ref):
     raise SourceError('the types are damaged: an array holds itself')
 
 
+def elements_of(types, held):
+    """Return the Type of the elements of an array, and its length in each dimension."""
+    lengths = []
+    while held.kind == 'array' and len(lengths) < CHAIN_LIMIT:
+        lengths.append(held.length)
+        held = stripped(types, held.target)
+    return held, lengths
+
+
+def count_of_elements(lengths):
+    count = 1
+    for length in lengths:
+        count *= length
+    return count
+
+
+def is_number(held):
+    """Tell whether ftrace can show a Type as a number."""
+    return held.size in (1, 2, 4, 8) and held.kind in ('int', 'enum', 'pointer', 'float')
+
+
 def base_words(found):
     """Return C's words for a Type that is made of no other."""
     if found.kind == 'int':
@@ -1294,6 +1315,11 @@ def ids_before(marks):
         total += marks.count(b'\1', start, start + BTF_BLOCK)
         before.append(total)
     return before
+
+
+def is_btf(path):
+    """Tell whether a file is there and raw BTF."""
+    return os.path.isfile(path) and open_types_file(path)[1][:2] == BTF_MAGIC
 
 
 def read_btf(path):
@@ -3487,11 +3513,6 @@ class Types(object):
         return Server(address, self.choice.release, self.choice.architecture, self.check)
 
 
-def is_btf(path):
-    """Tell whether a file is there and raw BTF."""
-    return os.path.isfile(path) and open_types_file(path)[1][:2] == BTF_MAGIC
-
-
 class LazySource(object):
     """A source of types that is opened when it is asked for the first time."""
 
@@ -3598,7 +3619,7 @@ FEATURES = {
     'symbol': Feature(', symbol,', '4.20', 'x64'),
     'ustring': Feature('ustring', '5.3', 'string'),
     'symstr': Feature('symstr', '6.2', 'symbol'),
-    'char': Feature(' char,', '6.3', 'x8'),
+    'char': Feature(' char,', '6.12', 'x8'),            # or before: 6.1 lacks it
     'checks of types': Feature('<argname>', '6.5', ''),     # it knows what functions return
     'arguments on return': Feature('%pd', '6.9', ''),       # (that is of 6.10)
 }
@@ -4192,7 +4213,20 @@ def fetch(place):
 
 def follow(place, access, types):
     """Return the Place of a member of what lies at place."""
-    operator, name = access.operator, access.name
+    place, held = holder(place, access.operator, access.name, types)
+    place = member_place(place, held, access.name, types)
+    for index in access.indexes:
+        place = element_place(place, index, types)
+    if access.cast and place.bit_size:
+        raise TraceError('a bitfield, or a part of a register, cannot be cast',
+                         access.cast.column)
+    if access.cast:
+        place = cast_place(place, access.cast, types, stripped(types, place.type).kind == 'array')
+    return place
+
+
+def holder(place, operator, name, types):
+    """Return the Place, and the Type, of the struct or union that a member is taken of."""
     if place.type is None:
         raise TraceError('the type of %s is not known here: cast it, !(struct NAME%s)%s%s%s' % (
             fetch(place), ' *' if operator.text == '->' else '', fetch(place), operator.text,
@@ -4224,15 +4258,7 @@ def follow(place, access, types):
                          'its address, the type is %s *' % (
                              what_is(types, place.type), declared(types, place.type)),
                          operator.column)
-    place = member_place(place, held, name, types)
-    for index in access.indexes:
-        place = element_place(place, index, types)
-    if access.cast and place.bit_size:
-        raise TraceError('a bitfield, or a part of a register, cannot be cast',
-                         access.cast.column)
-    if access.cast:
-        place = cast_place(place, access.cast, types, stripped(types, place.type).kind == 'array')
-    return place
+    return place, held
 
 
 def what_is(types, ref):
@@ -4495,27 +4521,6 @@ def array_words(value, place, held, types):
         raise TraceError('%s lies in a register, of which ftrace reads no arrays'
                          % what_is(types, place.type), value_end(value))
     return Words(fetch(place), '%s[%d]' % (number_type(letter, element.size), length))
-
-
-def elements_of(types, held):
-    """Return the Type of the elements of an array, and its length in each dimension."""
-    lengths = []
-    while held.kind == 'array' and len(lengths) < CHAIN_LIMIT:
-        lengths.append(held.length)
-        held = stripped(types, held.target)
-    return held, lengths
-
-
-def count_of_elements(lengths):
-    count = 1
-    for length in lengths:
-        count *= length
-    return count
-
-
-def is_number(held):
-    """Tell whether ftrace can show a Type as a number."""
-    return held.size in (1, 2, 4, 8) and held.kind in ('int', 'enum', 'pointer', 'float')
 
 
 def unshowable(types, ref, held):
