@@ -150,11 +150,17 @@ class RealBtf(unittest.TestCase):
                           getattr(unittest.TestCase, 'assertRegexpMatches', None))
 
 
+def kernels():
+    """Return (name, architecture, path) of each kernel; json gives unicode to Python 2."""
+    return [[str(field) for field in kernel]
+            for kernel in json.loads(os.environ['SURFTRACE_KERNELS'])]
+
+
 @unittest.skipUnless('SURFTRACE_KERNELS' in os.environ, 'SURFTRACE_KERNELS names no kernels')
 class EachKernel(unittest.TestCase):
 
     def test_table(self):
-        for name, architecture, path in json.loads(os.environ['SURFTRACE_KERNELS']):
+        for name, architecture, path in kernels():
             pahole = Pahole(path)
             types = sources(mode='btf', vmlinux=path, architecture=architecture).of(None)
             target = surftrace.Target(surftrace.ARCHITECTURES[architecture],
@@ -172,7 +178,7 @@ class EachKernel(unittest.TestCase):
     def test_what_is_looked_up_can_be_read(self):
         """Each member's words in --info become a value."""
         count = 0
-        for _, architecture, path in json.loads(os.environ['SURFTRACE_KERNELS']):
+        for _, architecture, path in kernels():
             types = sources(mode='btf', vmlinux=path, architecture=architecture).of(None)
             target = surftrace.Target(surftrace.ARCHITECTURES[architecture],
                                       surftrace.USUAL_FEATURES)
