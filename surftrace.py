@@ -3680,6 +3680,8 @@ CONVERSIONS = {         # by the beginning of a value's name
     'B16_': Conversion(2, 16), 'B32_': Conversion(4, 16), 'B64_': Conversion(8, 16),
     'b16_': Conversion(2, 10), 'b32_': Conversion(4, 10), 'b64_': Conversion(8, 10),
 }
+BYTE_ORDERS = dict((size, (struct.Struct('<' + code), struct.Struct('>' + code)))
+                   for size, code in ((2, 'H'), (4, 'I'), (8, 'Q')))
 BOOLEAN = Conversion(None, 'names', (('false', 0), ('true', 1)))
 ERRNO = Conversion(None, 'errno')
 ADDRESS_TYPES = {'mac': 'b48@0/64', 'ip6': 'x8[16]'}     # the first as a number: filters take one
@@ -3721,8 +3723,8 @@ def conversion_of(name):
 
 def swapped(number, size):
     """Return number with its bytes, size of them, in the other order."""
-    data = struct.pack('<Q', number & 0xffffffffffffffff)[:size]
-    return struct.unpack('>Q', data.rjust(8, b'\0'))[0]
+    little, big = BYTE_ORDERS[size]
+    return big.unpack(little.pack(number & (1 << 8 * size) - 1))[0]
 
 
 def shown(conversion, printed):
@@ -3731,11 +3733,11 @@ def shown(conversion, printed):
     if form == 'ip6':
         return ip6_text([int(part, 16) for part in printed.strip('{}').split(',')])
     value = int(printed, 0)
-    data = bytearray(struct.pack('<Q', value & 0xffffffffffffffff))
     if form == 'ip':
-        return '.'.join('%d' % byte for byte in data[:4])
+        return '%d.%d.%d.%d' % struct.unpack('4B', struct.pack('<I', value & 0xffffffff))
     if form == 'mac':
-        return ':'.join('%02x' % byte for byte in data[:6])
+        return '%02x:%02x:%02x:%02x:%02x:%02x' % struct.unpack(
+            '6B2x', struct.pack('<Q', value & 0xffffffffffff))
     if form == 'errno':
         return '-' + error_name(-value) if error_name(-value) else printed
     if form == 'names':
@@ -6050,10 +6052,10 @@ def origin_column(step, position, command, is_filter):
 
 # How a line of an event begins: the command's name takes 16 columns, whatever is in it, also a
 # newline.  Where the option record-tgid is on, a number in parentheses follows.
-EVENT_START = r'^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
+EVENT_LINE = to_bytes(r'(?m)^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
+                      r'[^\n]*?[0-9]\.[0-9]{6}: ')
 NUMBERS = r'-?(?:0|[1-9][0-9]{0,19})|0x[0-9a-f]{1,16}'
 BYTES = r'\{0x[0-9a-f]{1,2}(?:,0x[0-9a-f]{1,2}){15}\}'
-EVENT_LINE = to_bytes('(?m)' + EVENT_START + r'[^\n]*?[0-9]\.[0-9]{6}: ')
 
 SHOWN_LIMIT = 1 << 16   # numbers that are kept as they are shown: all that a port can be
 PATIENCE = 2000     # milliseconds that a reader may take nothing while the run ends
@@ -6257,8 +6259,8 @@ class ShownValues(dict):
     def __missing__(self, printed):
         if len(self) == SHOWN_LIMIT:
             self.clear()
-        self[printed] = to_bytes(shown(self.conversion, printed.decode('ascii')))
-        return self[printed]
+        self[printed] = text = shown(self.conversion, printed.decode('ascii')).encode('ascii')
+        return text
 
 
 def make_rewriter(traces):
@@ -6280,7 +6282,7 @@ def make_rewriter(traces):
             parts, each = pattern.split(data), 2 * len(numbers) + 2
             for place, shown in enumerate(numbers):
                 at = slice(2 * place + 2, None, each)
-                parts[at] = [shown[printed] for printed in parts[at]]
+                parts[at] = map(shown.__getitem__, parts[at])
             data = b''.join(parts)
         return data
     return rewrite if patterns else None
@@ -6295,8 +6297,8 @@ def event_pattern(events, arguments):
     make the search slow, at the will of whoever chose the string.  Lines that do not match are
     left as they are.
     """
-    text = r'%s[^\n]*?[0-9]: (?:%s): \([^()\n]*\)' % (EVENT_START, '|'.join(
-        re.escape(event) for event in events))
+    text = r'^.{16}-[0-9]+ [^:\n]+: (?:%s): \([^()\n]*\)' % '|'.join(
+        re.escape(event) for event in events)
     numbers = []
     strings = [argument for argument in arguments if argument.kind == 'string']
     for argument in arguments:
@@ -6308,7 +6310,7 @@ def event_pattern(events, arguments):
             numbers.append(ShownValues(argument.conversion))
             value = r')(%s)(' % (BYTES if argument.kind == 'array' else NUMBERS)
         text += ' %s=%s' % (argument.name, value)
-    return re.compile(to_bytes('(?m)(%s$)' % text)), numbers
+    return re.compile(to_bytes('(?ms)(%s$)' % text)), numbers
 
 
 # ---------------------------------------------------------------------------
