@@ -231,7 +231,7 @@ Packet = namedtuple('Packet', 'header layer')
 Base = namedtuple('Base', 'kind text column')
 Access = namedtuple('Access', 'operator name indexes cast')
 Filter = namedtuple('Filter', 'text column predicates')
-Predicate = namedtuple('Predicate', 'name operator operand')
+Predicate = namedtuple('Predicate', 'name suffix operator operand')
 
 COMPARISONS = ('==', '!=', '<', '<=', '>', '>=', '&', '~')
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|string|ustring|symbol|symstr|'
@@ -459,6 +459,10 @@ def skip_marks(cursor, *marks):
 
 def parse_predicate(cursor):
     name = cursor.expect_kind('word', "a field's name")
+    suffix = cursor.take('.') and cursor.expect_kind('word', "'ustring' behind the point")
+    if suffix and suffix.text != 'ustring':
+        raise TraceError("a field's name takes .ustring and nothing else: a member is given a "
+                         'name first, NAME=%0->MEMBER f:NAME==...', suffix.column)
     cursor.skip_space()
     operator = cursor.take(*COMPARISONS)
     if not operator:
@@ -471,7 +475,7 @@ def parse_predicate(cursor):
         raise TraceError('this quote is not closed', operand.column)
     if not operand.text:
         raise cursor.error("something to compare '%s' with is missing" % name.text)
-    return Predicate(name, operator, operand)
+    return Predicate(name, suffix, operator, operand)
 
 
 # ---------------------------------------------------------------------------
@@ -484,7 +488,8 @@ def parse_predicate(cursor):
 #   describe(ref)      the Type behind a reference
 #   members(ref)       the Members of a struct or union, in order
 #   enumerators(ref)   (name, number) pairs of an enum
-#   enum_of(name)      a reference to the enum with an enumerator of that name
+#   enums_of(name)     references to the enums with an enumerator of that name; of debug info,
+#                      which has most of them a hundred times, only the first
 #   variable(name)     the Variable of that name, None if these types do not have it
 #   names(kind)        all names of a kind; that of functions is 'function'
 #
@@ -764,10 +769,15 @@ def split_parameters(text):
     return [] if parts in ([''], ['void']) else parts
 
 
+def find_enum(types, name):
+    """Return the reference of the enum of a name, or of an enumerator's name, or None."""
+    return types.find('enum', name) or (types.enums_of(name) or [None])[0]
+
+
 def find_base_type(types, words):
     if len(words) == 2 and words[0] in ('struct', 'union', 'enum'):
         # An enum without a name is called by one of its enumerators.
-        return types.find(*words) or (types.enum_of(words[1]) if words[0] == 'enum' else None)
+        return find_enum(types, words[1]) if words[0] == 'enum' else types.find(*words)
     if words == ['void']:
         return Type('void')
     return find_integer(words) or (
@@ -1205,16 +1215,17 @@ class Btf(object):
                  struct.unpack_from('<' + code, self.types, place + 4)[0])
                 for place in range(at, at + 4 * each * count, 4 * each)]
 
-    def enum_of(self, name):
-        """Return the id of the enum that has an enumerator of a name, or None."""
+    def enums_of(self, name):
+        """Return the ids of the enums that have an enumerator of a name."""
+        found = []
         for offset in self._string_offsets(name):
             for word in self._words_equal_to(offset):
                 start = self.marks.rfind(b'\1', 0, word) - 1
                 ref = self._id(start) if start >= 0 else 0
                 if ref and self.describe(ref).kind == 'enum' and name in dict(
                         self.enumerators(ref)):
-                    return ref
-        return self.base.enum_of(name) if self.base else None
+                    found.append(ref)
+        return found or (self.base.enums_of(name) if self.base else [])
 
     def variable(self, name):
         """Return the Variable of a name; compilers tell of few others than each CPU's."""
@@ -1898,16 +1909,16 @@ class Dwarf(object):
             return [self._around(top, [ref for ref, _ in top], place)]
         return top
 
-    def enum_of(self, name):
-        """Return the reference of the enum that has an enumerator of a name, or None."""
-        return self._guarded(self._enum_of, name)
+    def enums_of(self, name):
+        """Return the reference of the first enum that has an enumerator of a name, in a list."""
+        return self._guarded(self._enums_of, name)
 
-    def _enum_of(self, name):
+    def _enums_of(self, name):
         for unit, place in self._places(name):
             for ref, abbreviation in self._top_around(unit, place):
                 if defines(abbreviation, TAG_ENUM) and name in dict(self.enumerators(ref)):
-                    return ref
-        return None
+                    return [ref]
+        return []
 
     def variable(self, name):
         """Return the Variable of a name, or None; whether each CPU has its own is not told."""
@@ -2323,8 +2334,9 @@ class TextTypes(object):
         """Return (name, number) pairs; databases and servers have none."""
         return ref.target if isinstance(ref.target, tuple) else ()
 
-    def enum_of(self, _):
-        """Return None: only gdb knows enumerators."""
+    def enums_of(self, _):
+        """Return []: only gdb knows enumerators."""
+        return []
 
     def variable(self, _):
         """Return None: only gdb knows variables."""
@@ -2605,14 +2617,14 @@ class Gdb(TextTypes):
             return Type('typedef', name, target=Type('enum', '', size, parse_enumerators(said)))
         return TextTypes.scalar(self, name, size)
 
-    def enum_of(self, name):
-        """Return the Type of the enum that has an enumerator of a name, or None."""
+    def enums_of(self, name):
+        """Return the Type of the enum that has an enumerator of a name, in a list."""
         found = re.match(r'type = enum (\w*)', self._ask('whatis ' + name))
         if not found or self._ask('info address ' + name).find('constant') < 0:
-            return None
+            return []
         size = re.search(r'= (\d+)$', self._ask('print sizeof(%s)' % name), re.M)
-        return Type('enum', found.group(1), int(size.group(1)) if size else 4,
-                    None if found.group(1) else parse_enumerators(self._ask('ptype ' + name)))
+        return [Type('enum', found.group(1), int(size.group(1)) if size else 4,
+                     None if found.group(1) else parse_enumerators(self._ask('ptype ' + name)))]
 
     def variable(self, name):
         """Return the Variable of a name, or None; whether each CPU has its own is not told."""
@@ -4549,41 +4561,51 @@ def count_of(count, noun):
     return '%d %s%s' % (count, noun, '' if count == 1 else 's')
 
 
+# What a filter can name.  kind: an Argument's, or 'user string', a pointer into a program's memory,
+# or 'ip', four bytes.  bits: how many a number has, None if that is not known.
+Field = namedtuple('Field', 'kind bits')
+Field.__new__.__defaults__ = (None,)
+
 # Fields that every event has, and the kernel's own (Documentation/trace/events.rst).
 COMMON_FIELDS = {
-    'common_type': 'unsigned', 'common_flags': 'unsigned', 'common_preempt_count': 'unsigned',
-    'common_pid': 'signed', 'CPU': 'unsigned', 'cpu': 'unsigned', 'COMM': 'string',
-    'comm': 'string'}
-NUMBER = r'-?(?:0[xX][0-9a-fA-F]+|[0-9]+)$'
+    'common_type': Field('unsigned', 16), 'common_flags': Field('unsigned', 8),
+    'common_preempt_count': Field('unsigned', 8), 'common_pid': Field('signed', 32),
+    'CPU': Field('unsigned', 32), 'cpu': Field('unsigned', 32), 'COMM': Field('string'),
+    'comm': Field('string')}
+NUMBER = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (to the kernel, 010 is 8)
 
 
 def probe_fields(trace, arguments):
-    """Return the kinds of the fields that a filter of this Probe may name."""
+    """Return the Fields that a filter of this Probe may name."""
     fields = dict(COMMON_FIELDS)
     for name in ('__probe_func', '__probe_ret_ip') if trace.kind == 'r' else ('__probe_ip',):
-        fields[name] = 'unsigned'
-    fields.update((argument.name, argument.kind) for argument in arguments)
+        fields[name] = Field('unsigned', 64)
+    for argument in arguments:
+        bitfield = re.search(r':b([0-9]+)@', argument.text)
+        fields[argument.name] = Field(argument.kind, (
+            int(bitfield.group(1)) if bitfield else argument.size and 8 * argument.size))
     return fields
 
 
 def compile_filter(written, fields, arguments, types):
     """Return the KernelFilter: the person's text with the operands that the kernel wants.
 
-    fields maps names to kinds; where it is None, names go unchecked.
+    fields maps names to Fields; where it is None, those of an event are unknown.
     """
     conversions = dict((argument.name, argument.conversion) for argument in arguments)
+    known = COMMON_FIELDS if fields is None else fields
     text, marks, done = '', [], written.column
     for predicate in written.predicates:
         name, operand = predicate.name, predicate.operand
         if fields is not None and name.text not in fields:
             raise TraceError("this trace has no '%s' to filter on%s" % (
                 name.text, nearest(name.text, fields) or ': there is ' + ', '.join(
-                    sorted(set(fields) - set(COMMON_FIELDS), key=lambda known: known.strip('_'))
-                    or ['common_pid'])), name.column)
-        kind = fields.get(name.text) if fields else None
+                    [argument.name for argument in arguments] or sorted(
+                        set(fields) - set(COMMON_FIELDS)) or ['common_pid'])), name.column)
         marks.append((len(text) + name.column - done, name.column))
         text += written.text[done - written.column:operand.column - written.column]
-        text += compile_operand(predicate, kind, conversions.get(name.text), types)
+        text += compile_operand(predicate, known.get(name.text, Field(None)),
+                                conversions.get(name.text), types)
         done = operand.column + len(operand.text)
     return KernelFilter(text + written.text[done - written.column:], tuple(marks))
 
@@ -4598,10 +4620,19 @@ def of_command(compiled, name):
         tuple((position + 1, column) for position, column in compiled.filter.marks)))
 
 
-def compile_operand(predicate, kind, conversion, types):
+def compile_operand(predicate, field, conversion, types):
     """Return an operand in the kernel's words."""
-    name, operator, operand = predicate
-    written = re.match(NUMBER, operand.text)
+    name, suffix, operator, operand = predicate
+    kind, written = field.kind, re.match(NUMBER, operand.text)
+    if kind == 'user string' and not suffix:
+        raise TraceError("'%s' points into a program's memory, of which this would never match: "
+                         'write %s.ustring (from Linux 5.17 on)' % (name.text, name.text),
+                         name.column)
+    if suffix and kind not in ('user string', None):
+        raise TraceError("'%s' does not point into a program's memory: leave out .ustring"
+                         % name.text, suffix.column)
+    if kind == 'ip' and not written:
+        return convert_operand(predicate, CONVERSIONS['ip_'])
     if kind == 'array':
         raise TraceError("'%s' is an array, on which the kernel cannot filter: give one element a "
                          'name of its own, or write :string behind it if it is text' % name.text,
@@ -4610,48 +4641,77 @@ def compile_operand(predicate, kind, conversion, types):
         raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
     if conversion and not (written and conversion.form in ('names', 'errno')):
         return convert_operand(predicate, conversion)
-    if kind == 'string' and operator.text not in ('==', '!=', '~'):
+    if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
         raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name.text,
                          operator.column)
+    if kind in ('signed', 'unsigned') and not written:
+        return checked_number('%d' % named_number(predicate, kind, types), predicate, field)
     if kind in ('signed', 'unsigned'):
-        if not written:
-            return enumerator(predicate, kind, types)
-        if kind == 'unsigned' and (operand.text.startswith('-')
-                                   or (operator.text, operand.text) == ('<', '0')):
+        if kind == 'unsigned' and (operator.text, operand.text) == ('<', '0'):
             raise TraceError("'%s' has no sign here: write S before its value" % name.text,
                              operand.column)
-    if operand.kind == 'quoted' or kind == 'other' or written and kind != 'string':
+        return checked_number(operand.text, predicate, field)
+    if operand.kind == 'quoted' or kind in ('other', 'ip') or written and kind is None:
         return operand.text
+    if kind is None and re.match('[A-Z][A-Z0-9]*_[A-Z0-9_]+$', operand.text):
+        numbers = enumerator_numbers(operand.text, types)
+        if len(numbers) == 1:
+            return '%d' % numbers[0]
     # The kernel takes an unquoted string no more (Linux 4.17).
     return "'%s'" % operand.text if '"' in operand.text else '"%s"' % operand.text
 
 
-def enumerator(predicate, kind, types):
-    """Return the number, as text, of the enumerator that an operand names."""
-    name, _, operand = predicate
+def checked_number(text, predicate, field):
+    """Return a number, as text, that a field can be; the kernel would cut off what is too much."""
+    number, limit = int(text, 0), 1 << (field.bits or 64)
+    if field.kind == 'unsigned' and number < 0:
+        raise TraceError("'%s' has no sign here: write S before its value"
+                         % predicate.name.text, predicate.operand.column)
+    # In hexadecimal the bits are meant: 0xffffffff is -1, too.
+    signed = field.kind == 'signed' and (text[:2] not in ('0x', '0X') or limit >> 64)
+    if not (-limit // 2 if field.kind == 'signed' else 0) <= number < (
+            limit // 2 if signed else limit):
+        raise TraceError("'%s' is %s bits%s, which %s does not fit into" % (
+            predicate.name.text, field.bits or 64, ' with a sign' if signed else '',
+            text), predicate.operand.column)
+    return text
+
+
+def named_number(predicate, kind, types):
+    """Return the number that an operand names: an enumerator, an error, or a character."""
+    name, _, _, operand = predicate
     word = operand.text.strip('"\'')
     if operand.kind == 'quoted' and len(word) == 1 and not word.isdigit():
-        return '%d' % ord(word)
-    try:
-        ref = types.enum_of(word) if re.match(r'[A-Za-z_]\w*$', word) else None
-    except NoTypesError:
-        ref = None
-    if ref is None:
+        return ord(word)
+    if kind == 'signed' and re.match('-E[A-Z]', word):
+        return int(convert_operand(predicate, ERRNO))
+    numbers = enumerator_numbers(word, types)
+    if len(numbers) > 1:
+        raise TraceError("'%s' is %s, in different enums: write the number" % (
+            word, ' or '.join('%d' % number for number in numbers)), operand.column)
+    if not numbers:
         hint = ('; call it ip_%s to compare addresses' % name.text
                 if re.match(r'[0-9]+(?:\.[0-9]+){3}', word) else
-                '; S$retval takes the names of errors' if re.match('-E[A-Z]', word) else
+                '; a value with S takes the names of errors' if re.match('-E[A-Z]', word) else
+                '; a zero in front would make it octal' if re.match('-?0[0-9]', word) else
                 '; macros are not in the types' if re.match(r'[A-Z_]+$', word) else '')
         raise TraceError("'%s' is a number, '%s' is not%s" % (name.text, operand.text, hint),
                          operand.column)
-    number = dict(types.enumerators(described(types, ref))).get(word, 0)
-    if kind == 'unsigned' and number < 0:
-        raise TraceError("'%s' is %d, and '%s' has no sign here: write S before its value" % (
-            word, number, name.text), operand.column)
-    return '%d' % number
+    return numbers[0]
+
+
+def enumerator_numbers(word, types):
+    """Return the numbers that have a name in the enums of these types, in order."""
+    try:
+        enums = types.enums_of(word) if re.match(r'[A-Za-z_]\w*$', word) else []
+    except NoTypesError:
+        return []
+    return sorted(set(dict(types.enumerators(described(types, ref))).get(word, 0)
+                      for ref in enums))
 
 
 def convert_operand(predicate, conversion):
-    name, operator, operand = predicate
+    name, _, operator, operand = predicate
     if conversion.form not in ('names', 'errno') and operator.text not in ('==', '!=', '&'):
         raise TraceError("the bytes of '%s' are in network order: only ==, != and & mean anything"
                          % name.text, operator.column)
@@ -4690,7 +4750,7 @@ def information(name, types, names, architecture):
     kind, _, tag = name.rpartition(' ')
     for kind in (kind,) if kind else ('struct', 'union', 'enum', 'typedef'):
         # (An enum without a name is called by one of its values.)
-        ref = (types.find(kind, tag) or types.enum_of(tag) if kind == 'enum'
+        ref = (find_enum(types, tag) if kind == 'enum'
                else types.find(kind, tag)) if re.match(r'\w+$', tag) else None
         found = None if ref is None else stripped(types, ref)
         if found and found.kind in ('struct', 'union'):
@@ -5555,7 +5615,7 @@ def symbol_names(listing):
 
 
 def event_fields(tracefs, trace):
-    """Return the kinds of an event's fields; None if they cannot be read here."""
+    """Return the Fields of an event by name; None if they cannot be read here."""
     system = 'events/' + trace.system.text
     directory = system + '/' + trace.event.text
     if not tracefs.has(directory):
@@ -5565,18 +5625,21 @@ def event_fields(tracefs, trace):
             trace.system.text, trace.event.text, nearest(token.text, tracefs.names(above))),
             token.column)
     text = tracefs.read_if_there(directory + '/format')
-    return dict((name, field_kind(declaration, array, signed))
-                for declaration, name, array, signed in re.findall(
-                    r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*signed:([01]);', text)) if text else None
+    return dict((name, event_field(trace.system.text, declaration, array, int(size), signed == '1'))
+                for declaration, name, array, size, signed in re.findall(
+                    r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*size:([0-9]+);.*signed:([01]);', text)
+                ) if text else None
 
 
-def field_kind(declaration, array, signed):
-    """Return 'string', 'signed', 'unsigned' or 'other' for a field as its format declares it."""
+def event_field(system, declaration, array, size, signed):
+    """Return the Field, of size bytes, that an event's format declares."""
     if re.search(r'\bchar(?:\[\]| ?\*)', declaration) or array and declaration.strip() == 'char':
-        return 'string'
+        return Field('user string' if system == 'syscalls' else 'string')
+    if array == '[4]' and size == 4 and 'char' not in declaration:
+        return Field('ip')      # as sock/inet_sock_set_state has them
     if array or re.search(r'\*|struct|__data_loc|__rel_loc', declaration):
-        return 'other'
-    return 'signed' if signed == '1' else 'unsigned'
+        return Field('other')
+    return Field('signed' if signed else 'unsigned', 8 * size)
 
 
 class Signals(object):
@@ -5997,14 +6060,15 @@ ERROR_LOG = r'error: (?:error: )?(.*)\n  Command: (.*)\n( *)\^'
 
 def refusal(step, error, tracefs, top, run):
     """Return the Error for a step that the kernel refused, in its own words where it has some."""
+    is_filter = step.path.endswith('filter')
+    # (EPERM is what a filter of too many words gets.)
     if step.origin is None or error.errno not in (
             errno.EINVAL, errno.ENOENT, errno.EILSEQ, errno.EEXIST, errno.E2BIG,
-            errno.EADDRNOTAVAIL, errno.ENODEV, errno.EOPNOTSUPP):
+            errno.EADDRNOTAVAIL, errno.ENODEV, errno.EOPNOTSUPP, is_filter and errno.EPERM):
         return error
     if error.errno == errno.ENOENT and (step.action != 'append'
                                         or not tracefs.has(step.path.replace(RUN, run))):
         return error
-    is_filter = step.path.endswith('filter')
     text = step.text.replace(RUN, run)
     reason, column = REFUSALS.get(error.errno, os.strerror(error.errno).lower()), None
     # The file keeps the last eight; another run's may be among them.

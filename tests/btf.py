@@ -180,4 +180,5 @@ def sample():
     w.add('section', '.data..percpu', 0x400, 1, payload=[each, 0, 0x400])
     w.function('twice', integer, [('p', task_pointer), ('n', integer)])
     w.function('twice', integer, [('p', skb_pointer), ('n', integer)])
+    w.enum('another', 4, [('CLOSED', 7), ('FIN_WAIT', 2)])
     return w

@@ -47,7 +47,7 @@ VALUES_OF_SMALL = {'TWO': [('ONE', 1), ('TWO', 2)],
 
 def values_of(types, name):
     """Return the values of the enum that has one of a name."""
-    return list(types.enumerators(surftrace.described(types, types.enum_of(name))))
+    return list(types.enumerators(surftrace.described(types, types.enums_of(name)[0])))
 
 
 def spelled(types, function):
@@ -242,7 +242,7 @@ class Compilers(unittest.TestCase):
             self.assertIsNone(types.find('struct', 'nobody'))
             self.assertEqual(types.functions('nobody'), [])
             self.assertIsNone(types.variable('nobody'))
-            self.assertIsNone(types.enum_of('nobody'))
+            self.assertEqual(types.enums_of('nobody'), [])
             self.assertEqual(values_of(types, 'TWO'), VALUES_OF_SMALL['TWO'])
             self.assertEqual(values_of(types, 'BELOW'), VALUES_OF_SMALL['BELOW'])
             self.assertEqual([surftrace.declared(types, types.variable(name).type)
@@ -268,7 +268,7 @@ class Compilers(unittest.TestCase):
         self.addCleanup(types.close)
         for name, values in VALUES_OF_SMALL.items():
             self.assertEqual(values_of(types, name), values)
-        self.assertIsNone(types.enum_of('elsewhere'))
+        self.assertEqual(types.enums_of('elsewhere'), [])
         self.assertIsNone(types.variable('main'))
         self.assertEqual([surftrace.declared(types, types.variable(name).type)
                           for name in ('elsewhere', 'text_of')],

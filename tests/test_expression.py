@@ -152,6 +152,18 @@ PACKETS = [
 
 # A mark and a trace; the ^ is where the person is pointed at.
 MISTAKES = [
+    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:a==4294967296\n                                                                   ^',
+     '32 bits, which 4294967296 does not'),
+    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:b==2147483648\n                                                                   ^',
+     '32 bits with a sign'),
+    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:b==-2147483649\n                                                                   ^',
+     '32 bits with a sign'),
+    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:d==16\n                                                                   ^',
+     '4 bits, which 16'),
+    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:a==010\n                                                                   ^',
+     'octal'),
+    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:a==CLOSED\n                                                                   ^',
+     '0 or 7, in different enums'),
     ('p wake_up_new_task a=%0->com\n                         ^', "did you mean 'comm'"),
     ('p wake_up_new_task a=%0.comm\n                       ^', 'use ->comm'),
     ('p wake_up_new_task a=%0->mm.mm_users\n                           ^', 'use ->mm_users'),
@@ -167,7 +179,7 @@ MISTAKES = [
     ('p ip_rcv a=%0->len f:a=="5"\n                        ^', 'is not'),
     ('p ip_rcv a=%0->len f:a==10.0.0.1\n                        ^', 'call it ip_a'),
     ('p ip_rcv a=%0->len f:a==O_RDONLY\n                        ^', 'macros are not'),
-    ('r ip_rcv a=$retval f:a==-EIO\n                        ^', 'S$retval takes'),
+    ('r ip_rcv a=$retval f:a==-EIO\n                        ^', 'with S takes'),
     ('p wake_up_new_task a=%0->hidden->x\n                                 ^',
      'only declared'),
     ('p wake_up_new_task a=%0->argv->x\n                             ^', 'has no members'),
@@ -301,6 +313,9 @@ FILTERS = [
     ('B32_x==0x01020304', 'B32_x==0x4030201'),
     ('__probe_ip==0xffffffff81000000', '__probe_ip==0xffffffff81000000'),
     ('COMM==x && CPU==0', 'COMM=="x" && CPU==0'),
+    ('u==4294967295 && n==0xffffffff', 'u==4294967295 && n==0xffffffff'),
+    ('n>=-2147483648 && n<=2147483647', 'n>=-2147483648 && n<=2147483647'),
+    ('u==FIN_WAIT', 'u==2'),
 ]
 
 
@@ -549,7 +564,10 @@ class Filters(unittest.TestCase):
         self.assertEqual(len(found.marks), 2)
 
     def test_event_fields(self):
-        fields = {'comm': 'string', 'pid': 'signed', 'flags': 'unsigned', 'mask': 'other'}
+        field = surftrace.Field
+        fields = {'comm': field('string'), 'pid': field('signed', 32), 'mask': field('other'),
+                  'flags': field('unsigned', 8), 'saddr': field('ip'),
+                  'file': field('user string')}
 
         def filter_of(written, fields=fields):
             tree = surftrace.parse_trace('e sched/x f:' + written)
@@ -560,13 +578,24 @@ class Filters(unittest.TestCase):
                          'comm=="sh" && pid>-1 && common_pid==1')
         self.assertEqual(filter_of('mask & CPUS{1}'), 'mask & CPUS{1}')
         self.assertEqual(filter_of('pid==ESTABLISHED'), 'pid==1')
-        with self.assertRaises(surftrace.TraceError) as caught:
-            filter_of('pidd==1')
-        self.assertIn("did you mean 'pid'", str(caught.exception))
+        self.assertEqual(filter_of('pid==-ENOENT'), 'pid==-2')
+        self.assertEqual(filter_of('saddr!=127.0.0.1 || saddr==7'), 'saddr!=0x100007f || saddr==7')
+        self.assertEqual(filter_of('file.ustring ~ "*x*"'), 'file.ustring ~ "*x*"')
+        self.assertEqual(filter_of('file.ustring==/etc/passwd'), 'file.ustring=="/etc/passwd"')
+        for written, message in [
+                ('pidd==1', "did you mean 'pid'"), ('pid==4294967296', "'pid' is 32 bits with a"),
+                ('file ~ "*x*"', 'write file.ustring'), ('comm.ustring==x', 'leave out .ustring'),
+                ('comm.string==x', 'takes .ustring and nothing else'), ('saddr==::1', 'no IPv4'),
+                ('flags==-EPERM', 'with S takes the names of errors')]:
+            with self.assertRaises(surftrace.TraceError) as caught:
+                filter_of(written)
+            self.assertIn(message, str(caught.exception))
         # An event's field is never turned around, whatever it is called.
-        self.assertEqual(filter_of('ip_x==5', {'ip_x': 'unsigned'}), 'ip_x==5')
-        # Where the format cannot be read, only what is no number is quoted.
+        self.assertEqual(filter_of('ip_x==5', {'ip_x': field('unsigned')}), 'ip_x==5')
+        # Where the format cannot be read, only what is no number is quoted, and no enumerator.
         self.assertEqual(filter_of('anything==x || other==5', None), 'anything=="x" || other==5')
+        self.assertEqual(filter_of('state==FIN_WAIT && comm==FIN_WAIT', None),
+                         'state==2 && comm=="FIN_WAIT"')
 
 
 class Conversions(unittest.TestCase):

@@ -572,9 +572,10 @@ class Knowledge(unittest.TestCase):
         self.tracefs.file('events/sched/sched_switch/format', FORMAT)
         tree = surftrace.parse_trace('e sched/sched_switch')
         self.assertEqual(surftrace.event_fields(self.tracefs, tree), {
-            'common_type': 'unsigned', 'prev_comm': 'string', 'prev_pid': 'signed',
-            'prev_state': 'signed', 'prio': 'unsigned', 'name': 'string', 'text': 'string',
-            'args': 'other', 'where': 'other'})
+            'common_type': ('unsigned', 16), 'prev_comm': ('string', None),
+            'prev_pid': ('signed', 32), 'prev_state': ('signed', 64), 'prio': ('unsigned', 8),
+            'name': ('string', None), 'text': ('string', None), 'args': ('other', None),
+            'where': ('other', None)})
 
     def test_no_such_event(self):
         for text, column, message in [('e sched/sched_swich', 8, "'sched_switch'"),
