@@ -212,13 +212,15 @@ class Cursor(object):
 #               [ "f:" filter ]
 #             | "e" system ( "/" | ":" ) event [ "f:" filter ]
 #   symbol    = a function's name, or a pattern of the shell that takes several
-#   value     = [ "S" | "U" | "X" ] [ packet ] [ cast ] base [ cast ] { member } [ ":" type ]
+#   value     = [ "S" | "U" | "X" ] [ packet ] [ cast ] base [ cast ] [ elements ] { member }
+#               [ ":" type ]
 #             | anything in the kernel's own syntax, as it is
 #   packet    = "@(" "struct" name "*" ")" [ "l2" | "l3" | "l4" ]
 #   cast      = "!(" C type ")"
 #   base      = "%" N | "$" argument's name | "%" register | "$retval" | "$comm"
 #             | "$stack" | "$stack" N | "@" symbol
-#   member    = ( "->" | "." ) name { "[" index "]" } [ cast ]
+#   member    = ( "->" | "." ) name [ elements ]
+#   elements  = { "[" index "]" } [ cast ]
 #   filter    = { "!" | "(" } predicate { ")" } [ ( "&&" | "||" ) filter ]
 #   predicate = name ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~" ) operand
 # ---------------------------------------------------------------------------
@@ -229,7 +231,7 @@ Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type ra
 Packet = namedtuple('Packet', 'header layer')
 # kind: argument (its text is a number or a name), register, variable, symbol
 Base = namedtuple('Base', 'kind text column')
-Access = namedtuple('Access', 'operator name indexes cast')
+Access = namedtuple('Access', 'operator name indexes cast')     # no operator: the base's elements
 Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name suffix operator operand')
 
@@ -397,17 +399,22 @@ def symbol_name(name, column):
 
 
 def parse_accesses(cursor):
-    accesses = []
+    indexes = parse_indexes(cursor)
+    accesses = [Access(None, None, indexes, parse_cast(cursor))] if indexes else []
     while True:
         operator = cursor.take('->', '.')
         if not operator:
             return tuple(accesses)
         name = cursor.expect_kind('word', "a member's name after '%s'" % operator.text)
-        indexes = []
-        while cursor.take('['):
-            indexes.append(cursor.expect_kind('number', 'an index, a number,'))
-            cursor.expect(']', 'after the index')
-        accesses.append(Access(operator, name, tuple(indexes), parse_cast(cursor)))
+        accesses.append(Access(operator, name, parse_indexes(cursor), parse_cast(cursor)))
+
+
+def parse_indexes(cursor):
+    indexes = []
+    while cursor.take('['):
+        indexes.append(cursor.expect_kind('number', 'an index, a number,'))
+        cursor.expect(']', 'after the index')
+    return tuple(indexes)
 
 
 def parse_fetch_type(cursor):
@@ -2196,7 +2203,8 @@ class Dwarf(object):
         if AT_BIT_OFFSET in values:
             # Before DWARF 4 it is counted from the most significant bit of a unit of storage.
             unit = 8 * (self._size(entry, AT_BYTE_SIZE) or size_of(self, ref))
-            first = values[AT_BIT_OFFSET]
+            # It is less than 0 where the bits begin before the unit; clang writes 64 bits then.
+            first = (values[AT_BIT_OFFSET] + (1 << 63)) % (1 << 64) - (1 << 63)
             first = first if self.order == '>' else unit - first - bit_size
         if not 0 <= 8 * place + first < 8 * OFFSET_LIMIT:
             raise IndexError(place)
@@ -3861,8 +3869,49 @@ def compile_values(trace, symbol, types, target):
     prototypes = [None]
     if any(needs_prototype(value, target) for value in trace.values):
         prototypes = find_prototypes(trace, symbol, types) or [None]
+    if prototypes == [None] and not is_inside(trace):
+        for value in trace.values:
+            check_untyped(value, symbol, types, target)
     return tuple(compile_for_all(value, trace, prototypes, types, target)
                  for value in trace.values)
+
+
+def is_inside(trace):
+    """Tell whether a trace is somewhere inside of its function."""
+    return bool(trace.offset and number_at(trace.offset, OFFSET_LIMIT, 'function'))
+
+
+def check_untyped(value, symbol, types, target):
+    """Check that a value, in a function without a prototype, needs none."""
+    base = value.base
+    if value.raw or base.kind != 'argument' or base.text.isdigit() and (
+            value.cast or not (value.accesses or value.packet)):
+        return
+    if base.text.isdigit():
+        header = '@(struct %s *)%s' % (
+            value.packet.header.text, value.packet.layer.text if value.packet.layer else ''
+        ) if value.packet else ''
+        problem = 'has no type: cast it, %s!(struct %s)%s->...' % (
+            header, 'sk_buff **' if header else 'NAME *', spelled(base))
+    elif '.' in symbol:
+        problem = 'may lie anywhere: name a register, with a cast where a member is wanted'
+    else:
+        problem = ('is not known: count it, and cast it, !(struct NAME *)%0->... for the first '
+                   'argument')
+    hint = ''
+    if '.' not in symbol and not (target.symbols and target.symbols.names()):
+        # Nothing else has told yet whether the name is spelled right.
+        hint = nearest(symbol, names_if_listed(types)).replace(':', '; or', 1)
+    raise TraceError("no prototype of '%s' is known here, so %s %s%s" % (
+        symbol, spelled(base), problem, hint), base.column)
+
+
+def names_if_listed(types):
+    """Return the names of all functions, [] from a source that has no lists."""
+    try:
+        return types.names('function')
+    except SourceError:
+        return []
 
 
 def needs_prototype(value, target):
@@ -3876,19 +3925,21 @@ def needs_prototype(value, target):
 
 
 def find_prototypes(trace, symbol, types):
-    """Return the Functions of a symbol; a variant (.constprop.0) has its function's."""
+    """Return the Functions of a symbol, [] if none is known.
+
+    A variant, ip_rcv.constprop.0, has none but where debug info tells its own: the compiler moves
+    and drops arguments, and the BTF of its function says nothing of it.
+    """
     try:
         found = types.functions(symbol)
         if any(value.base and value.base.text == '$retval' for value in trace.values):
             # Of several functions those that return nothing are not meant.
             found = [function for function in found if stripped(
                 types, function.result).kind != 'void'] or found
-        # In BTF what has the name is there only if its arguments are where they should be.
-        if not found and '.' in symbol and types.kind == 'BTF':
-            found = types.functions(symbol.split('.')[0])
         return found
     except NoTypesError:
-        if any(value.accesses or value.packet for value in trace.values):
+        if any(value.accesses or value.packet or value.base and value.base.kind == 'argument'
+               and not value.base.text.isdigit() for value in trace.values):
             raise
         return []       # a register alone can be shown without types
 
@@ -3921,8 +3972,6 @@ def compile_value(value, trace, function, types, target):
     place = base_place(value, trace, function, types, target)
     if value.packet:
         return finish(value, packet_words(value, place, types), target)
-    if value.accesses and place.type is None and value.base.kind == 'argument':
-        raise no_prototype(value.base, '!(struct NAME *)%s->...' % spelled(value.base))
     for access in value.accesses:
         place = follow(place, access, types)
     words = place_words(value, place, types, 'X')
@@ -4023,7 +4072,10 @@ def cast_place(place, cast, types, is_object=False):
     if is_object and held.kind == 'pointer':
         ref = Type('decayed', target=held.target)
     before = held if place.type is None else stripped(types, place.type)
-    if place.offset is not None and before.kind in ('int', 'enum') and before.size < held.size:
+    if before.kind in ('int', 'enum') and before.size < held.size:
+        if held.kind == 'pointer':
+            raise TraceError("%s has %s, too few for an address" % (
+                what_is(types, place.type), count_of(before.size, 'byte')), cast.column)
         ref = held._replace(size=before.size)       # what lies behind it is something else
     return place._replace(type=ref)
 
@@ -4032,14 +4084,14 @@ def symbol_place(value, types, target):
     """Return the Place at a symbol, of the type that it is cast to."""
     base = value.base
     symbol = target.symbols and target.symbols.variable(base)
-    variable = None
-    if value.cast or value.accesses or not symbol:
-        variable = variable_of(types, base.text)
+    variable = variable_of(types, base.text)
     if symbol and symbol.per_cpu or variable and variable.per_cpu:
         raise TraceError("each CPU has a '%s' of its own, and ftrace reads at one address only: "
                          'trace a function that has its address as an argument' % base.text,
                          base.column)
     place = Place('&' + base.text, 0, variable and variable.type)
+    if not variable and symbol and symbol.size in (1, 2, 4):
+        place = place._replace(type=Type('int', size=symbol.size))
     if not value.cast:
         return place
     return cast_place(place, value.cast, types, is_object(value, symbol, variable, types))
@@ -4073,7 +4125,8 @@ def is_object(value, symbol, variable, types):
         raise TraceError("whether '%s' is a %s or points at one is not known here: if it is one, "
                          'write !(%s)@%s.%s; a vmlinux (-v) tells' % (
                              value.base.text, pointed, pointed, value.base.text,
-                             value.accesses[0].name.text if value.accesses else 'MEMBER'),
+                             value.accesses[0].name.text
+                             if value.accesses and value.accesses[0].name else 'MEMBER'),
                          value.base.column)
     return False
 
@@ -4095,14 +4148,12 @@ def argument_place(base, trace, function, types, target):
                          'keeps no arguments, as they do from Linux %s on: there is $retval, and '
                          'an entry trace (p) for the arguments'
                          % FEATURES['arguments on return'].version, base.column)
-    if trace.offset and number_at(trace.offset, OFFSET_LIMIT, 'function'):
+    if is_inside(trace):
         raise TraceError('inside a function the argument registers hold something else: name a '
                          'register, %%%s, with a cast where a member is wanted, '
                          '!(struct NAME *)%%%s->...'
                          % (architecture.arguments[0], architecture.arguments[0]), base.column)
     if function is None:
-        if not base.text.isdigit():
-            raise no_prototype(base, '!(struct NAME *)%0->... for the first argument')
         place = locate_argument(number_at(base, ARGUMENT_LIMIT, 'list of arguments'), [], None,
                                 None, architecture)
     else:
@@ -4165,9 +4216,27 @@ def parameter_place(index, function, types, architecture):
     parameter = function.parameters[index]
     if parameter.location is not None:
         return Place('%' + parameter.location, None, parameter.type)
-    sizes = [aggregate_size(types, other.type) for other in function.parameters[:index + 1]]
+    sizes = []
+    for other in function.parameters[:index + 1]:
+        sizes.append(aggregate_size(types, other.type))
+        if not is_passed_as_usual(types, other.type):
+            raise SourceError("where '%s' lies, and what follows it, is not known here (floating "
+                              'point, 16 bytes in one, or not aligned): name a register'
+                              % declared(types, other.type, other.name))
     return locate_argument(index, sizes, aggregate_size(types, function.result), parameter.type,
                            architecture)
+
+
+def is_passed_as_usual(types, ref, at=0):
+    """Tell whether locate_argument() knows how an argument, or a part at a bit of it, is passed."""
+    held = stripped(types, ref)
+    if held.kind == 'array':
+        return is_passed_as_usual(types, held.target, at)
+    if held.kind in ('struct', 'union'):
+        return all(member.bit_size or is_passed_as_usual(types, member.type, at + member.bit_offset)
+                   for member in types.members(held))
+    return held.kind != 'float' and held.size <= POINTER_SIZE and not (
+        held.size and at % (8 * held.size))
 
 
 def aggregate_size(types, ref):
@@ -4226,9 +4295,15 @@ def fetch(place):
 
 
 def follow(place, access, types):
-    """Return the Place of a member of what lies at place."""
-    place, held = holder(place, access.operator, access.name, types)
-    place = member_place(place, held, access.name, types)
+    """Return the Place of a member, or of an element, of what lies at place."""
+    if access.operator:
+        place, held = holder(place, access.operator, access.name, types)
+        place = member_place(place, held, access.name, types)
+    return with_elements(place, access, types)
+
+
+def with_elements(place, access, types):
+    """Return the Place that the indexes and the cast of an Access lead to."""
     for index in access.indexes:
         place = element_place(place, index, types)
     if access.cast and place.bit_size:
@@ -4305,12 +4380,18 @@ def place_in_registers(place, member, types):
 
 def element_place(place, index, types):
     """Return the Place of an array's element, or of what a pointer points at, as in C."""
+    if place.type is None:
+        raise TraceError('the type of %s is not known here: cast it, !(TYPE *)%s[%s]' % (
+            fetch(place), fetch(place), index.text), index.column)
     held, at = stripped(types, place.type), number_at(index, OFFSET_LIMIT, 'array')
     if held.kind == 'pointer':
         if not size_of(types, held.target):
             raise TraceError('%s points at nothing that has a size: cast it'
                              % what_is(types, place.type), index.column)
         return Place(fetch(place), at * size_of(types, held.target), held.target)
+    if held.kind == 'decayed':
+        return place._replace(offset=place.offset + at * size_of(types, held.target),
+                              type=held.target)
     if held.kind != 'array':
         raise TraceError('%s is no array' % what_is(types, place.type), index.column)
     if place.offset is None:
@@ -4340,14 +4421,16 @@ def packet_words(value, place, types):
             header.text, ' or ->'.join(member.name for member in all_members(types, start.type))),
             value.base.column)
     first = value.accesses[0]
+    if not first.operator:
+        raise TraceError('leave out the index: of a struct sk_buff ** the first skb is taken',
+                         first.indexes[0].column)
     if first.operator.text != '->':
         raise TraceError('the header stands behind a pointer: use ->%s' % first.name.text,
                          first.operator.column)
     if first.name.text in PACKET_DATA:
         place = start._replace(offset=before + size_of(types, start.type),
                                type=PACKET_DATA[first.name.text])
-        for index in first.indexes:
-            place = element_place(place, index, types)
+        place = with_elements(place, first, types)
     else:
         place = follow(start, first._replace(operator=first.operator._replace(text='.')), types)
     for access in value.accesses[1:]:
@@ -4359,10 +4442,6 @@ def skb_data(value, place, types):
     """Return the Place at sk_buff->data; a struct sk_buff ** is followed once more."""
     column = value.base.column
     skb = find_struct(types, 'sk_buff', value.packet.header)
-    if place.type is None and value.base.kind == 'argument':
-        raise no_prototype(value.base, '@(struct %s *)%s!(struct sk_buff **)%s->...' % (
-            value.packet.header.text, value.packet.layer.text if value.packet.layer else '',
-            spelled(value.base)))
     if place.type is not None:
         held = stripped(types, place.type)
         inner = stripped(types, held.target) if held.kind == 'pointer' else held
@@ -4376,12 +4455,6 @@ def skb_data(value, place, types):
     if data is None:
         raise SourceError('struct sk_buff has no member data in these types')
     return Place(fetch(Place(fetch(place), data.bit_offset // 8, None)), 0, None)
-
-
-def no_prototype(base, way_out):
-    return TraceError('no prototype is known for this function, so %s %s, %s' % (
-        spelled(base), 'has no type: cast it' if base.text.isdigit() else
-        'is not known: count it, and cast it', way_out), base.column)
 
 
 def find_struct(types, name, token):
@@ -4457,7 +4530,7 @@ def untyped_words(value, place):
 
 
 def typed_words(value, place, types):
-    """Return the Words for a value with a :type; a string is read where a pointer points."""
+    """Return the Words for a value with a :type; a string or an array is where a pointer points."""
     text, fetch_type = fetch(place), value.fetch_type.text
     if place.offset is None and place.bit_offset:
         raise TraceError('it is bits %d to %d of a register, which no type of ftrace takes: leave '
@@ -4467,10 +4540,13 @@ def typed_words(value, place, types):
             'str' in fetch_type or '[' in fetch_type):
         raise TraceError(unshowable(types, place.type, stripped(types, place.type)),
                          value_end(value))
-    if re.match('u?string', fetch_type) and value.base.text != '$comm':
+    if re.match(r'u?string|.*\[', fetch_type) and value.base.text != '$comm':
         held = None if place.type is None else stripped(types, place.type)
         if held.kind == 'pointer' if held else place.offset is None:
             text = '+0x0(%s)' % text
+        elif place.offset is None:
+            raise TraceError('%s lies in a register, and is no pointer: there is no %s there'
+                             % (what_is(types, place.type), fetch_type), value.fetch_type.column)
     return Words(text, fetch_type)
 
 
@@ -4517,6 +4593,9 @@ def bitfield_words(value, place, held, types):
 def array_words(value, place, held, types):
     """Return the Words for a whole array: of char as a string, else as numbers."""
     letter = value.letter.text if value.letter else 'X'
+    if place.offset is None:
+        raise TraceError('%s lies in a register, of which ftrace reads no arrays'
+                         % what_is(types, place.type), value_end(value))
     text = is_text(types, held.target) and stripped(types, held.target).name == 'char'
     if text and letter in ('S', 'U'):
         raise TraceError('a char array shows as a string, or with X as its bytes; %s goes with '
@@ -4531,9 +4610,6 @@ def array_words(value, place, held, types):
     if length > ARRAY_LIMIT:
         raise TraceError('the kernel shows up to %d elements of an array, and this has %d: take '
                          'one, [0]' % (ARRAY_LIMIT, length), value_end(value))
-    if place.offset is None:
-        raise TraceError('%s lies in a register, of which ftrace reads no arrays'
-                         % what_is(types, place.type), value_end(value))
     return Words(fetch(place), '%s[%d]' % (number_type(letter, element.size), length))
 
 
@@ -4554,7 +4630,8 @@ def unshowable(types, ref, held):
 
 def value_end(value):
     """Return the column of the last word of a value."""
-    return value.accesses[-1].name.column if value.accesses else value.base.column
+    names = [access.name for access in value.accesses if access.name]
+    return (names[-1] if names else value.base).column
 
 
 def count_of(count, noun):
@@ -6335,7 +6412,9 @@ def make_rewriter(traces):
     alike = {}      # the events of a pattern of functions have the same values
     for trace in traces:
         if any(argument.conversion for argument in trace.arguments):
-            layout = tuple(argument._replace(text='', column=0) for argument in trace.arguments)
+            layout = tuple(argument._replace(
+                text=argument.text if argument.text == '$comm' else '', column=0)
+                for argument in trace.arguments)
             alike.setdefault(layout, []).append(trace.event)
     patterns = [event_pattern(events, layout) for layout, events in sorted(
         alike.items(), key=lambda item: item[1])]
@@ -6357,19 +6436,21 @@ def event_pattern(events, arguments):
 
     It has a group for each value that is shown otherwise, and for what is before and behind it.
     The command's name takes 16 columns, whatever is in it; the values follow in the order of the
-    arguments.  Only the last string may hold quotes: a second one that may hold anything would
-    make the search slow, at the will of whoever chose the string.  Lines that do not match are
-    left as they are.
+    arguments.  $comm may hold anything, and of other strings the last one quotes: a second one
+    that may would make the search slow, at the will of whoever chose the string.  Lines that do
+    not match are left as they are.
     """
     text = r'^.{16}-[0-9]+ [^:\n]+: (?:%s): \([^()\n]*\)' % '|'.join(
         re.escape(event) for event in events)
     numbers = []
-    strings = [argument for argument in arguments if argument.kind == 'string']
+    strings = [argument for argument in arguments
+               if argument.kind == 'string' and argument.text != '$comm']
     for argument in arguments:
         value = r"(?:\{[^}\n]*\}|'[^\n]'|[^ \n]+(?: \[\w+\])?)"
         if argument.kind == 'string':
-            value = r'(?:"%s*"|\(fault\)|[^ "\n]+)' % (
-                r'[^\n]' if argument is strings[-1] else r'[^"\n]')
+            value = r'(?:"%s"|\(fault\)|[^ "\n]+)' % (
+                '.{0,15}' if argument.text == '$comm' else
+                r'[^\n]*' if argument is strings[-1] else r'[^"\n]*')
         if argument.conversion:
             numbers.append(ShownValues(argument.conversion))
             value = r')(%s)(' % (BYTES if argument.kind == 'array' else NUMBERS)

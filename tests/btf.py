@@ -117,7 +117,7 @@ def sample():
     deep = w.struct('deep', 2, [('x', short, 0)])
     optional = w.struct('sockptr', 16, [
         ('', w.struct('', 8, [('kernel', w.pointer(0), 0), ('user', w.pointer(0), 0)], 'union'), 0),
-        ('is_kernel', boolean, 64, 1), ('deep', deep, 72), ('letter', u8, 88),
+        ('is_kernel', boolean, 64, 1), ('letter', u8, 72), ('deep', deep, 80),
         ('level', integer, 96)])
     user_text = w.pointer(w.add('type_tag', 'user', const_char))
     flexible = w.array(uint, 0)

@@ -226,6 +226,20 @@ class Compilers(unittest.TestCase):
         subprocess.check_call(words + ['-O0', '-w', '-o', path, cls.source])
         return path
 
+    def test_bits_that_begin_before_their_unit(self):
+        """clang writes a negative offset then (before DWARF 4); C's rules tell the places."""
+        source = os.path.join(self.scratch.name, 'bits.c')
+        with open(source, 'w') as stream:
+            stream.write('struct __attribute__((packed)) bits { short a:13; unsigned b:30; '
+                         'int c:25; unsigned char d; } bits;\n')
+        for version in (2, 3, 4, 5):
+            path = os.path.join(self.scratch.name, 'bits.o')
+            subprocess.check_call(['clang', '-gdwarf-%d' % version, '-c', '-o', path, source])
+            types = dwarf(path)
+            members = types.members(surftrace.described(types, types.find('struct', 'bits')))
+            self.assertEqual([(member.name, member.bit_offset) for member in members],
+                             [('a', 0), ('b', 13), ('c', 43), ('d', 72)], version)
+
     def agree(self, types, without=()):
         """Compare all that has a name; asked for one by one, and once all names are known."""
         for listed in (False, True):

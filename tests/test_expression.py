@@ -152,18 +152,6 @@ PACKETS = [
 
 # A mark and a trace; the ^ is where the person is pointed at.
 MISTAKES = [
-    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:a==4294967296\n                                                                   ^',
-     '32 bits, which 4294967296 does not'),
-    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:b==2147483648\n                                                                   ^',
-     '32 bits with a sign'),
-    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:b==-2147483649\n                                                                   ^',
-     '32 bits with a sign'),
-    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:d==16\n                                                                   ^',
-     '4 bits, which 16'),
-    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:a==010\n                                                                   ^',
-     'octal'),
-    ('p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:a==CLOSED\n                                                                   ^',
-     '0 or 7, in different enums'),
     ('p wake_up_new_task a=%0->com\n                         ^', "did you mean 'comm'"),
     ('p wake_up_new_task a=%0.comm\n                       ^', 'use ->comm'),
     ('p wake_up_new_task a=%0->mm.mm_users\n                           ^', 'use ->mm_users'),
@@ -198,7 +186,7 @@ MISTAKES = [
     ('p wake_up_new_task a=!(int)$comm\n                           ^', 'is a string'),
     ('p wake_up_new_task a=%0->pids->node\n                             ^', '[0]'),
     ('p wake_up_new_task a=%0->state->x\n                              ^', 'has no members'),
-    ('p wake_up_new_task a=!(void *)%di[1]\n                                 ^', 'cannot follow'),
+    ('p wake_up_new_task a=!(void *)%di[1]\n                                  ^', 'cast it'),
     ('p wake_up_new_task a=%0->opaque[1]\n                                ^', 'a size'),
     ('p wake_up_new_task a=%foo\n                     ^', 'no register %foo'),
     ('p wake_up_new_task a=%x0\n                     ^', 'no register %x0'),
@@ -394,8 +382,87 @@ class Values(unittest.TestCase):
         self.assertEqual(self.values('p twice a=!(struct task_struct *)%0->comm'),
                          ['+0x10(%di):string'])
 
-    def test_variant_has_its_functions_prototype(self):
-        self.assertEqual(self.values('p ip_rcv.constprop.0 a=%0->len'), ['+0x70(%di):x32'])
+    def test_variant_has_not_its_functions_prototype(self):
+        """The compiler moves and drops arguments, and BTF does not tell where they are."""
+        self.assertEqual(self.values('p ip_rcv.constprop.0 a=!(struct sk_buff *)%0->len'),
+                         ['+0x70(%di):x32'])
+        for value, message in [('%0->len', '!(struct NAME *)%0->...'), ('$skb', 'name a register'),
+                               ('@(struct iphdr *)l3%0->saddr', 'l3!(struct sk_buff **)%0->')]:
+            with self.assertRaises(surftrace.TraceError) as caught:
+                self.values('p ip_rcv.constprop.0 a=' + value)
+            self.assertIn("ip_rcv.constprop.0", str(caught.exception))
+            self.assertIn(message, str(caught.exception))
+
+    def test_function_that_is_not_in_the_types(self):
+        for text in ('p ip_rcvv a=$skb', 'p ip_rcvv a=%0->len'):
+            with self.assertRaises(surftrace.TraceError) as caught:
+                self.values(text)
+            self.assertIn("did you mean 'ip_rcv'?", str(caught.exception))
+        self.assertEqual(self.values('p ip_rcvv a=%0'), ['%di:x64'])
+
+    def test_casts_stay_within_the_value(self):
+        """What lies beside it, in memory or in a register, is something else."""
+        for text, expected in [
+                ('p ip_rcv a=%0->len!(unsigned long)', '+0x70(%di):x32'),
+                ('p open_file a=$size!(unsigned long)', '%si:x32'),
+                ('p ip_rcv a=@(struct udphdr *)l3%0->sdata[1]!(unsigned char)',
+                 '+0x1e(+0xd0(%di)):u8')]:
+            self.assertEqual(self.values(text), [expected], text)
+        for text in ('p ip_rcv a=%0->len!(char *)', 'p open_file a=$size!(struct sk_buff *)->len'):
+            with self.assertRaises(surftrace.TraceError) as caught:
+                self.values(text)
+            self.assertIn('has 4 bytes, too few for an address', str(caught.exception))
+
+    def test_strings_and_arrays_are_in_memory(self):
+        for text, expected in [
+                ('p wake_up_new_task a=%0->data:x8[6]', '+0x0(+0x88(%di)):x8[6]'),
+                ('p wake_up_new_task a=%0->bytes:x8[2]', '+0x70(%di):x8[2]'),
+                ('p open_file a=$name:x8[4]', '+0x0(%di):x8[4]')]:
+            self.assertEqual(self.values(text), [expected], text)
+        for text in ('p open_file a=$size:string', 'p open_file a=$size:x8[2]'):
+            with self.assertRaises(surftrace.TraceError) as caught:
+                self.values(text)
+            self.assertIn('lies in a register, and is no pointer', str(caught.exception))
+
+    def test_arguments_that_move_the_others_unknown_ways(self):
+        types = self.strange_types()
+        self.assertEqual(self.values('p f a=$first', types=types), ['%di:x32'])
+        for name in ('number', 'behind'):
+            for function in 'fgh':
+                with self.assertRaises(surftrace.SourceError) as caught:
+                    self.values('p %s a=$%s' % (function, name), types=types)
+                self.assertIn('is not known here', str(caught.exception))
+
+    def strange_types(self):
+        """Return types with arguments that are a float, of 16 bytes, and not aligned."""
+        w = btf.Writer()
+        integer = w.integer('int', 4, btf.SIGNED)
+        wide = w.integer('__int128', 16, btf.SIGNED)
+        real = w.add('float', 'double', 8)
+        packed = w.struct('packed', 5, [('a', w.integer('u8', 1), 0), ('b', integer, 8)])
+        for name, strange in (('f', real), ('g', wide), ('h', packed)):
+            w.function(name, integer, [('first', integer), ('number', strange),
+                                       ('behind', integer)])
+        return surftrace.Btf(w.data(), 'sample')
+
+    def test_indexes_of_a_base(self):
+        for text, expected in [
+                ('p receive_core a=$pskb[0]->len', '+0x70(+0x0(%di)):x32'),
+                ('p receive_core a=%0[2]->len', '+0x70(+0x10(%di)):x32'),
+                ('p x a=!(unsigned int *)%di[3]', '+0xc(%di):x32'),
+                ('p x a=S!(int *)$stack[1]', '+0x4($stack):s32'),
+                ('p open_file a=$name[1]', '+0x1(%di):x8'),
+                ('p receive_core a=$pskb[0]!(struct task_struct *)->comm',
+                 '+0x10(+0x0(%di)):string')]:
+            self.assertEqual(self.values(text), [expected], text)
+        for text, column, message in [
+                ('p x a=%di[0]', 10, 'cast it, !(TYPE *)%di[0]'),
+                ('p no a=%1[0]', 7, 'no prototype'), ('p ip_rcv a=%1[0]', 14, 'is no array'),
+                ('p receive_core a=@(struct iphdr *)%0[0]->saddr', 37, 'leave out the index')]:
+            with self.assertRaises(surftrace.TraceError) as caught:
+                self.values(text)
+            self.assertIn(message, str(caught.exception))
+            self.assertEqual(caught.exception.column, column, text)
 
     def test_places_of_arguments(self):
         text = 'p many ' + ' '.join('%s=%%%d' % pair for pair in zip('abcdefghij', range(10)))
@@ -435,8 +502,8 @@ class Values(unittest.TestCase):
     def test_structs_in_registers(self):
         self.assertEqual(self.values('p in_registers a=$o.user b=$o.kernel d=$o.is_kernel '
                                      'e=$o.level f=$o.deep.x g=S$n h=$o.letter'), [
-            '%si:x64', '%si:x64', '%dx:b1@0/8', '%dx:b32@32/64', '%dx:b16@8/32', '%cx:s32',
-            '%dx:b8@24/32'])
+            '%si:x64', '%si:x64', '%dx:b1@0/8', '%dx:b32@32/64', '%dx:b16@16/32', '%cx:s32',
+            '%dx:b8@8/16'])
         self.assertEqual(self.values('p in_registers a=$o.is_kernel', ARM), ['%x2:b1@0/8'])
 
     def test_strings_of_users(self):
@@ -463,7 +530,7 @@ class Values(unittest.TestCase):
     def test_what_older_kernels_have_instead(self):
         some = OLD._replace(features=frozenset(['array', 'hexadecimal']))
         self.assertEqual(self.values('p wake_up_new_task a=%0->bytes:char[4] b=%0->argv:symstr[2]',
-                                     some), ['+0x70(%di):x8[4]', '+0x148(%di):x64[2]'])
+                                     some), ['+0x70(%di):x8[4]', '+0x0(+0x148(%di)):x64[2]'])
         arguments = compiled('p wake_up_new_task a=%0->run b=%0->bytes c=%0->mm', OLD).arguments
         self.assertEqual([argument.text for argument in arguments], [
             '+0xb8(%di):u64', '+0x70(%di):u8', '+0x20(%di):u64'])
@@ -554,6 +621,20 @@ class Filters(unittest.TestCase):
         for written, expected in FILTERS:
             text = 'p ip_rcv %s f:%s' % (FILTER_VALUES, written)
             self.assertEqual(compiled(text).filter.text, expected, written)
+
+    def test_numbers_that_the_field_cannot_be(self):
+        """The kernel would cut them, and compare with what is left."""
+        values = 'p ip_rcv a=%0->len b=S%0->len c=%1 d=@(struct iphdr *)%0->ihl f:'
+        for written, operand, message in [
+                ('a==4294967296', '4294967296', 'is 32 bits, which 4294967296 does not'),
+                ('b<2147483648', '2147483648', 'is 32 bits with a sign'),
+                ('b==-2147483649', '-2147483649', 'is 32 bits with a sign'),
+                ('d==1 || d==16', '16', 'is 4 bits, which 16 does not'),
+                ('a==010', '010', 'octal'), ('a==CLOSED', 'CLOSED', '0 or 7, in different enums')]:
+            with self.assertRaises(surftrace.TraceError) as caught:
+                compiled(values + written)
+            self.assertIn(message, str(caught.exception))
+            self.assertEqual(caught.exception.column, len(values) + written.rindex(operand))
 
     def test_marks_lead_back_to_the_persons_text(self):
         text = 'p ip_rcv %s f:ip_src==127.0.0.1 && b16_port==80' % FILTER_VALUES

@@ -465,7 +465,8 @@ class OldKernels(unittest.TestCase):
 
     def test_an_array_becomes_its_first_element(self):
         status, said, lines = self.lines(self.V419, 'p wake_up_new_task a=%di:x8[6]')
-        self.assertEqual((status, lines[0]), (0, 'p:surftrace/f0 wake_up_new_task a=%di:x8\n'))
+        self.assertEqual((status, lines[0]),
+                         (0, 'p:surftrace/f0 wake_up_new_task a=+0x0(%di):x8\n'))
         self.assertIn("'a': this kernel shows no arrays, which came with Linux 4.20: only the "
                       'first element', ' '.join(said))
 

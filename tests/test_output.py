@@ -106,7 +106,7 @@ class Rewriting(unittest.TestCase):
     def test_many_strings_that_hold_anything(self):
         """Whoever chooses a string must not choose how long the run is busy with it."""
         rewrite = surftrace.make_rewriter([compiled(
-            'p ip_rcv a=$comm b=$comm c=$comm ip_n=U%0->len')])
+            'p ip_rcv a=%si:string b=%si:string c=%si:string ip_n=U%0->len')])
         plain = HEAD + b'f0: (x+0x0/0x1) a="1" b="2 3" c="4" 5" ip_n='
         self.assertEqual(rewrite(plain + b'16777343\n'), plain + b'127.0.0.1\n')
         forged = HEAD + b'f0: (x+0x0/0x1) a="1" b="2" c="" ip_n=010 c="4" ip_n=%s\n'
@@ -118,6 +118,14 @@ class Rewriting(unittest.TestCase):
         for _ in range(20):
             self.assertEqual(rewrite(evil), evil)
         self.assertLess(time.time() - began, 2)
+
+    def test_commands_that_hold_anything(self):
+        rewrite = surftrace.make_rewriter([compiled(
+            'p ip_rcv comm=$comm ip_n=U%0->len text=%si:string')])
+        line = HEAD + b'f0: (x+0x0/0x1) comm="%s" ip_n=16777343 text="t"\n'
+        for name in (b's"h', b'two\nlines', b'" ip_n=1 text="', b''):
+            self.assertEqual(rewrite(2 * line.replace(b'%s', name)),
+                             2 * line.replace(b'%s', name).replace(b'16777343', b'127.0.0.1'))
 
     def test_bytes_that_a_terminal_obeys(self):
         for data, expected in [
