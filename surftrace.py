@@ -370,6 +370,8 @@ def parse_base(cursor):
     if not sigil and cursor.token.text == '->':
         raise cursor.error('what -> starts from is missing: put the trace in single quotes, or the '
                            'shell takes $NAME away')
+    if not sigil and cursor.token.text == '(':
+        raise cursor.error('a cast is written !(struct NAME *)%0->...')
     if not sigil:
         raise cursor.error('a value starts from %0 (the first argument), $NAME (an argument), '
                            '%REGISTER, $retval, $comm, $stackN or @SYMBOL')
@@ -465,6 +467,8 @@ def skip_marks(cursor, *marks):
 
 
 def parse_predicate(cursor):
+    if cursor.token.text in ('%', '$', '@'):
+        raise cursor.error('a filter compares what has a name: r=$retval f:r==-11')
     name = cursor.expect_kind('word', "a field's name")
     suffix = cursor.take('.') and cursor.expect_kind('word', "'ustring' behind the point")
     if suffix and suffix.text != 'ustring':
@@ -842,6 +846,10 @@ def elf_of(path):
     stream, ident = open_types_file(path)
     with stream:
         return read_elf(stream, path) if ident[:4] == ELF_MAGIC else None
+
+
+def has_debug_info(elf):
+    return b'.debug_info' in elf.sections or b'.zdebug_info' in elf.sections
 
 
 def read_elf(stream, path):
@@ -1338,6 +1346,14 @@ def ids_before(marks):
 def is_btf(path):
     """Tell whether a file is there and raw BTF."""
     return os.path.isfile(path) and open_types_file(path)[1][:2] == BTF_MAGIC
+
+
+def btf_architecture(types):
+    """Return the architecture of the kernel whose Btf it is, by its registers; None if untold."""
+    ref = types.find('struct', 'pt_regs')
+    names = [member.name for member in all_members(types, types.describe(ref))] if ref else ()
+    return ('aarch64' if 'pstate' in names else 'x86_64' if 'r15' in names else
+            'another architecture' if names else None)
 
 
 def read_btf(path):
@@ -2265,8 +2281,8 @@ Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and
 Row = namedtuple('Row', 'type name offset size bits')
 
 TAGS = ('struct', 'union', 'enum')
-C_TYPE = r'(?:[A-Za-z_][\w$ *()\[\],.{}]*|\.\.\.)\Z'
-C_NAME = r'(?:[A-Za-z_][\w.\[\]]{0,500}|\$[0-9]*)?\Z'
+C_TYPE = r'(?:[A-Za-z_][A-Za-z0-9_$ *()\[\],.{}]*|\.\.\.)\Z'
+C_NAME = r'(?:[A-Za-z_][A-Za-z0-9_.\[\]]{0,500}|\$[0-9]*)?\Z'
 BITS = r'(?:([0-9]{1,3}):([0-9]{1,3}))?\Z'
 TEXT_LIMIT = 4096       # characters of a type
 
@@ -3122,7 +3138,6 @@ def write_database(path, types, architecture, console):
     """Write all that a source of types knows into a new database file; return its size in bytes.
 
     It has its name only when it is whole, and takes the place of nothing but a database.
-    architecture is None where the source does not tell.
     """
     import tempfile
     module = sqlite()
@@ -3241,10 +3256,12 @@ class Server(TextTypes):
             connection = socket.create_connection((self.host, self.port), left())
             try:
                 connection.sendall(request)
+                poll = select.poll()
+                poll.register(connection, select.POLLIN)
                 while size <= SERVER_ANSWER_LIMIT:
                     self.check()
                     connection.settimeout(left())
-                    if not select.select([connection], [], [], min(left(), 0.5))[0]:
+                    if not wait_for(poll, 1000 * min(left(), 0.5)):
                         continue
                     part = connection.recv(READ_SIZE)
                     if not part:
@@ -3417,8 +3434,10 @@ class Types(object):
     def _choose(self):
         """Return the first source that is on this machine."""
         if self.choice.vmlinux:
-            data = read_btf(self.choice.vmlinux)
-            return self._dwarf_or_gdb() if data is None else self._btf(data)
+            elf, data = elf_of(self.choice.vmlinux), read_btf(self.choice.vmlinux)
+            # (A module's BTF is only what its kernel's lacks.)
+            without = data is None or elf and elf.relocatable and has_debug_info(elf)
+            return self._dwarf_or_gdb() if without else self._btf(data)
         for find, source in ((self._running_btf, self._btf), (self._debug_file, self._dwarf_or_gdb),
                              (self._database_file, self._local)):
             if find():
@@ -3439,8 +3458,9 @@ class Types(object):
 
     def _check_architecture(self, name, architecture):
         if architecture not in (None, self.choice.architecture):
-            raise SourceError('%s is of %s, and the registers are to be those of %s: add -S -a %s'
-                              % (name, architecture, self.choice.architecture, architecture))
+            raise SourceError('%s is of %s, and the registers are to be those of %s: say -a %s, '
+                              'with -S' % (name, architecture, self.choice.architecture,
+                                           architecture))
 
     def _running_btf(self):
         path = os.path.join(RUNNING_BTF, 'vmlinux')
@@ -3455,8 +3475,15 @@ class Types(object):
         if data is None:
             raise SourceError('%s: this ELF file has no section .BTF; -m gdb reads its debug info'
                               % path)
-        self._check_machine(elf_of(path))
-        return Btf(data, path)
+        elf = elf_of(path)
+        self._check_machine(elf)
+        if elf and elf.relocatable:
+            raise SourceError("%s: a module's BTF is only what its kernel's lacks; -m dwarf reads "
+                              'its debug info' % path)
+        types = Btf(data, path)
+        if self.choice.vmlinux and not elf:
+            self._check_architecture(path, btf_architecture(types))
+        return types
 
     def _dwarf_or_gdb(self):
         try:
@@ -3495,7 +3522,7 @@ class Types(object):
         if b'.symtab' not in elf.sections:
             raise SourceError('%s is stripped: it has neither types nor symbols; %s' % (
                 path, debug_package(self.choice.release)))
-        if debug_info and not set((b'.debug_info', b'.zdebug_info')) & set(elf.sections):
+        if debug_info and not has_debug_info(elf):
             raise SourceError('%s has symbols and no debug info; %s' % (
                 path, debug_package(self.choice.release)))
         return elf
@@ -3506,7 +3533,7 @@ class Types(object):
             path = pattern % self.choice.release
             if self.choice.here and os.path.exists(path):
                 elf = elf_of(path)
-                if elf and b'.debug_info' in elf.sections:
+                if elf and has_debug_info(elf):
                     return path
         return None
 
@@ -4340,8 +4367,10 @@ def holder(place, operator, name, types):
         raise TraceError('%s is a pointer: use ->%s' % (
             what_is(types, place.type), name.text), operator.column)
     if held.kind not in ('struct', 'union'):
-        raise TraceError('%s has no members%s' % (what_is(types, place.type), (
-            ': cast it, !(struct NAME *)' if held.kind == 'void' else '')), operator.column)
+        raise TraceError('%s has no members%s' % (what_is(types, place.type), {
+            'void': ': cast it, !(struct NAME *)',
+            'pointer': ': put [0] before the ->, to follow one pointer more'}.get(held.kind, '')),
+            operator.column)
     if place.offset is None and not place.registers:
         raise TraceError("%s lies in a register, of which ftrace reads no members; if that holds "
                          'its address, the type is %s *' % (
@@ -4824,11 +4853,12 @@ def information(name, types, names, architecture):
     lines = []
     for function in types.functions(name) if re.match(r'[\w.]+$', name) else ():
         lines += function_lines(function, types, architecture)
-    kind, _, tag = name.rpartition(' ')
-    for kind in (kind,) if kind else ('struct', 'union', 'enum', 'typedef'):
+    named, _, tag = name.rpartition(' ')
+    for kind in ('struct', 'union', 'enum', 'typedef'):
         # (An enum without a name is called by one of its values.)
         ref = (find_enum(types, tag) if kind == 'enum'
-               else types.find(kind, tag)) if re.match(r'\w+$', tag) else None
+               else types.find(kind, tag)) if (
+                   named in ('', kind) and re.match(r'\w+$', tag)) else None
         found = None if ref is None else stripped(types, ref)
         if found and found.kind in ('struct', 'union'):
             lines += layout_lines(found, types, tag)
@@ -4857,6 +4887,8 @@ def pattern_lines(pattern, types, names):
     import fnmatch      # only this needs it
     lines = []
     for name in sorted(set(fnmatch.filter(names, pattern))):
+        if re.match(NO_FUNCTION, name):
+            continue
         found = types.functions(name) or types.functions(name.partition('.')[0])
         lines += sorted(set(prototype(types, function._replace(name=name))
                             for function in found)) or [name]
@@ -5371,8 +5403,9 @@ MOUNTS = (('tracefs', '/sys/kernel/tracing', ''), ('debugfs', '/sys/kernel/debug
 def find_mount():
     """Return the Mount of tracefs that /proc/mounts has, or None."""
     found = {}
-    for line in text_if_there('/proc/mounts').splitlines():
-        device, where, kind = line.split(' ')[:3]
+    # (What any user mounts may have every other white space in its name.)
+    for device, where, kind in re.findall(r'(?m)^([^ \n]+) ([^ \n]+) ([^ \n]+) ',
+                                          text_if_there('/proc/mounts')):
         where = re.sub(r'\\([0-7]{3})', lambda match: chr(int(match.group(1), 8)), where)
         found.setdefault(kind, (where, device == RUN_NAME))
     for kind, _, below in MOUNTS:
@@ -5614,10 +5647,10 @@ class Symbols(object):
                 raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
                                  % (token.text, ', '.join(sorted(variants))), token.column)
             fragments.update(found)
-        if listed and module:
+        if listed and module and self.here:
             raise TraceError("the module '%s' has no function '%s', or it is not loaded" % (
                 module, token.text), token.column)
-        if listed:
+        if listed and not module:
             self._miss(token, sorted(fragments))
         return None
 
@@ -6240,6 +6273,13 @@ def moved_up(descriptor):
     return copy
 
 
+def is_socket(descriptor):
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except EnvironmentError:
+        return False        # it is closed
+
+
 class Console(object):
     """stderr: echoed lines, notes and errors.  What nobody reads is dropped, never waited for."""
 
@@ -6290,6 +6330,8 @@ class Output(object):
     def __init__(self, rewrite=None, descriptor=1, count=None, faults=None):
         self.descriptor = opened_again(descriptor)
         self.terminal = os.isatty(descriptor)
+        # Of a socket there is no other open file: it is given what it can take without waiting.
+        self.at_once = select.PIPE_BUF if is_socket(descriptor) else None
         self.rewrite = rewrite      # bytes of whole lines -> bytes, None to leave them
         self.faults = faults or Faults(())
         self.count = self.left = count      # of events that are wanted, None for all
@@ -6353,7 +6395,10 @@ class Output(object):
             poll.register(wake, select.POLLIN)
         while self.pending and not self.closed:
             try:
-                self.pending = self.pending[os.write(self.descriptor, self.pending):]
+                if self.at_once and self.descriptor not in dict(wait_for(poll, 0)):
+                    raise OSError(errno.EAGAIN, '')
+                self.pending = self.pending[
+                    os.write(self.descriptor, self.pending[:self.at_once]):]
             except EnvironmentError as error:
                 if error.errno == errno.EAGAIN:
                     patience = 1000 * max(end - clock(), 0) if end else None
@@ -6521,7 +6566,7 @@ OPTIONS = (
     Option('d', 'database', 'FILE', 'take types from this database'),
     Option('r', 'rip', 'HOST[:PORT]', 'ask this server for types'),
     Option('f', 'file', 'FILE',
-           'read traces from a file, one a line; - is stdin, # begins a comment'),
+           'read traces from a file, one a line (# in front: a comment); - is stdin'),
     Option('o', 'output', 'FILE', 'write a shell script that does the same'),
     Option('a', 'arch', 'ARCH', 'take the registers of aarch64 or x86_64', architecture_name),
     Option('s', 'stack', '', 'show the kernel stack of each event'),
@@ -6603,7 +6648,10 @@ class Options(object):
         for option in OPTIONS:
             self._set(option.name, None if option.value else False)
         self.mode, self.max_rate, self.max_probes = 'auto', MAX_RATE, MAX_PROBES
+        flags = [flag for flag, text in found if text]
         for flag, text in found:
+            if flags.count(flag) > 1:
+                raise UsageError('%s is there twice' % flag)
             self._read(flag, text)
 
     def _set(self, name, value):
@@ -6635,8 +6683,8 @@ def read_options(argv):
     options.choice = read_choice(options)
     options.settings = Settings(options.stack, options.buffer, threads_of(options),
                                 options.maxactive)
-    if options.comm is not None and not re.match(r'[^"\x00-\x1f]{1,15}$', options.comm):
-        raise UsageError("--comm takes a task's name, of up to 15 characters and without quotes")
+    if options.comm is not None and not re.match(br'[^"\x00-\x1f]{1,15}\Z', to_bytes(options.comm)):
+        raise UsageError("--comm takes a task's name, of up to 15 bytes and without quotes")
     options.texts = [one_line(text) for text in options.traces]
     if options.file:
         options.texts += read_trace_file(options.file)
@@ -6670,8 +6718,6 @@ def check_machine(options):
         raise UsageError('the registers of %s are not known; -a takes %s, with -S'
                          % (here, ' or '.join(sorted(ARCHITECTURES))))
     # What a file says of another kernel is not to be checked against this one.
-    # Raw BTF does not tell its machine: this one's registers are only a guess then.
-    options.arch_is_known = bool(options.arch or not options.vmlinux)
     options.arch = options.arch or here
     options.elsewhere = bool(changes_nothing and (options.vmlinux or options.arch != here
                                                   or options.database))
@@ -6707,9 +6753,15 @@ def read_choice(options):
 def read_trace_file(path):
     """Return the traces in a file; blank lines and those that begin with # are none."""
     try:
-        data = read_file('/proc/self/fd/0' if path == '-' else path)
+        if path == '-':
+            with os.fdopen(os.dup(0), 'rb') as stream:
+                data = stream.read()
+        else:
+            data = read_file(path)
     except EnvironmentError as error:
         raise UsageError('%s: %s' % (path, os.strerror(error.errno).lower()))
+    if b'\0' in data:
+        raise UsageError('%s: no text, and so no traces; -v names a file with types' % path)
     lines = [one_line(line) for line in to_text(data).splitlines()]
     return [line for line in lines if line.strip() and not line.lstrip().startswith('#')]
 
@@ -6719,9 +6771,7 @@ def compile_all(options, types, tracefs, console):
     symbols, events, traces = symbols_of(options, tracefs), set(), []
     if not tracefs and not options.elsewhere and any(tree.kind == 'e' for tree in options.trees):
         console.note('no tracefs can be read here: the names of events and fields are not checked')
-    architecture = ARCHITECTURES[options.arch]
-    target = (Target(architecture, USUAL_FEATURES, symbols) if options.elsewhere
-              else running_target(tracefs, architecture, symbols))
+    target = running_target(tracefs, ARCHITECTURES[options.arch], symbols)
 
     def compile_tree(tree):
         if tree.kind == 'e':
@@ -6759,7 +6809,7 @@ def compile_pattern(tree, chosen, first, types, target, console):
         except TraceError as error:
             errors.append(error)
     if not compiled:
-        raise errors[0]
+        raise max(errors, key=lambda error: error.column or 0)      # which came furthest
     if errors:
         console.note('left out: %s, of which this cannot be asked (%s ...)' % (
             count_of(len(errors), 'function'), errors[0]))
@@ -6861,6 +6911,8 @@ def print_lines(lines):
 
 def show_information(options, types, console):
     """Print what is known of a function, a struct, or the functions of a pattern."""
+    if not options.info.strip():
+        raise UsageError('--info takes the name of a function, struct, union or enum')
     tracefs = None if options.elsewhere else readable_tracefs(options.tracefs)
     symbols = symbols_of(options, tracefs)
     names, source = symbols.names(), types.of(symbols.module(options.info))
@@ -6871,8 +6923,7 @@ def show_information(options, types, console):
 
 def make_database(options, types, console):
     """Write a database of all types."""
-    size = write_database(options.make_db, types.of(None),
-                          options.arch if options.arch_is_known else None, console)
+    size = write_database(options.make_db, types.of(None), options.arch, console)
     console.note('%s: %.1f MB' % (options.make_db, size / 1e6))
     return 0
 

@@ -190,12 +190,35 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
         self.refused(1, 'not a file', '-S', '-v', '/dev/zero', TASK)
 
     def test_a_database_tells_its_machine(self):
-        """As far as it is known: raw BTF does not tell."""
         made, other = self.path('made.db'), 'aarch64' if os.uname()[4] == 'x86_64' else 'x86_64'
-        for arguments, here, there in (([], 0, 0), (['-a', other], 1, 0)):
+        for arguments, here, there in (([], 0, 1), (['-a', other], 1, 0)):
             self.assertEqual(self.call('-v', self.btf, '--make-db', made, *arguments)[0], 0)
             self.assertEqual([self.call('-S', '-d', made, TASK, *more)[0]
                               for more in ([], ['-a', other])], [here, there])
+
+    def test_raw_btf_tells_its_machine_by_its_registers(self):
+        for register, architecture, others in (
+                ('r15', 'x86_64', ['aarch64']), ('pstate', 'aarch64', ['x86_64']),
+                ('gpr', 'another architecture', ['x86_64', 'aarch64'])):
+            w = btf.sample()
+            w.struct('pt_regs', 8, [(register, w.integer('u64', 8), 0)])
+            path = self.write('other.btf', w.data())
+            for other in others:
+                self.refused(1, 'is of %s, and the registers are to be those of %s'
+                             % (architecture, other), '-S', '-v', path, '-a', other, TASK)
+            if not others[1:]:
+                self.assertEqual(self.call('-S', '-v', path, '-a', architecture, TASK)[0], 0)
+
+    def test_slips(self):
+        binary = self.write('vmlinux', b'\x7fELF\0\0')
+        for status, message, arguments in [
+                (2, '--info takes the name', ['--info', '']),
+                (2, 'no text, and so no traces', ['-S', '-f', binary]),
+                (2, '-c is there twice', ['-c', '1', '-c', '2', TASK]),
+                (2, "a cast is written !(struct", ['-S', 'p f a=(struct x *)%0->b']),
+                (2, 'compares what has a name', ['-S', 'p f f:$comm==sh']),
+                (2, 'up to 15 bytes', ['-S', '--comm', 'sh\n', TASK])]:
+            self.refused(status, message, *arguments)
 
     def test_a_signal_leaves_neither_gdb_nor_half_a_file(self):
         gdb = self.write('gdb', ('#!/bin/sh\nread question\necho $$ > %s\nexec sleep 1000\n'

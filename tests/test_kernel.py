@@ -627,6 +627,7 @@ class Mounts(unittest.TestCase):
                 ('d /sys/kernel/debug debugfs rw 0 0\nt /sys/kernel/tracing tracefs rw 0 0\n',
                  (tracing, tracing, False)),
                 ('surftrace /sys/kernel/tracing tracefs rw 0 0\n', (tracing, tracing, True)),
+                ('f /home/a\x0cb\rc\x1dd fuse rw 0 0\nt /x tracefs rw 0 0\n', ('/x', '/x', False)),
                 ('t /a\\040b tracefs rw 0 0\n', ('/a b', '/a b', False))]:
             self.assertEqual(self.mount(mounts), expected)
 

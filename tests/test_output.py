@@ -3,6 +3,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import threading
 import time
 import unittest
@@ -243,6 +244,25 @@ class Writing(unittest.TestCase):
             self.output.flush()
         self.assertIn('were not written', str(caught.exception))
         self.assertLess(time.time() - began, 5)
+        os.close(wake)
+        os.close(hold)
+
+    def test_a_socket_whose_reader_is_stopped(self):
+        """The journal, or a program that reads it so; no second open file can be had of it."""
+        ours, theirs = socket.socketpair()
+        wake, hold = os.pipe()
+        output = surftrace.Output(descriptor=ours.fileno())
+        output.write(b'first\n', wake)
+        self.assertEqual(theirs.recv(100), b'first\n')
+        os.write(hold, b'!')
+        began = time.time()
+        output.write(b'line\n' * 1000000, wake)
+        with self.assertRaises(surftrace.Error) as caught:
+            output.flush()
+        self.assertIn('were not written', str(caught.exception))
+        self.assertLess(time.time() - began, 5)
+        for each in (ours, theirs):
+            each.close()
         os.close(wake)
         os.close(hold)
 
