@@ -381,7 +381,9 @@ def parse_base(cursor):
                 cursor.token.text == '.' and cursor.next_is('constprop', 'isra', 'part', 'cold')):
             cursor.advance()
         name = cursor.text[token.column:cursor.token.column]
-        return Base('symbol', symbol_name(name, sigil.column), sigil.column)
+        if not re.match(r'[A-Za-z_]', name):
+            raise TraceError("the name of a kernel symbol is missing after '@'", sigil.column)
+        return Base('symbol', name, sigil.column)
     cursor.advance()
     if sigil.text == '%' and token.kind in ('number', 'word'):
         kind = 'argument' if token.kind == 'number' else 'register'
@@ -392,12 +394,6 @@ def parse_base(cursor):
         return Base('argument', token.text, sigil.column)
     raise TraceError("there is no '%s%s'; there are %%0, %%1 ..., $NAME, %%REGISTER, $retval, "
                      '$comm, $stack and $stackN' % (sigil.text, token.text), sigil.column)
-
-
-def symbol_name(name, column):
-    if not re.match(r'[A-Za-z_]', name):
-        raise TraceError("the name of a kernel symbol is missing after '@'", column)
-    return name
 
 
 def parse_accesses(cursor):
@@ -537,42 +533,38 @@ def described(types, ref):
     return ref if isinstance(ref, Type) else types.describe(ref)
 
 
-def stripped(types, ref, wrappers=WRAPPERS):
-    """Return the Type that is left when the typedefs and qualifiers are taken off ref."""
+def unwrapped(types, ref, wrappers=QUALIFIERS):
+    """Return the Type that is left when wrappers are taken off ref, and (kind, name) of those."""
+    taken = []
     for _ in range(CHAIN_LIMIT):
         found = described(types, ref)
         if found.kind not in wrappers:
-            return found
+            return found, taken
+        taken.append((found.kind, found.name))
         ref = found.target
     raise SourceError('the types are damaged: a type wraps itself')
 
 
+def stripped(types, ref, wrappers=WRAPPERS):
+    """Return the Type that is left when the typedefs and qualifiers are taken off ref."""
+    return unwrapped(types, ref, wrappers)[0]
+
+
 def size_of(types, ref):
     """Return the size of ref in bytes."""
+    element, count, _ = elements_of(types, stripped(types, ref))
+    return count * element.size
+
+
+def elements_of(types, held, wrappers=WRAPPERS):
+    """Return the Type of an array's elements, how many there are, and in how many dimensions."""
     count = 1
-    for _ in range(CHAIN_LIMIT):
-        found = stripped(types, ref)
-        if found.kind != 'array':
-            return count * found.size
-        count *= found.length
-        ref = found.target
+    for dimensions in range(CHAIN_LIMIT):
+        if held.kind != 'array':
+            return held, count, dimensions
+        count *= held.length
+        held = stripped(types, held.target, wrappers)
     raise SourceError('the types are damaged: an array holds itself')
-
-
-def elements_of(types, held):
-    """Return the Type of the elements of an array, and its length in each dimension."""
-    lengths = []
-    while held.kind == 'array' and len(lengths) < CHAIN_LIMIT:
-        lengths.append(held.length)
-        held = stripped(types, held.target)
-    return held, lengths
-
-
-def count_of_elements(lengths):
-    count = 1
-    for length in lengths:
-        count *= length
-    return count
 
 
 def is_number(held):
@@ -638,27 +630,14 @@ def is_text(types, ref):
     That is a char, or a const unsigned char (a dentry's name); a u8 is a number,
     and so is an unsigned char that is not const.
     """
-    const = False
-    for _ in range(CHAIN_LIMIT):
-        found = described(types, ref)
-        if found.kind not in QUALIFIERS:
-            return found.kind == 'int' and (
-                found.name == 'char' or const and found.name == 'unsigned char')
-        const = const or found.kind == 'const'
-        ref = found.target
-    return False
+    found, taken = unwrapped(types, ref)
+    return (found.kind, found.name) == ('int', 'char') or (
+        (found.kind, found.name) == ('int', 'unsigned char') and 'const' in dict(taken))
 
 
 def is_user(types, ref):
     """Tell whether ref, which a pointer points at, is tagged as memory of user space, __user."""
-    for _ in range(CHAIN_LIMIT):
-        found = described(types, ref)
-        if found.kind not in QUALIFIERS:
-            return False
-        if (found.kind, found.name) == ('type_tag', 'user'):
-            return True
-        ref = found.target
-    return False
+    return ('type_tag', 'user') in unwrapped(types, ref)[1]
 
 
 def find_member(types, ref, name):
@@ -666,10 +645,7 @@ def find_member(types, ref, name):
 
     Its bit_offset counts from the start of ref; None if there is no such member.
     """
-    for member in all_members(types, ref):
-        if member.name == name:
-            return member
-    return None
+    return next((each for each in all_members(types, ref) if each.name == name), None)
 
 
 def all_members(types, ref):
@@ -690,18 +666,19 @@ def all_members(types, ref):
             raise SourceError('the types are damaged: a struct never ends')
 
 
-def find_c_type(types, text):
+def find_c_type(types, text, column=None):
     """Return a reference to the type that text spells in C, as in 'const struct sock **'.
 
-    Raises TraceError, without a column, for what is no type or is not there.
+    Raises TraceError, at a column, for what is no type or is not there.
     """
     ref = c_type(types, text) if text.count('*') < CHAIN_LIMIT else None
     if ref is None:
         word = text.partition(' ')[0]
         if re.match(r'\w+$', word) and types.find('struct', word):
-            raise TraceError("there is no type '%s' here: did you mean 'struct %s'?" % (text, text))
+            raise TraceError("there is no type '%s' here: did you mean 'struct %s'?" % (text, text),
+                             column)
         raise TraceError("there is no type '%s' here; write it as C does: struct sock *, "
-                         'unsigned long, u32' % text)
+                         'unsigned long, u32' % text, column)
     return ref
 
 
@@ -3207,8 +3184,8 @@ class Server(TextTypes):
     def close(self):
         """Nothing is kept open between two questions."""
 
-    def _ask(self, command, name):
-        """Return the result that the server has for a name."""
+    def _ask(self, command, name, read):
+        """Return what read makes of the server's result for a name, None if it has none."""
         import json
         request = json.dumps([{'arch': self.architecture, 'ver': self.release, 'cmd': command,
                                command: name}]).encode('ascii')
@@ -3225,7 +3202,10 @@ class Server(TextTypes):
         if code != 200 or log != 'ok.':
             raise self._damaged('it has nothing on kernel %s, %s%s' % (
                 self.release, self.architecture, said(log)))
-        return found
+        try:
+            return None if found is None else read(found)
+        except (TypeError, LookupError, AttributeError):
+            raise self._damaged("damaged: what should be a %s is none" % command)
 
     def _post(self, body):
         """Return the body of the answer to a POST."""
@@ -3278,31 +3258,20 @@ class Server(TextTypes):
         raise self._damaged('the answer does not end: more than %d bytes' % SERVER_ANSWER_LIMIT)
 
     def look_up_layout(self, text):
-        found = self._ask('struct', text)
-        if found is None:
-            return None
-        try:
-            rows = [self.row(cell['type'], cell['name'], cell['offset'], cell['size'],
-                             cell['bits']) for cell in found['cell']]
-            return Layout('union' if text.startswith('union ') else 'struct',
-                          self.number(found['size']), text_members(rows))
-        except (TypeError, LookupError):
-            raise self._damaged('damaged: what should be a struct is none')
+        return self._ask('struct', text, lambda found: Layout(
+            'union' if text.startswith('union ') else 'struct', self.number(found['size']),
+            text_members([self.row(cell['type'], cell['name'], cell['offset'], cell['size'],
+                                   cell['bits']) for cell in found['cell']])))
 
     def look_up_alias(self, name):
-        found = self._ask('type', name)
-        try:
-            return found and Alias(self.text(found['type'], C_TYPE), self.number(found['size']))
-        except (TypeError, LookupError):
-            raise self._damaged('damaged: what should be a type is none')
+        return self._ask('type', name, lambda found: found and Alias(
+            self.text(found['type'], C_TYPE), self.number(found['size'])))
 
     def functions(self, name):
         """Return the Functions of that name."""
-        try:
-            return [self.function(name, each['ret'], each['args'], each.get('argi', []))
-                    for each in self._ask('func', name) or []]
-        except (TypeError, LookupError, AttributeError):
-            raise self._damaged('damaged: what should be a function is none')
+        return self._ask('func', name, lambda found: [
+            self.function(name, each['ret'], each['args'], each.get('argi', []))
+            for each in found]) or []
 
     def names(self, _):
         """Raise the error that a server cannot list what it has."""
@@ -3384,13 +3353,10 @@ class Types(object):
 
     def _open(self, module):
         if module not in self.opened:
-            if module and not self._has_own_types(module):
-                return self._open(None)
-            self.opened[module] = self._read_module(module) if module else self._read()
+            path = module and self._module_file(module)
+            self.opened[module] = (self._read_module(path) if path else
+                                   self._open(None) if module else self._read())
         return self.opened[module]
-
-    def _has_own_types(self, module):
-        return self.choice.mode in ('auto', 'btf', 'dwarf') and bool(self._module_file(module))
 
     def _module_file(self, module):
         """Return the file with a module's own types, of the kind that its kernel's are; or None."""
@@ -3402,10 +3368,9 @@ class Types(object):
             return None
         return module_debug_file(module, self.choice.release)
 
-    def _read_module(self, module):
-        path, kernel = self._module_file(module), self._open(None)
-        if isinstance(kernel, Btf):
-            return Btf(read_btf(path), path, kernel)
+    def _read_module(self, path):
+        if isinstance(self._open(None), Btf):
+            return Btf(read_btf(path), path, self._open(None))
         return self._told(Dwarf(self._debug_elf(path, True), self.console))
 
     def _read(self):
@@ -3992,7 +3957,8 @@ def compile_for_all(value, trace, prototypes, types, target):
 def compile_value(value, trace, function, types, target):
     """Return the Argument of a Value, in a trace of function, a Function or None."""
     if value.raw:
-        return finish(value, Words(value.raw.text, raw_type(value.raw.text)), target)
+        text, colon, fetch_type = value.raw.text.rpartition(':')
+        return finish(value, Words(value.raw.text, fetch_type if colon else ''), target)
     if value.base.text == '$comm' and (value.cast or value.packet or value.accesses):
         raise TraceError('$comm is a string: it has no members and takes no cast',
                          value.base.column)
@@ -4064,11 +4030,6 @@ def feature_of(kind):
     return 'hexadecimal' if kind.startswith('x') else kind if kind in FEATURES else None
 
 
-def raw_type(text):
-    match = re.search(r':([^:]*)$', text)
-    return match.group(1) if match else ''
-
-
 def base_place(value, trace, function, types, target):
     """Return the Place that a value starts from, of the type that it is cast to."""
     base, architecture = value.base, target.architecture
@@ -4094,7 +4055,7 @@ def cast_place(place, cast, types, is_object=False):
 
     So it is in C with an array, which decays to its address.
     """
-    ref = cast_type(cast, types)
+    ref = find_c_type(types, cast.text, cast.column)
     held = stripped(types, ref)
     if is_object and held.kind == 'pointer':
         ref = Type('decayed', target=held.target)
@@ -4139,7 +4100,7 @@ def is_object(value, symbol, variable, types):
     """
     if variable:
         return stripped(types, variable.type).kind in ('struct', 'union', 'array')
-    held = stripped(types, cast_type(value.cast, types))
+    held = stripped(types, find_c_type(types, value.cast.text, value.cast.column))
     if held.kind != 'pointer':
         return False
     aggregate = stripped(types, held.target).kind in ('struct', 'union')
@@ -4305,13 +4266,6 @@ def locate_argument(index, sizes, result_size, ref, architecture):
     return Place(place.base, 0, ref) if by_reference else place
 
 
-def cast_type(cast, types):
-    try:
-        return find_c_type(types, cast.text)
-    except TraceError as error:
-        raise TraceError(str(error), cast.column)
-
-
 def fetch(place):
     """Return the kernel's words for a Place, without a type."""
     if place.offset is None:
@@ -4348,24 +4302,18 @@ def holder(place, operator, name, types):
             fetch(place), ' *' if operator.text == '->' else '', fetch(place), operator.text,
             name.text), operator.column)
     held = stripped(types, place.type)
-    if held.kind == 'decayed' and operator.text == '.':
-        raise TraceError('%s is a pointer: use ->%s' % (
-            what_is(types, Type('pointer', target=held.target)), name.text), operator.column)
-    if held.kind == 'decayed':
-        operator, place = operator._replace(text='.'), place._replace(type=held.target)
-        held = stripped(types, held.target)
+    if held.kind in ('pointer', 'decayed'):
+        if operator.text == '.':
+            raise TraceError('%s is a pointer: use ->%s' % (what_is(types, (
+                place.type if held.kind == 'pointer' else held._replace(kind='pointer'))),
+                name.text), operator.column)
+        place, held = pointed_at(place, held, types)
+    elif operator.text == '->' and held.kind in ('struct', 'union'):
+        raise TraceError('%s is not a pointer: use .%s' % (
+            what_is(types, place.type), name.text), operator.column)
     if held.kind == 'array':
         raise TraceError('%s is an array: take one element, [0]' % what_is(types, place.type),
                          operator.column)
-    if operator.text == '->' and held.kind in ('pointer', 'struct', 'union'):
-        if held.kind != 'pointer':
-            raise TraceError('%s is not a pointer: use .%s' % (
-                what_is(types, place.type), name.text), operator.column)
-        place = Place(fetch(place), 0, held.target)
-        held = stripped(types, held.target)
-    elif held.kind == 'pointer':
-        raise TraceError('%s is a pointer: use ->%s' % (
-            what_is(types, place.type), name.text), operator.column)
     if held.kind not in ('struct', 'union'):
         raise TraceError('%s has no members%s' % (what_is(types, place.type), {
             'void': ': cast it, !(struct NAME *)',
@@ -4377,6 +4325,12 @@ def holder(place, operator, name, types):
                              what_is(types, place.type), declared(types, place.type)),
                          operator.column)
     return place, held
+
+
+def pointed_at(place, held, types):
+    """Return the Place, and the Type, that a pointer or a decayed array at a Place points at."""
+    return (Place(fetch(place), 0, held.target) if held.kind == 'pointer'
+            else place._replace(type=held.target)), stripped(types, held.target)
 
 
 def what_is(types, ref):
@@ -4443,25 +4397,22 @@ def packet_words(value, place, types):
             'its layers are ' + ', '.join(legal) if legal else 'the headers are ' + ', '.join(
                 sorted(PACKET_LAYERS['l2']))), header.column)
     start = skb_data(value, place, types)
-    before = sum(struct_size(types, name, header) for name in headers[header.text])
-    start = start._replace(offset=before, type=find_struct(types, header.text, header))
+    before = sum(size_of(types, find_struct(types, name, header)) for name in headers[header.text])
+    struct_ref = find_struct(types, header.text, header)
+    start = start._replace(offset=before, type=Type('decayed', target=struct_ref))
     if not value.accesses:
         raise TraceError('name a member of the header: %s->%s' % (
-            header.text, ' or ->'.join(member.name for member in all_members(types, start.type))),
+            header.text, ' or ->'.join(member.name for member in all_members(types, struct_ref))),
             value.base.column)
     first = value.accesses[0]
     if not first.operator:
         raise TraceError('leave out the index: of a struct sk_buff ** the first skb is taken',
                          first.indexes[0].column)
-    if first.operator.text != '->':
-        raise TraceError('the header stands behind a pointer: use ->%s' % first.name.text,
-                         first.operator.column)
-    if first.name.text in PACKET_DATA:
-        place = start._replace(offset=before + size_of(types, start.type),
-                               type=PACKET_DATA[first.name.text])
-        place = with_elements(place, first, types)
+    if first.operator.text == '->' and first.name.text in PACKET_DATA:
+        place = with_elements(start._replace(offset=before + size_of(types, struct_ref),
+                                             type=PACKET_DATA[first.name.text]), first, types)
     else:
-        place = follow(start, first._replace(operator=first.operator._replace(text='.')), types)
+        place = follow(start, first, types)
     for access in value.accesses[1:]:
         place = follow(place, access, types)
     return place_words(value, place, types, 'U')
@@ -4491,10 +4442,6 @@ def find_struct(types, name, token):
     if ref is None:
         raise TraceError("these types have no 'struct %s'" % name, token.column)
     return ref
-
-
-def struct_size(types, name, token):
-    return size_of(types, find_struct(types, name, token))
 
 
 def number_type(letter, size):
@@ -4588,9 +4535,7 @@ def address_words(value, place, types, conversion):
             (value.letter or value.fetch_type).column)
     held = None if place.type is None else stripped(types, place.type)
     if held and held.kind in ('pointer', 'decayed'):
-        place = (Place(fetch(place), 0, held.target) if held.kind == 'pointer'
-                 else place._replace(type=held.target))
-        held = stripped(types, held.target)
+        place, held = pointed_at(place, held, types)
         fits = held.kind == 'int' and held.size == 1        # the first of its bytes
     else:
         fits = False
@@ -4631,8 +4576,7 @@ def array_words(value, place, held, types):
                          'an element, [0]' % letter, value.letter.column)
     if text and not value.letter:
         return Words(fetch(place), 'string')
-    element, lengths = elements_of(types, held)
-    length = count_of_elements(lengths)
+    element, length, _ = elements_of(types, held)
     if not is_number(element) or not length:
         raise TraceError('%s is an array: take one element, [0], or give a :type'
                          % what_is(types, place.type), value_end(value))
@@ -4964,9 +4908,9 @@ def reading(types, member, path):
     """Return what a trace has to say to read a member; dots where that goes on."""
     held = stripped(types, member.type)
     if held.kind == 'array' and not (is_text(types, held.target) and held.length):
-        element, lengths = elements_of(types, held)
-        if not is_number(element) or not 0 < count_of_elements(lengths) <= ARRAY_LIMIT:
-            path, held = path + '[0]' * len(lengths), element
+        element, length, dimensions = elements_of(types, held)
+        if not is_number(element) or not 0 < length <= ARRAY_LIMIT:
+            path, held = path + '[0]' * dimensions, element
     if (held.kind, held.name) == ('struct', 'in6_addr'):
         return path + '  in a value called ip6_...'
     if held.kind in ('struct', 'union'):
@@ -4976,11 +4920,7 @@ def reading(types, member, path):
 
 def nameless_struct(types, ref):
     """Return the struct or union without a name that ref is or holds in an array, or None."""
-    found = stripped(types, ref, QUALIFIERS)
-    for _ in range(CHAIN_LIMIT):
-        if found.kind != 'array':
-            break
-        found = stripped(types, found.target, QUALIFIERS)
+    found = elements_of(types, stripped(types, ref, QUALIFIERS), QUALIFIERS)[0]
     return found if found.kind in ('struct', 'union') and not found.name else None
 
 
@@ -5512,10 +5452,9 @@ def running_architecture():
 def running_target(tracefs, architecture, symbols):
     """Return the Target that the running kernel is, as far as it tells."""
     readme = tracefs.read_if_there('README') if tracefs else ''
-    if not readme:
-        return Target(architecture, USUAL_FEATURES, symbols)
     return Target(architecture, frozenset(
-        name for name, feature in FEATURES.items() if feature.sign in readme), symbols)
+        name for name, feature in FEATURES.items() if feature.sign in readme) if readme
+        else USUAL_FEATURES, symbols)
 
 
 def check_kprobes(trees, tracefs):
@@ -5684,16 +5623,8 @@ def symbols_like(listing, column, name):
 
 def all_symbols(listing):
     """Return the Symbols of the functions in ftrace's list, or in kallsyms (ADDRESS TYPE NAME)."""
-    found = []
-    for line in listing.splitlines():
-        fields = line.split()
-        if fields[2:]:
-            if fields[1] not in 'tTwW':
-                continue
-            del fields[:2]
-        if fields:
-            found.append(Symbol(fields[0], fields[1].strip('[]') if fields[1:] else None))
-    return found
+    return [Symbol(name, module or None) for name, module in re.findall(
+        r'^(?:[0-9a-fA-F]+ [tTwW] )?(\S+)(?:\s+\[(\S+)\])?$', listing, re.M)]
 
 
 def listed_extents(listing, names):
@@ -5720,8 +5651,7 @@ def listed_extents(listing, names):
 
 def symbol_names(listing):
     """Return the names in a list of symbols, kallsyms' (ADDRESS TYPE NAME) or ftrace's."""
-    lines = [line.split() for line in listing.splitlines()]
-    return [fields[2] if len(fields) > 2 else fields[0] for fields in lines if fields]
+    return re.findall(r'^(?:\S+ \S )?(\S+)', listing, re.M)
 
 
 def event_fields(tracefs, trace):
@@ -6515,41 +6445,26 @@ MAX_RATE = 100000       # events a second
 MAX_PROBES = 100        # functions
 
 
-def above_zero(kind, text):
-    """Return the number, of a Python type, that text writes; ValueError says what it should be."""
-    try:
-        value = kind(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < 1 << 31:
-        raise ValueError('a number above zero')
-    return value
+def above_zero(kind, lowest=None):
+    """Return a function that reads a number, of a Python type, above zero, or the lowest itself."""
+    def read(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = -1
+        if not (0 < value < 1 << 31 or value == lowest):
+            raise ValueError('a number above zero')
+        return value
+    return read
 
 
-def whole_number(text):
-    return above_zero(int, text)
-
-
-def seconds(text):
-    return above_zero(float, text)
-
-
-def rate(text):
-    return 0 if text == '0' else whole_number(text)
-
-
-def mode(text):
-    return one_of(MODES, text)
-
-
-def architecture_name(text):
-    return one_of(sorted(ARCHITECTURES), text)
-
-
-def one_of(names, text):
-    if text not in names:
-        raise ValueError(', '.join(names[:-1]) + ' or ' + names[-1])
-    return text
+def one_of(names):
+    """Return a function that reads one of some names."""
+    def read(text):
+        if text not in names:
+            raise ValueError(', '.join(names[:-1]) + ' or ' + names[-1])
+        return text
+    return read
 
 
 # letter: '' where there is none.  value: what the help calls the option's value, '' where it takes
@@ -6561,27 +6476,29 @@ OPTIONS = (
     Option('h', 'help', '', 'show this help'),
     Option('v', 'vmlinux', 'FILE',
            'take types from this vmlinux, or raw BTF (with -r: a release)'),
-    Option('m', 'mode', 'MODE', 'where types come from: ' + ', '.join(MODES), mode),
+    Option('m', 'mode', 'MODE', 'where types come from: ' + ', '.join(MODES), one_of(MODES)),
     Option('g', 'gdb', 'FILE', 'the gdb for -m gdb, -F and -l'),
     Option('d', 'database', 'FILE', 'take types from this database'),
     Option('r', 'rip', 'HOST[:PORT]', 'ask this server for types'),
     Option('f', 'file', 'FILE',
-           'read traces from a file, one a line (# in front: a comment); - is stdin'),
+           'read traces from a file, one a line (#: a comment); - is stdin'),
     Option('o', 'output', 'FILE', 'write a shell script that does the same'),
-    Option('a', 'arch', 'ARCH', 'take the registers of aarch64 or x86_64', architecture_name),
+    Option('a', 'arch', 'ARCH', 'take the registers of aarch64 or x86_64',
+           one_of(sorted(ARCHITECTURES))),
     Option('s', 'stack', '', 'show the kernel stack of each event'),
-    Option('c', 'count', 'N', 'end after N events', whole_number),
-    Option('t', 'time', 'SECONDS', 'end after so long', seconds),
+    Option('c', 'count', 'N', 'end after N events', above_zero(int)),
+    Option('t', 'time', 'SECONDS', 'end after so long', above_zero(float)),
     Option('p', 'pid', 'PID',
-           'only this process: its threads, and what it starts from now on', whole_number),
+           'only this process: its threads, and what it starts from now on', above_zero(int)),
     Option('', 'comm', 'NAME', 'only tasks of this name'),
-    Option('b', 'buffer', 'KB', 'the size of the ring buffer of each CPU', whole_number),
+    Option('b', 'buffer', 'KB', 'the size of the ring buffer of each CPU', above_zero(int)),
     Option('', 'maxactive', 'N',
-           'calls of a function that an r trace can follow at a time', whole_number),
+           'calls of a function that an r trace can follow at a time', above_zero(int)),
     Option('', 'max-probes', 'N',
-           'functions that a pattern may take (%d)' % MAX_PROBES, whole_number),
+           'functions that a pattern may take (%d)' % MAX_PROBES, above_zero(int)),
     Option('', 'max-rate', 'N',
-           'end if more events come in a second, for 3 s (%d; 0: never)' % MAX_RATE, rate),
+           'end if more events come in a second, for 3 s (%d; 0: never)' % MAX_RATE,
+           above_zero(int, 0)),
     Option('S', 'show', '', 'show the lines, and touch nothing'),
     Option('F', 'func', 'FUNC', 'disassemble a function'),
     Option('l', 'line', 'FILE:LINE', 'disassemble a line of the source'),
@@ -6775,13 +6692,18 @@ def compile_all(options, types, tracefs, console):
 
     def compile_tree(tree):
         if tree.kind == 'e':
-            check_once(tree, events)
+            name = tree.system.text, tree.event.text
+            if name in events:
+                raise TraceError('this event is there twice: join the filters with ||',
+                                 tree.system.column)
+            events.add(name)
             fields = event_fields(tracefs, tree) if tracefs else None
             return [compile_event(tree, fields, types.of(None))]
-        chosen = choose_symbols(tree, symbols, options.max_probes, console)
         if is_pattern(tree.symbol.text):
+            chosen = matching_symbols(tree, symbols, options.max_probes, console)
             return compile_pattern(tree, chosen, len(traces), types, target, console)
-        return [compile_probe(tree, chosen[0], len(traces), types, target)]
+        symbol = named_symbol(tree, symbols, console)
+        return [compile_probe(tree, symbol, len(traces), types, target)]
     for tree in options.trees:
         traces += pointing_at(tree.text, compile_tree, tree)
     for warning in sorted(set("'%s': %s" % (argument.name, argument.warning) for trace in traces
@@ -6829,21 +6751,12 @@ def pointing_at(text, call, *arguments):
         raise
 
 
-def check_once(tree, events):
-    name = (tree.system.text, tree.event.text)
-    if name in events:
-        raise TraceError('this event is there twice: join the filters with ||', tree.system.column)
-    events.add(name)
-
-
-def choose_symbols(tree, symbols, limit, console):
-    """Return the Symbols to probe: what is named, or its only variant, or what a pattern takes."""
+def named_symbol(tree, symbols, console):
+    """Return the Symbol to probe: what is named, or its only variant."""
     token, module = tree.symbol, tree.module.text if tree.module else None
-    if is_pattern(token.text):
-        return matching_symbols(tree, symbols, limit, console)
     symbol = symbols.find(token, not tree.offset, module)
     if symbol is None:
-        return [Symbol(token.text, module)]
+        return Symbol(token.text, module)
     if symbol.copies > 1:
         console.note("%d functions are called '%s': this kernel may trace the first of them, or "
                      'refuse the name, as later ones do; MODULE:%s takes that of a module'
@@ -6851,7 +6764,7 @@ def choose_symbols(tree, symbols, limit, console):
     if symbol.name != token.text:
         console.note("this kernel has '%s' only as '%s', which is traced; the compiler may have "
                      'moved or dropped arguments' % (token.text, symbol.name))
-    return [symbol]
+    return symbol
 
 
 def matching_symbols(tree, symbols, limit, console):

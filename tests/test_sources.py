@@ -687,8 +687,8 @@ class Servers(unittest.TestCase):
 
     def test_structs_that_never_end(self):
         types = surftrace.Server('127.0.0.1:1', '1', 'x86_64')
-        types._ask = lambda command, name: {'size': 8, 'cell': [dict(
-            CELL, name='$', type='struct $%d' % (int(name.partition('$')[2] or 0) + 1))]}
+        types._ask = lambda command, name, read: read({'size': 8, 'cell': [dict(
+            CELL, name='$', type='struct $%d' % (int(name.partition('$')[2] or 0) + 1))]})
         self.assertRaises(surftrace.SourceError, surftrace.find_member, types, 'struct s$0', 'x')
         self.assertRaises(surftrace.SourceError, surftrace.information, 'struct s', types, (), None)
 
