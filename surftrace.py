@@ -4684,9 +4684,9 @@ def compile_operand(predicate, field, conversion, types):
     if kind == 'ip' and not written:
         return convert_operand(predicate, CONVERSIONS['ip_'])
     if kind == 'array':
-        raise TraceError("'%s' is an array, on which the kernel cannot filter: give one element a "
-                         'name of its own, or write :string behind it if it is text' % name.text,
-                         name.column)
+        raise TraceError("'%s' is an array, on which the kernel cannot filter; in a probe, give "
+                         'one element a name of its own, or write :string behind what is text'
+                         % name.text, name.column)
     if kind in ('signed', 'unsigned') and operator.text == '~':
         raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
     if conversion and not (written and conversion.form in ('names', 'errno')):
@@ -5677,6 +5677,8 @@ def event_field(system, declaration, array, size, signed):
         return Field('user string' if system == 'syscalls' else 'string')
     if array == '[4]' and size == 4 and 'char' not in declaration:
         return Field('ip')      # as sock/inet_sock_set_state has them
+    if array and size not in (1, 2, 4, 8) and 'char' not in declaration:
+        return Field('array')   # (a comparison with it the kernel takes, and cannot make)
     if array or re.search(r'\*|struct|__data_loc|__rel_loc', declaration):
         return Field('other')
     return Field('signed' if signed else 'unsigned', 8 * size)

@@ -165,6 +165,44 @@ class Values(Live):
         self.assertIn('dport=%d ' % self.result, lines[0][4])
         self.assertIn('newstate=TCP_SYN_SENT', lines[0][4])
 
+    def test_what_a_pointer_points_at(self):
+        lines = self.trace('p vfs_read pos=U$pos[0] name=$file->f_path.dentry->d_name.name '
+                           'f:name==pointed&&pos==4321', workload=self.reading(self.path('pointed')))
+        self.assertEqual([line[4] for line in lines], ['pos=4321 name="pointed"'])
+
+    def test_addresses_and_errors_in_the_filter_of_an_event(self):
+        def workload():
+            for address in ('127.0.0.8', '127.0.0.9'):
+                with self.assertRaises(socket.error):
+                    socket.create_connection((address, 9))
+        lines = self.trace('e sock/inet_sock_set_state '
+                           'f:daddr==127.0.0.9&&newstate==TCP_SYN_SENT', workload=workload)
+        self.assertEqual(['daddr=127.0.0.9 ' in line[4] for line in lines], [True])
+        run = Run(['e syscalls/sys_exit_unlink%s f:ret==-ENOENT&&common_pid==%d' % (
+            '' if ARCH == 'x86_64' else 'at', os.getpid())]).ready()
+        self.unlinking()
+        status, lines, said = run.end()
+        self.assertEqual((status, [line.split(' -> ')[1] for line in lines]),
+                         (0, ['0xfffffffffffffffe']), said)
+
+    def unlinking(self):
+        """Remove a file, then one that is not there, then a directory."""
+        write(self.path('gone'), '')
+        os.unlink(self.path('gone'))
+        for path in (self.path('gone'), '/'):
+            with self.assertRaises(OSError):
+                os.unlink(path)
+
+    def test_strings_of_programs_in_the_filter_of_an_event(self):
+        trace = 'e syscalls/sys_enter_openat f:filename%s~"*/by-us?ring"'
+        self.refused('write filename.ustring', trace % '')
+        if KERNEL < (5, 17):
+            return
+        run = Run([trace % '.ustring']).ready()
+        self.reading(self.path('by-ustring'))()
+        status, lines, said = run.end()
+        self.assertEqual((status, ['sys_openat(' in line for line in lines]), (0, [True] * 2), said)
+
     def test_errors(self):
         def workload():
             for path in ('/nonexistent', '/', '/proc/version/x'):

@@ -575,7 +575,7 @@ class Knowledge(unittest.TestCase):
         self.assertEqual(surftrace.event_fields(self.tracefs, tree), {
             'common_type': ('unsigned', 16), 'prev_comm': ('string', None),
             'prev_pid': ('signed', 32), 'prev_state': ('signed', 64), 'prio': ('unsigned', 8),
-            'name': ('string', None), 'text': ('string', None), 'args': ('other', None),
+            'name': ('string', None), 'text': ('string', None), 'args': ('array', None),
             'where': ('other', None)})
 
     def test_no_such_event(self):
