@@ -167,7 +167,8 @@ class Values(Live):
 
     def test_what_a_pointer_points_at(self):
         lines = self.trace('p vfs_read pos=U$pos[0] name=$file->f_path.dentry->d_name.name '
-                           'f:name==pointed&&pos==4321', workload=self.reading(self.path('pointed')))
+                           'f:name==pointed&&pos==4321',
+                           workload=self.reading(self.path('pointed')))
         self.assertEqual([line[4] for line in lines], ['pos=4321 name="pointed"'])
 
     def test_addresses_and_errors_in_the_filter_of_an_event(self):
