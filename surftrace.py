@@ -4672,35 +4672,16 @@ def of_command(compiled, name):
 
 def compile_operand(predicate, field, conversion, types):
     """Return an operand in the kernel's words."""
-    name, suffix, operator, operand = predicate
-    kind, written = field.kind, re.match(NUMBER, operand.text)
-    if kind == 'user string' and not suffix:
-        raise TraceError("'%s' points into a program's memory, of which this would never match: "
-                         'write %s.ustring (from Linux 5.17 on)' % (name.text, name.text),
-                         name.column)
-    if suffix and kind not in ('user string', None):
-        raise TraceError("'%s' does not point into a program's memory: leave out .ustring"
-                         % name.text, suffix.column)
+    kind, operand = field.kind, predicate.operand
+    check_comparison(predicate, kind)
+    written = re.match(NUMBER, operand.text)
     if kind == 'ip' and not written:
         return convert_operand(predicate, CONVERSIONS['ip_'])
-    if kind == 'array':
-        raise TraceError("'%s' is an array, on which the kernel cannot filter; in a probe, give "
-                         'one element a name of its own, or write :string behind what is text'
-                         % name.text, name.column)
-    if kind in ('signed', 'unsigned') and operator.text == '~':
-        raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
     if conversion and not (written and conversion.form in ('names', 'errno')):
         return convert_operand(predicate, conversion)
-    if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
-        raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name.text,
-                         operator.column)
-    if kind in ('signed', 'unsigned') and not written:
-        return checked_number('%d' % named_number(predicate, kind, types), predicate, field)
     if kind in ('signed', 'unsigned'):
-        if kind == 'unsigned' and (operator.text, operand.text) == ('<', '0'):
-            raise TraceError("'%s' has no sign here: write S before its value" % name.text,
-                             operand.column)
-        return checked_number(operand.text, predicate, field)
+        return checked_number(operand.text if written else
+                              '%d' % named_number(predicate, kind, types), predicate, field)
     if operand.kind == 'quoted' or kind in ('other', 'ip') or written and kind is None:
         return operand.text
     if kind is None and re.match('[A-Z][A-Z0-9]*_[A-Z0-9_]+$', operand.text):
@@ -4711,10 +4692,31 @@ def compile_operand(predicate, field, conversion, types):
     return "'%s'" % operand.text if '"' in operand.text else '"%s"' % operand.text
 
 
+def check_comparison(predicate, kind):
+    """Check that the kernel can compare a field of a kind so, None if it is not known."""
+    name, suffix, operator, _ = predicate
+    if kind == 'user string' and not suffix:
+        raise TraceError("'%s' points into a program's memory, of which this would never match: "
+                         'write %s.ustring (from Linux 5.17 on)' % (name.text, name.text),
+                         name.column)
+    if suffix and kind not in ('user string', None):
+        raise TraceError("'%s' does not point into a program's memory: leave out .ustring"
+                         % name.text, suffix.column)
+    if kind == 'array':
+        raise TraceError("'%s' is an array, on which the kernel cannot filter; in a probe, give "
+                         'one element a name of its own, or write :string behind what is text'
+                         % name.text, name.column)
+    if kind in ('signed', 'unsigned') and operator.text == '~':
+        raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
+    if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
+        raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name.text,
+                         operator.column)
+
+
 def checked_number(text, predicate, field):
     """Return a number, as text, that a field can be; the kernel would cut off what is too much."""
     number, limit = int(text, 0), 1 << (field.bits or 64)
-    if field.kind == 'unsigned' and number < 0:
+    if field.kind == 'unsigned' and (number < 0 or not number and predicate.operator.text == '<'):
         raise TraceError("'%s' has no sign here: write S before its value"
                          % predicate.name.text, predicate.operand.column)
     # In hexadecimal the bits are meant: 0xffffffff is -1, too.
@@ -6455,7 +6457,7 @@ def above_zero(kind, lowest=None):
         except ValueError:
             value = -1
         if not (0 < value < 1 << 31 or value == lowest):
-            raise ValueError('a number above zero')
+            raise ValueError('a number above zero, below 2^31')
         return value
     return read
 
@@ -6567,17 +6569,18 @@ class Options(object):
         for option in OPTIONS:
             self._set(option.name, None if option.value else False)
         self.mode, self.max_rate, self.max_probes = 'auto', MAX_RATE, MAX_PROBES
-        flags = [flag for flag, text in found if text]
+        seen = []
         for flag, text in found:
-            if flags.count(flag) > 1:
+            option, = [each for each in OPTIONS if flag in ('-' + each.letter, '--' + each.name)]
+            if option.value and option in seen:
                 raise UsageError('%s is there twice' % flag)
-            self._read(flag, text)
+            seen.append(option)
+            self._read(option, flag, text)
 
     def _set(self, name, value):
         setattr(self, name.replace('-', '_'), value)
 
-    def _read(self, flag, text):
-        option, = [each for each in OPTIONS if flag in ('-' + each.letter, '--' + each.name)]
+    def _read(self, option, flag, text):
         try:
             self._set(option.name, option.read(text) if option.value else True)
         except ValueError as error:

@@ -148,8 +148,8 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
                 (['-S', 'p vfs,read'], 2, "--info 'vfs_*'"),
                 (['--max-probes', 'x', TASK], 2, '--max-probes takes a number'),
                 (['-S', 'e sched/x f:a=="b'], 2, 'not closed'),
-                (['-c', '0', TASK], 2, "-c takes a number above zero, not '0'"),
-                (['--time', 'x', TASK], 2, "--time takes a number above zero, not 'x'"),
+                (['-c', '0', TASK], 2, "-c takes a number above zero, below 2^31, not '0'"),
+                (['--time', 'x', TASK], 2, "--time takes a number above zero, below 2^31, not 'x'"),
                 (['-m', 'x', TASK], 2, "local or remote, not 'x'"),
                 (['--max-rate', '-1', TASK], 2, '--max-rate takes a number'),
                 (['-p', '999999999', TASK], 2, 'no process 999999999'),
@@ -214,7 +214,7 @@ echo 1 > /sys/kernel/debug/tracing/instances/surftrace/tracing_on
         for status, message, arguments in [
                 (2, '--info takes the name', ['--info', '']),
                 (2, 'no text, and so no traces', ['-S', '-f', binary]),
-                (2, '-c is there twice', ['-c', '1', '-c', '2', TASK]),
+                (2, '--count is there twice', ['-c', '1', '--count', '2', TASK]),
                 (2, "a cast is written !(struct", ['-S', 'p f a=(struct x *)%0->b']),
                 (2, 'compares what has a name', ['-S', 'p f f:$comm==sh']),
                 (2, 'up to 15 bytes', ['-S', '--comm', 'sh\n', TASK])]:
