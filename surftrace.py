@@ -492,6 +492,7 @@ def parse_predicate(cursor):
 #
 #   functions(name)    the Functions of that name; several static ones may share it
 #   find(kind, name)   a reference to 'struct', 'union', 'enum', 'typedef' or 'int' name
+#   copies(kind, name) how many of them there are, of which find() gives the first
 #   describe(ref)      the Type behind a reference
 #   members(ref)       the Members of a struct or union, in order
 #   enumerators(ref)   (name, number) pairs of an enum
@@ -1116,11 +1117,16 @@ class Btf(object):
 
     def find(self, kind, name):
         """Return the id of the type of that kind and name, or None."""
-        for ref in self._named(name):
-            found = self._record(ref)[0]
-            if found == kind or kind == 'enum' and found == 'enum64':
-                return ref
-        return self.base.find(kind, name) if self.base else None
+        found = self._found(kind, name)
+        return found[0] if found else self.base.find(kind, name) if self.base else None
+
+    def copies(self, kind, name):
+        """Return how many types of that kind and name there are."""
+        return len(self._found(kind, name)) or (self.base.copies(kind, name) if self.base else 0)
+
+    def _found(self, kind, name):
+        kinds = ('enum', 'enum64') if kind == 'enum' else (kind,)
+        return [ref for ref in self._named(name) if self._record(ref)[0] in kinds]
 
     def names(self, kind):
         """Return the names of all types of a kind, of functions for 'function', in order."""
@@ -1841,6 +1847,10 @@ class Dwarf(object):
                 else (self.index.get((kind, name)) or [None])[0])
         return self.found[kind, name]
 
+    def copies(self, kind, name):
+        """Return 1: of several, find() gives the one that the function's own file has."""
+        return 1
+
     def _search(self, tag, name):
         """Return the reference of a definition, of those at hand the first, or None."""
         for unit in [self._unit_at_start(start) for start in sorted(self.read)]:
@@ -2294,6 +2304,10 @@ class TextTypes(object):
             text = '%s %s' % (kind, name)
             return text if self.layout(text) else None
         return name if self.alias(name) else None
+
+    def copies(self, kind, name):
+        """Return 1: gdb gives the one that the function's own file has, the others know one."""
+        return 1
 
     def describe(self, ref):
         """Return the Type that a text spells, what it is made of as text."""
@@ -3864,8 +3878,22 @@ def compile_values(trace, symbol, types, target):
     if prototypes == [None] and not is_inside(trace):
         for value in trace.values:
             check_untyped(value, symbol, types, target)
-    return tuple(compile_for_all(value, trace, prototypes, types, target)
+    return tuple(warned(compile_for_all(value, trace, prototypes, types, target), value, types)
                  for value in trace.values)
+
+
+def warned(argument, value, types):
+    """Return an Argument with a warning if its casts name a struct that is one of several."""
+    casts = [value.cast] + [access.cast for access in value.accesses]
+    for kind, name in re.findall(r'(struct|union) (\w+)', ' '.join(
+            cast.text for cast in casts if cast)):
+        copies = types.copies(kind, name)
+        if copies > 1:
+            argument = argument._replace(warning='%s%d different ones are called %s %s here; taken '
+                                         'is that of %d bytes' % (
+                                             argument.warning and argument.warning + '; ', copies,
+                                             kind, name, size_of(types, types.find(kind, name))))
+    return argument
 
 
 def is_inside(trace):

@@ -413,6 +413,17 @@ class Values(unittest.TestCase):
                 self.values(text)
             self.assertIn('has 4 bytes, too few for an address', str(caught.exception))
 
+    def test_a_struct_of_several(self):
+        w = btf.sample()
+        w.struct('slot', 48, [('mm', w.pointer(0), 0)])
+        w.struct('slot', 64, [('mm', w.pointer(0), 256)])
+        types = surftrace.Btf(w.data(), 'sample')
+        for value, warning in [
+                ('!(struct slot *)%0->mm', '2 different ones are called struct slot here; taken is '
+                 'that of 48 bytes'), ('!(struct mm_struct *)%0->mm_users', '')]:
+            [argument] = compiled('p ip_rcv a=' + value, types=types).arguments
+            self.assertEqual(argument.warning, warning)
+
     def test_strings_and_arrays_are_in_memory(self):
         for text, expected in [
                 ('p wake_up_new_task a=%0->data:x8[6]', '+0x0(+0x88(%di)):x8[6]'),
