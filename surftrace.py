@@ -219,8 +219,8 @@ class Cursor(object):
 #   cast      = "!(" C type ")"
 #   base      = "%" N | "$" argument's name | "%" register | "$retval" | "$comm"
 #             | "$stack" | "$stack" N | "@" symbol
-#   member    = ( "->" | "." ) name [ elements ]
-#   elements  = { "[" index "]" } [ cast ]
+#   member    = ( "->" | "." ) name [ cast | elements ]
+#   elements  = "[" index "]" { "[" index "]" } [ cast ]
 #   filter    = { "!" | "(" } predicate { ")" } [ ( "&&" | "||" ) filter ]
 #   predicate = name ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~" ) operand
 # ---------------------------------------------------------------------------
@@ -518,7 +518,7 @@ Member = namedtuple('Member', 'name type bit_offset bit_size')     # bit_size 0:
 # the calling convention says it.
 Parameter = namedtuple('Parameter', 'name type location')
 Parameter.__new__.__defaults__ = (None,)
-Function = namedtuple('Function', 'name parameters result')
+Function = namedtuple('Function', 'name parameters result')        # parameters None: not known
 Variable = namedtuple('Variable', 'type per_cpu')
 
 POINTER_SIZE = 8
@@ -3437,9 +3437,9 @@ class Types(object):
 
     def _check_architecture(self, name, architecture):
         if architecture not in (None, self.choice.architecture):
-            raise SourceError('%s is of %s, and the registers are to be those of %s: say -a %s, '
-                              'with -S' % (name, architecture, self.choice.architecture,
-                                           architecture))
+            raise SourceError('%s is of %s, and the registers are to be those of %s%s' % (
+                name, architecture, self.choice.architecture, ': say -a %s, with -S' % architecture
+                if architecture in ARCHITECTURES else ''))
 
     def _running_btf(self):
         path = os.path.join(RUNNING_BTF, 'vmlinux')
@@ -3457,8 +3457,9 @@ class Types(object):
         elf = elf_of(path)
         self._check_machine(elf)
         if elf and elf.relocatable:
-            raise SourceError("%s: a module's BTF is only what its kernel's lacks; -m dwarf reads "
-                              'its debug info' % path)
+            raise SourceError("%s: a module's BTF is only what its kernel's lacks; %s" % (
+                path, '-m dwarf reads its debug info' if has_debug_info(elf) else
+                "name the kernel's vmlinux"))
         types = Btf(data, path)
         if self.choice.vmlinux and not elf:
             self._check_architecture(path, btf_architecture(types))
@@ -3667,7 +3668,7 @@ Words.__new__.__defaults__ = ('', None)
 
 # text: the kernel's words behind NAME=.  size in bytes, None if the kernel decides.
 # kind: 'string', 'signed', 'unsigned', 'array', 'other'.  column: where it stands in the person's
-# text.  warning: what the kernel does not have of what was asked for, ''.
+# text.  warning: what is not quite what was asked for, ''.
 Argument = namedtuple('Argument', 'name text kind size column conversion warning')
 
 # columns: where in the person's text each word of the kprobe line comes from.
@@ -3875,9 +3876,9 @@ def compile_values(trace, symbol, types, target):
     prototypes = [None]
     if any(needs_prototype(value, target) for value in trace.values):
         prototypes = find_prototypes(trace, symbol, types) or [None]
-    if prototypes == [None] and not is_inside(trace):
+    if not any(function and function.parameters is not None for function in prototypes):
         for value in trace.values:
-            check_untyped(value, symbol, types, target)
+            check_untyped(value, trace, symbol, types, target)
     return tuple(warned(compile_for_all(value, trace, prototypes, types, target), value, types)
                  for value in trace.values)
 
@@ -3885,8 +3886,8 @@ def compile_values(trace, symbol, types, target):
 def warned(argument, value, types):
     """Return an Argument with a warning if its casts name a struct that is one of several."""
     casts = [value.cast] + [access.cast for access in value.accesses]
-    for kind, name in re.findall(r'(struct|union) (\w+)', ' '.join(
-            cast.text for cast in casts if cast)):
+    for kind, name in sorted(set(re.findall(r'(struct|union) +(\w+)', ' '.join(
+            cast.text for cast in casts if cast)))):
         copies = types.copies(kind, name)
         if copies > 1:
             argument = argument._replace(warning='%s%d different ones are called %s %s here; taken '
@@ -3901,12 +3902,14 @@ def is_inside(trace):
     return bool(trace.offset and number_at(trace.offset, OFFSET_LIMIT, 'function'))
 
 
-def check_untyped(value, symbol, types, target):
+def check_untyped(value, trace, symbol, types, target):
     """Check that a value, in a function without a prototype, needs none."""
     base = value.base
-    if value.raw or base.kind != 'argument' or base.text.isdigit() and (
+    if value.raw or base.kind != 'argument' or is_inside(trace) or base.text.isdigit() and (
             value.cast or not (value.accesses or value.packet)):
         return
+    if trace.kind == 'r':
+        check_return(base, target)
     if base.text.isdigit():
         header = '@(struct %s *)%s' % (
             value.packet.header.text, value.packet.layer.text if value.packet.layer else ''
@@ -3914,7 +3917,9 @@ def check_untyped(value, symbol, types, target):
         problem = 'has no type: cast it, %s!(struct %s)%s->...' % (
             header, 'sk_buff **' if header else 'NAME *', spelled(base))
     elif '.' in symbol:
-        problem = 'may lie anywhere: name a register, with a cast where a member is wanted'
+        problem = 'may lie anywhere: ' + (
+            'use an entry trace (p) and a register' if trace.kind == 'r' else
+            'name a register, with a cast where a member is wanted')
     else:
         problem = ('is not known: count it, and cast it, !(struct NAME *)%0->... for the first '
                    'argument')
@@ -3947,11 +3952,14 @@ def needs_prototype(value, target):
 def find_prototypes(trace, symbol, types):
     """Return the Functions of a symbol, [] if none is known.
 
-    A variant, ip_rcv.constprop.0, has none but where debug info tells its own: the compiler moves
-    and drops arguments, and the BTF of its function says nothing of it.
+    Of a variant, ip_rcv.constprop.0, the parameters are known only where debug info tells its own:
+    the compiler moves and drops arguments, and the BTF of its function says nothing of it.
     """
     try:
         found = types.functions(symbol)
+        if not found and '.' in symbol and types.kind == 'BTF':
+            found = [function._replace(parameters=None)
+                     for function in types.functions(symbol.partition('.')[0])][:1]
         if any(value.base and value.base.text == '$retval' for value in trace.values):
             # Of several functions those that return nothing are not meant.
             found = [function for function in found if stripped(
@@ -3974,7 +3982,7 @@ def compile_for_all(value, trace, prototypes, types, target):
     compiled = [outcome for outcome in outcomes if isinstance(outcome, Argument)]
     if not compiled:
         raise outcomes[0]
-    if len(compiled) < len(outcomes) or len(set(compiled)) > 1:
+    if len(compiled) < len(outcomes) and not value.cast or len(set(compiled)) > 1:
         raise TraceError('several functions have this name, and the value differs: %s; say which '
                          'with a cast, !(TYPE)' % '; '.join(
                              sorted(set(prototype(types, function) for function in prototypes))),
@@ -4024,6 +4032,8 @@ def finish(value, words, target):
     if match:
         kind = 'signed' if match.group(1) == 's' else 'unsigned'
         size = int(match.group(2)) // 8
+    elif fetch_type == 'char':
+        size = 1
     elif '[' in fetch_type:
         kind = 'array'
     elif 'str' in fetch_type or words.text == '$comm':
@@ -4089,9 +4099,11 @@ def cast_place(place, cast, types, is_object=False):
         ref = Type('decayed', target=held.target)
     before = held if place.type is None else stripped(types, place.type)
     if before.kind in ('int', 'enum') and before.size < held.size:
-        if held.kind == 'pointer':
-            raise TraceError("%s has %s, too few for an address" % (
-                what_is(types, place.type), count_of(before.size, 'byte')), cast.column)
+        if held.kind in ('pointer', 'struct', 'union'):
+            raise TraceError('%s has %s, too few for %s' % (
+                what_is(types, place.type), count_of(before.size, 'byte'),
+                'an address' if held.kind == 'pointer' else "a '%s'" % declared(types, ref)),
+                cast.column)
         ref = held._replace(size=before.size)       # what lies behind it is something else
     return place._replace(type=ref)
 
@@ -4107,7 +4119,7 @@ def symbol_place(value, types, target):
                          base.column)
     place = Place('&' + base.text, 0, variable and variable.type)
     if not variable and symbol and symbol.size in (1, 2, 4):
-        place = place._replace(type=Type('int', size=symbol.size))
+        place = place._replace(type=Type('int', 'u%d' % (8 * symbol.size), symbol.size))
     if not value.cast:
         return place
     return cast_place(place, value.cast, types, is_object(value, symbol, variable, types))
@@ -4132,10 +4144,15 @@ def is_object(value, symbol, variable, types):
     if held.kind != 'pointer':
         return False
     aggregate = stripped(types, held.target).kind in ('struct', 'union')
-    if symbol and symbol.size is not None:
-        # (What lies behind a pointer may be aligned to 64 bytes.)
+    several = value.accesses and not value.accesses[0].operator
+    # (What lies behind a pointer may be aligned to 64 bytes.)
+    if symbol and symbol.size is not None and (
+            aggregate or not several or not POINTER_SIZE < symbol.size <= 64):
         return symbol.size >= max(size_of(types, held.target), POINTER_SIZE + 1) and (
             aggregate or symbol.size > 64)
+    if several and not aggregate:
+        raise TraceError("whether '%s' is an array or points at one is not known here; a vmlinux "
+                         'with debug info (-v) tells' % value.base.text, value.base.column)
     if aggregate:
         pointed = declared(types, held.target)
         raise TraceError("whether '%s' is a %s or points at one is not known here: if it is one, "
@@ -4159,22 +4176,27 @@ def register_name(base, architecture):
 def argument_place(base, trace, function, types, target):
     """Return where an argument lies when the function begins, or on return what the kernel kept."""
     architecture = target.architecture
-    if trace.kind == 'r' and 'arguments on return' not in target.features:
-        raise TraceError('on return the argument registers hold something else, and this kernel '
-                         'keeps no arguments, as they do from Linux %s on: there is $retval, and '
-                         'an entry trace (p) for the arguments'
-                         % FEATURES['arguments on return'].version, base.column)
+    if trace.kind == 'r':
+        check_return(base, target)
     if is_inside(trace):
         raise TraceError('inside a function the argument registers hold something else: name a '
                          'register, %%%s, with a cast where a member is wanted, '
                          '!(struct NAME *)%%%s->...'
                          % (architecture.arguments[0], architecture.arguments[0]), base.column)
-    if function is None:
+    if function is None or function.parameters is None:
         place = locate_argument(number_at(base, ARGUMENT_LIMIT, 'list of arguments'), [], None,
                                 None, architecture)
     else:
         place = known_argument_place(base, function, types, architecture)
     return kept_argument(place, base, architecture) if trace.kind == 'r' else place
+
+
+def check_return(base, target):
+    if 'arguments on return' not in target.features:
+        raise TraceError('on return the argument registers hold something else, and this kernel '
+                         'keeps no arguments, as they do from Linux %s on: there is $retval, and '
+                         'an entry trace (p) for the arguments'
+                         % FEATURES['arguments on return'].version, base.column)
 
 
 def known_argument_place(base, function, types, architecture):
@@ -4187,7 +4209,12 @@ def known_argument_place(base, function, types, architecture):
         raise TraceError('the compiler changed the arguments of %s, so that %s counts no more: '
                          'name a register, with a cast where a member is wanted (known: %s)'
                          % (function.name, spelled(base), ', '.join(left) or 'none'), base.column)
-    return parameter_place(index, function, types, architecture)
+    place = parameter_place(index, function, types, architecture)
+    if place is None:
+        raise TraceError("where %s lies is not known here (floating point, 16 bytes in one, or not "
+                         'aligned, it or one before it): name a register' % spelled(base),
+                         base.column)
+    return place
 
 
 def parameter_index(base, function, parameters, types):
@@ -4228,17 +4255,16 @@ def kept_argument(place, base, architecture):
 
 
 def parameter_place(index, function, types, architecture):
-    """Return the Place of a Function's parameter when it begins."""
+    """Return the Place of a Function's parameter when it begins, None if that is not known."""
     parameter = function.parameters[index]
     if parameter.location is not None:
         return Place('%' + parameter.location, None, parameter.type)
     sizes = []
     for other in function.parameters[:index + 1]:
-        sizes.append(aggregate_size(types, other.type))
-        if not is_passed_as_usual(types, other.type):
-            raise SourceError("where '%s' lies, and what follows it, is not known here (floating "
-                              'point, 16 bytes in one, or not aligned): name a register'
-                              % declared(types, other.type, other.name))
+        held = stripped(types, other.type)
+        if not is_passed_as_usual(types, held):
+            return None
+        sizes.append(aggregate_size(types, held))
     return locate_argument(index, sizes, aggregate_size(types, function.result), parameter.type,
                            architecture)
 
@@ -4343,7 +4369,8 @@ def holder(place, operator, name, types):
         raise TraceError('%s is an array: take one element, [0]' % what_is(types, place.type),
                          operator.column)
     if held.kind not in ('struct', 'union'):
-        raise TraceError('%s has no members%s' % (what_is(types, place.type), {
+        whole = place.type if held.kind != 'pointer' else Type('pointer', target=place.type)
+        raise TraceError('%s has no members%s' % (what_is(types, whole), {
             'void': ': cast it, !(struct NAME *)',
             'pointer': ': put [0] before the ->, to follow one pointer more'}.get(held.kind, '')),
             operator.column)
@@ -4392,8 +4419,8 @@ def place_in_registers(place, member, types):
 def element_place(place, index, types):
     """Return the Place of an array's element, or of what a pointer points at, as in C."""
     if place.type is None:
-        raise TraceError('the type of %s is not known here: cast it, !(TYPE *)%s[%s]' % (
-            fetch(place), fetch(place), index.text), index.column)
+        raise TraceError('the type of %s is not known here: cast it, !(TYPE *)' % fetch(place),
+                         index.column)
     held, at = stripped(types, place.type), number_at(index, OFFSET_LIMIT, 'array')
     if held.kind == 'pointer':
         if not size_of(types, held.target):
@@ -4640,7 +4667,7 @@ def count_of(count, noun):
 
 
 # What a filter can name.  kind: an Argument's, or 'user string', a pointer into a program's memory,
-# or 'ip', four bytes.  bits: how many a number has, None if that is not known.
+# or 'ip', four bytes; None if it is not known.  bits: how many a number has, None likewise.
 Field = namedtuple('Field', 'kind bits')
 Field.__new__.__defaults__ = (None,)
 
@@ -4671,7 +4698,9 @@ def compile_filter(written, fields, arguments, types):
     fields maps names to Fields; where it is None, those of an event are unknown.
     """
     conversions = dict((argument.name, argument.conversion) for argument in arguments)
-    known = COMMON_FIELDS if fields is None else fields
+    known = fields
+    if fields is None:      # (an event may have a cpu of its own)
+        known = dict((name, COMMON_FIELDS[name]) for name in COMMON_FIELDS if name != 'cpu')
     text, marks, done = '', [], written.column
     for predicate in written.predicates:
         name, operand = predicate.name, predicate.operand
@@ -4703,19 +4732,20 @@ def compile_operand(predicate, field, conversion, types):
     kind, operand = field.kind, predicate.operand
     check_comparison(predicate, kind)
     written = re.match(NUMBER, operand.text)
-    if kind == 'ip' and not written:
-        return convert_operand(predicate, CONVERSIONS['ip_'])
+    if kind == 'ip':
+        return (checked_number(operand.text, predicate, Field('unsigned', 32)) if written
+                else convert_operand(predicate, CONVERSIONS['ip_']))
     if conversion and not (written and conversion.form in ('names', 'errno')):
         return convert_operand(predicate, conversion)
     if kind in ('signed', 'unsigned'):
         return checked_number(operand.text if written else
                               '%d' % named_number(predicate, kind, types), predicate, field)
-    if operand.kind == 'quoted' or kind in ('other', 'ip') or written and kind is None:
+    if operand.kind == 'quoted' or kind == 'other' or written and kind is None:
         return operand.text
-    if kind is None and re.match('[A-Z][A-Z0-9]*_[A-Z0-9_]+$', operand.text):
-        numbers = enumerator_numbers(operand.text, types)
-        if len(numbers) == 1:
-            return '%d' % numbers[0]
+    if kind is None and (re.match('-E[A-Z]', operand.text)
+                         or re.match('[A-Z][A-Z0-9]*_[A-Z0-9_]+$', operand.text)
+                         and enumerator_numbers(operand.text, types)):
+        return '%d' % named_number(predicate, 'signed', types)
     # The kernel takes an unquoted string no more (Linux 4.17).
     return "'%s'" % operand.text if '"' in operand.text else '"%s"' % operand.text
 
@@ -4745,7 +4775,7 @@ def checked_number(text, predicate, field):
     """Return a number, as text, that a field can be; the kernel would cut off what is too much."""
     number, limit = int(text, 0), 1 << (field.bits or 64)
     if field.kind == 'unsigned' and (number < 0 or not number and predicate.operator.text == '<'):
-        raise TraceError("'%s' has no sign here: write S before its value"
+        raise TraceError("'%s' has no sign here: write S before its value, if it is a probe's"
                          % predicate.name.text, predicate.operand.column)
     # In hexadecimal the bits are meant: 0xffffffff is -1, too.
     signed = field.kind == 'signed' and (text[:2] not in ('0x', '0X') or limit >> 64)
@@ -4863,7 +4893,7 @@ def pattern_lines(pattern, types, names):
     for name in sorted(set(fnmatch.filter(names, pattern))):
         if re.match(NO_FUNCTION, name):
             continue
-        found = types.functions(name) or types.functions(name.partition('.')[0])
+        found = types.functions(name)
         lines += sorted(set(prototype(types, function._replace(name=name))
                             for function in found)) or [name]
     if not lines:
@@ -4875,10 +4905,10 @@ def function_lines(function, types, architecture):
     """Return a Function's prototype, and where each argument lies when it begins."""
     lines = [prototype(types, function)]
     for index, parameter in enumerate(named_parameters(types, function)):
-        if parameter.location == '':
-            where = '?'
-        else:
-            where = fetch(parameter_place(index, function, types, architecture)).lstrip('%')
+        place = None
+        if parameter.location != '':
+            place = parameter_place(index, function, types, architecture)
+        where = fetch(place).lstrip('%') if place else '?'
         name = parameter.name and '$' + parameter.name
         if re.match(VARIABLE + r'|arg[0-9]+$', parameter.name):
             name = ''       # which ftrace has for something else
@@ -5703,7 +5733,9 @@ def event_fields(tracefs, trace):
 
 def event_field(system, declaration, array, size, signed):
     """Return the Field, of size bytes, that an event's format declares."""
-    if re.search(r'\bchar(?:\[\]| ?\*)', declaration) or array and declaration.strip() == 'char':
+    if re.search(r'\bchar\[\]', declaration) or array and declaration.strip() == 'char':
+        return Field('string')
+    if re.search(r'\bchar ?\* *$', declaration):
         return Field('user string' if system == 'syscalls' else 'string')
     if array == '[4]' and size == 4 and 'char' not in declaration:
         return Field('ip')      # as sock/inet_sock_set_state has them
@@ -6407,7 +6439,8 @@ class ShownValues(dict):
     def __missing__(self, printed):
         if len(self) == SHOWN_LIMIT:
             self.clear()
-        self[printed] = text = shown(self.conversion, printed.decode('ascii')).encode('ascii')
+        # (str: what is decoded is no such text in Python 2.)
+        self[printed] = text = to_bytes(shown(self.conversion, str(printed.decode('ascii'))))
         return text
 
 

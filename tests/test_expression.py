@@ -393,6 +393,24 @@ class Values(unittest.TestCase):
             self.assertIn("ip_rcv.constprop.0", str(caught.exception))
             self.assertIn(message, str(caught.exception))
 
+    def test_variant_returns_what_its_function_does(self):
+        self.assertEqual(self.values('r ip_rcv.constprop.0 a=S$retval'), ['$retval:s32'])
+        with self.assertRaises(surftrace.TraceError) as caught:
+            self.values('r ip_rcv.constprop.0 a=$skb->len')
+        self.assertIn('use an entry trace (p)', str(caught.exception))
+        with self.assertRaises(surftrace.TraceError) as caught:
+            self.values('r ip_rcv.constprop.0 a=$skb->len', OLD)
+        self.assertIn('from Linux 6.9 on', str(caught.exception))
+
+    def test_a_cast_settles_which_prototype_is_meant(self):
+        w = btf.sample()
+        task = w.pointer(w.struct('thing', 8, [('n', w.integer('int', 4, btf.SIGNED), 0)]))
+        for kind in (task, w.integer('unsigned int', 4)):
+            w.function('either', 0, [('a', kind)])
+        types = surftrace.Btf(w.data(), 'sample')
+        self.assertEqual(self.values('p either x=!(struct thing *)%0->n', types=types),
+                         ['+0x0(%di):x32'])
+
     def test_function_that_is_not_in_the_types(self):
         for text in ('p ip_rcvv a=$skb', 'p ip_rcvv a=%0->len'):
             with self.assertRaises(surftrace.TraceError) as caught:
@@ -440,7 +458,7 @@ class Values(unittest.TestCase):
         self.assertEqual(self.values('p f a=$first', types=types), ['%di:x32'])
         for name in ('number', 'behind'):
             for function in 'fgh':
-                with self.assertRaises(surftrace.SourceError) as caught:
+                with self.assertRaises(surftrace.TraceError) as caught:
                     self.values('p %s a=$%s' % (function, name), types=types)
                 self.assertIn('is not known here', str(caught.exception))
 
@@ -467,7 +485,7 @@ class Values(unittest.TestCase):
                  '+0x10(+0x0(%di)):string')]:
             self.assertEqual(self.values(text), [expected], text)
         for text, column, message in [
-                ('p x a=%di[0]', 10, 'cast it, !(TYPE *)%di[0]'),
+                ('p x a=%di[0]', 10, 'cast it, !(TYPE *)'),
                 ('p no a=%1[0]', 7, 'no prototype'), ('p ip_rcv a=%1[0]', 14, 'is no array'),
                 ('p receive_core a=@(struct iphdr *)%0[0]->saddr', 37, 'leave out the index')]:
             with self.assertRaises(surftrace.TraceError) as caught:
@@ -686,6 +704,7 @@ class Filters(unittest.TestCase):
         self.assertEqual(filter_of('ip_x==5', {'ip_x': field('unsigned')}), 'ip_x==5')
         # Where the format cannot be read, only what is no number is quoted, and no enumerator.
         self.assertEqual(filter_of('anything==x || other==5', None), 'anything=="x" || other==5')
+        self.assertEqual(filter_of('ret==-ENOENT && cpu==-1', None), 'ret==-2 && cpu==-1')
         self.assertEqual(filter_of('state==FIN_WAIT && comm==FIN_WAIT', None),
                          'state==2 && comm=="FIN_WAIT"')
 

@@ -578,6 +578,19 @@ class Knowledge(unittest.TestCase):
             'name': ('string', None), 'text': ('string', None), 'args': ('array', None),
             'where': ('other', None)})
 
+    def test_fields_of_events(self):
+        for system, declaration, array, size, expected in [
+                ('syscalls', 'const char * ', '', 8, 'user string'),
+                ('syscalls', 'const char *const * ', '', 8, 'other'),
+                ('syscalls', '__data_loc char[] ', '', 4, 'string'),
+                ('sched', 'const char * ', '', 8, 'string'),
+                ('sched', 'char ', '[16]', 16, 'string'),
+                ('sock', '__u8 ', '[4]', 4, 'ip'), ('sock', '__u8 ', '[16]', 16, 'array'),
+                ('x', 'unsigned char ', '[6]', 6, 'other'), ('x', 'const void * ', '', 8, 'other'),
+                ('x', 'unsigned long ', '', 8, 'unsigned')]:
+            self.assertEqual(surftrace.event_field(system, declaration, array, size, False).kind,
+                             expected, declaration)
+
     def test_no_such_event(self):
         for text, column, message in [('e sched/sched_swich', 8, "'sched_switch'"),
                                       ('e shed/sched_switch', 2, "'sched'")]:
