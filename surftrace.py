@@ -1959,9 +1959,9 @@ class Dwarf(object):
         if self.index is not None and name == plain:
             for ref in self.index.get(('function', name), ()):
                 found.append(self._function(name, self._origin(self._entry(ref))))
-        else:
-            for unit, address in self._units_of(name, plain):
-                found += self._functions_in(unit, name, plain, address)
+        # (Functions of the same code are one, which has several symbols and one of their names.)
+        for unit, address in () if found else self._units_of(name, plain):
+            found += self._functions_in(unit, name, plain, address)
         return found
 
     def _units_of(self, name, plain):

@@ -18,7 +18,7 @@ from differential import SMALL, TOOL, console, gdb_source, tell
 
 KERNELS = json.loads(os.environ.get('SURFTRACE_DWARF', '[]'))
 SEED = 20261125
-FUNCTIONS, VARIANTS = 2000, 60
+FUNCTIONS, SINGLY, VARIANTS = 2000, 500, 60
 
 
 def dwarf(path):
@@ -57,42 +57,75 @@ def spelled(types, function):
 
 class Kernels(unittest.TestCase):
 
-    def test_structs(self):
-        """Size, offset and bits of every member of every struct and union that both name."""
+    def test_all_that_both_know(self):
+        """Asked for singly first, which searches; then by name, once all names are known."""
         for arch, vmlinux, path in KERNELS:
-            types, known, count, members = dwarf(vmlinux), btf(path), 0, 0
-            for kind in ('struct', 'union'):
-                both = sorted(set(types.names(kind)) & set(known.names(kind)))
-                # What is named in a function only, BTF has too.
-                self.assertGreater(len(both), 0.99 * len(known.names(kind)))
-                for name in both:
-                    ours = layout(types, types.find(kind, name))
-                    self.assertIn(ours, [layout(known, ref) for ref in named(known, kind, name)],
-                                  (kind, name))
-                    count, members = count + 1, members + len(ours[1])
-            self.assertGreater(count, 5000)
-            tell(members, 'members of %d structs and unions, DWARF and BTF of %s, %s' % (
-                count, os.path.basename(vmlinux), arch))
-
-    def test_enums(self):
-        """What the values of every enum with a name are, and where one of a name is found."""
-        for arch, vmlinux, path in KERNELS:
-            types, known, count = dwarf(vmlinux), btf(path), 0
+            types, known = dwarf(vmlinux), btf(path)
+            where = 'DWARF and BTF of %s, %s' % (os.path.basename(vmlinux), arch)
             self.assertIn(('TCP_LISTEN', 10), values_of(types, 'TCP_LISTEN'))
             self.assertEqual(values_of(types, 'SS_CONNECTED'), values_of(known, 'SS_CONNECTED'))
-            for name in sorted(set(types.names('enum')) & set(known.names('enum'))):
-                ours = surftrace.described(types, types.find('enum', name))
-                # Before Linux 6.0 BTF does not tell which have a sign.
-                mask = (1 << 8 * ours.size) - 1
-                theirs, ours = [[(word, number & mask) for word, number in values] for values in (
-                    known.enumerators(ref) for ref in named(known, 'enum', name)
-                    + named(known, 'enum64', name))], [
-                        (word, number & mask) for word, number in types.enumerators(ours)]
-                if theirs != [[]]:          # too large for that BTF
-                    self.assertIn(ours, theirs, name)
-                count += 1
-            self.assertGreater(count, 800)
-            tell(count, 'enums, DWARF and BTF of %s, %s' % (os.path.basename(vmlinux), arch))
+            names = self.names_of_functions(known, vmlinux)
+            self.compare_functions(types, known, names[:SINGLY], where)
+            self.assertIsNone(types.index)
+            self.compare_structs(types, known, where)
+            self.assertIsNotNone(types.index)
+            self.compare_functions(types, known, names[SINGLY:], where)
+            self.compare_enums(types, known, where)
+
+    def compare_structs(self, types, known, where):
+        """Size, offset and bits of every member of every struct and union that both name."""
+        count = members = 0
+        for kind in ('struct', 'union'):
+            both = sorted(set(types.names(kind)) & set(known.names(kind)))
+            # What is named in a function only, BTF has too.
+            self.assertGreater(len(both), 0.99 * len(known.names(kind)))
+            for name in both:
+                ours = layout(types, types.find(kind, name))
+                self.assertIn(ours, [layout(known, ref) for ref in named(known, kind, name)],
+                              (kind, name))
+                count, members = count + 1, members + len(ours[1])
+        self.assertGreater(count, 5000)
+        tell(members, 'members of %d structs and unions, %s' % (count, where))
+
+    def compare_enums(self, types, known, where):
+        """What the values of every enum with a name are."""
+        count = 0
+        for name in sorted(set(types.names('enum')) & set(known.names('enum'))):
+            ours = surftrace.described(types, types.find('enum', name))
+            # Before Linux 6.0 BTF does not tell which have a sign.
+            mask = (1 << 8 * ours.size) - 1
+            theirs, ours = [[(word, number & mask) for word, number in values] for values in (
+                known.enumerators(ref) for ref in named(known, 'enum', name)
+                + named(known, 'enum64', name))], [
+                    (word, number & mask) for word, number in types.enumerators(ours)]
+            if theirs != [[]]:          # too large for that BTF
+                self.assertIn(ours, theirs, name)
+            count += 1
+        self.assertGreater(count, 800)
+        tell(count, 'enums, ' + where)
+
+    def names_of_functions(self, known, vmlinux):
+        """Draw functions that BTF has once; what there is only a variant of, it may have, too."""
+        symbols = set(surftrace.function_symbols(vmlinux).split('\n'))
+        return random.Random(SEED).sample(
+            [name for name in known.names('function')
+             if len(known.functions(name)) == 1 and name in symbols], FUNCTIONS)
+
+    def compare_functions(self, types, known, names, where):
+        """Prototypes; arguments' names BTF may have from another declaration."""
+        missing, differ = [], []
+        for name in names:
+            found = [surftrace.prototype(types, each) for each in types.functions(name)]
+            expected = surftrace.prototype(known, known.functions(name)[0])
+            if not found:
+                missing.append(name)
+            elif expected not in found:
+                differ.append((found, expected))
+        # Written in assembler, with a prototype that BTF has from a declaration.
+        self.assertLess(len(missing), len(names) * 0.005, missing)
+        self.assertLess(len(differ), len(names) * 0.005, differ)
+        tell(len(names) - len(missing), 'prototypes, %s; %d differ: %s' % (
+            where, len(differ), differ))
 
     def test_variables(self):
         for _, vmlinux, _ in KERNELS:
@@ -101,28 +134,6 @@ class Kernels(unittest.TestCase):
                                    ('saved_command_line', 'char *'),
                                    ('jiffies', 'volatile unsigned long')]:
                 self.assertEqual(surftrace.declared(types, types.variable(name).type), expected)
-
-    def test_functions(self):
-        """Of functions that BTF has once; arguments' names it may have from another declaration."""
-        for arch, vmlinux, path in KERNELS:
-            types, known = dwarf(vmlinux), btf(path)
-            # What there is only a variant of, BTF may have by its plain name.
-            symbols = set(surftrace.function_symbols(vmlinux).split('\n'))
-            names = [name for name in known.names('function')
-                     if len(known.functions(name)) == 1 and name in symbols]
-            missing, differ = [], []
-            for name in random.Random(SEED).sample(names, FUNCTIONS):
-                found = [surftrace.prototype(types, each) for each in types.functions(name)]
-                expected = surftrace.prototype(known, known.functions(name)[0])
-                if not found:
-                    missing.append(name)
-                elif expected not in found:
-                    differ.append((found, expected))
-            # Written in assembler, with a prototype that BTF has from a declaration.
-            self.assertLess(len(missing), FUNCTIONS * 0.005, missing)
-            self.assertLess(len(differ), FUNCTIONS * 0.005, differ)
-            tell(FUNCTIONS - len(missing), 'prototypes, DWARF and BTF of %s, %s; %d differ: %s' % (
-                os.path.basename(vmlinux), arch, len(differ), differ))
 
     def test_variants(self):
         """The registers that gdb finds the arguments of .constprop and .isra in."""
