@@ -6587,6 +6587,7 @@ a trace, one argument each:
   SYMBOL  a function, MODULE:FUNCTION, or a pattern: tcp_v4_*
   VALUE   %0->mm->mm_users  a member of the first argument     $retval   what is returned
           $skb->len  the same of the argument called skb       @jiffies  a variable
+          $pos[0]  what the argument pos points at
           %di  a register        !(struct sock *)%di->sk_rcvbuf  with a type of its own
           S, U, X in front: signed, unsigned, hexadecimal;   :TYPE behind: ftrace's own
           @(struct iphdr *)l3%0->saddr  a header in the packet of the sk_buff %0
