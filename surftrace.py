@@ -222,7 +222,7 @@ class Cursor(object):
 #   member    = ( "->" | "." ) name [ cast | elements ]
 #   elements  = "[" index "]" { "[" index "]" } [ cast ]
 #   filter    = { "!" | "(" } predicate { ")" } [ ( "&&" | "||" ) filter ]
-#   predicate = name ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~" ) operand
+#   predicate = name [ ".ustring" ] ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~" ) operand
 # ---------------------------------------------------------------------------
 
 Probe = namedtuple('Probe', 'text kind module symbol offset values filter')
@@ -3910,33 +3910,35 @@ def check_untyped(value, trace, symbol, types, target):
         return
     if trace.kind == 'r':
         check_return(base, target)
-    if base.text.isdigit():
-        header = '@(struct %s *)%s' % (
-            value.packet.header.text, value.packet.layer.text if value.packet.layer else ''
-        ) if value.packet else ''
-        problem = 'has no type: cast it, %s!(struct %s)%s->...' % (
-            header, 'sk_buff **' if header else 'NAME *', spelled(base))
-    elif '.' in symbol:
-        problem = 'may lie anywhere: ' + (
-            'use an entry trace (p) and a register' if trace.kind == 'r' else
-            'name a register, with a cast where a member is wanted')
-    else:
-        problem = ('is not known: count it, and cast it, !(struct NAME *)%0->... for the first '
-                   'argument')
-    hint = ''
-    if '.' not in symbol and not (target.symbols and target.symbols.names()):
-        # Nothing else has told yet whether the name is spelled right.
-        hint = nearest(symbol, names_if_listed(types)).replace(':', '; or', 1)
     raise TraceError("no prototype of '%s' is known here, so %s %s%s" % (
-        symbol, spelled(base), problem, hint), base.column)
+        symbol, spelled(base), untyped_problem(value, trace, symbol),
+        spelling_hint(symbol, types, target)), base.column)
 
 
-def names_if_listed(types):
-    """Return the names of all functions, [] from a source that has no lists."""
+def untyped_problem(value, trace, symbol):
+    """Return what is wrong with a value of an argument without a type, and the way out."""
+    base = value.base
+    if value.packet and base.text.isdigit():
+        return 'has no type: cast it, @(struct %s *)%s!(struct sk_buff **)%s->...' % (
+            value.packet.header.text, value.packet.layer.text if value.packet.layer else '',
+            spelled(base))
+    if base.text.isdigit():
+        return 'has no type: cast it, !(struct NAME *)%s->...' % spelled(base)
+    if '.' not in symbol:
+        return 'is not known: count it, and cast it, !(struct NAME *)%0->... for the first argument'
+    return 'may lie anywhere: ' + (
+        'use an entry trace (p) and a register' if trace.kind == 'r' else
+        'name a register, with a cast where a member is wanted')
+
+
+def spelling_hint(symbol, types, target):
+    """Return what a function's name may be meant to be, '' where it is known to be right."""
+    if '.' in symbol or target.symbols and target.symbols.names():
+        return ''
     try:
-        return types.names('function')
+        return nearest(symbol, types.names('function')).replace(':', '; or', 1)
     except SourceError:
-        return []
+        return ''       # a server has no lists
 
 
 def needs_prototype(value, target):
@@ -4144,15 +4146,15 @@ def is_object(value, symbol, variable, types):
     if held.kind != 'pointer':
         return False
     aggregate = stripped(types, held.target).kind in ('struct', 'union')
-    several = value.accesses and not value.accesses[0].operator
+    room = symbol.size if symbol else None
+    has_elements = value.accesses and not value.accesses[0].operator
     # (What lies behind a pointer may be aligned to 64 bytes.)
-    if symbol and symbol.size is not None and (
-            aggregate or not several or not POINTER_SIZE < symbol.size <= 64):
-        return symbol.size >= max(size_of(types, held.target), POINTER_SIZE + 1) and (
-            aggregate or symbol.size > 64)
-    if several and not aggregate:
+    if has_elements and not aggregate and (room is None or POINTER_SIZE < room <= 64):
         raise TraceError("whether '%s' is an array or points at one is not known here; a vmlinux "
                          'with debug info (-v) tells' % value.base.text, value.base.column)
+    if room is not None:
+        return room >= max(size_of(types, held.target), POINTER_SIZE + 1) and (
+            aggregate or room > 64)
     if aggregate:
         pointed = declared(types, held.target)
         raise TraceError("whether '%s' is a %s or points at one is not known here: if it is one, "
@@ -4192,6 +4194,7 @@ def argument_place(base, trace, function, types, target):
 
 
 def check_return(base, target):
+    """Check that the kernel keeps arguments until the return."""
     if 'arguments on return' not in target.features:
         raise TraceError('on return the argument registers hold something else, and this kernel '
                          'keeps no arguments, as they do from Linux %s on: there is $retval, and '
@@ -4733,7 +4736,7 @@ def compile_operand(predicate, field, conversion, types):
     check_comparison(predicate, kind)
     written = re.match(NUMBER, operand.text)
     if kind == 'ip':
-        return (checked_number(operand.text, predicate, Field('unsigned', 32)) if written
+        return (checked_number(operand.text, predicate, field) if written
                 else convert_operand(predicate, CONVERSIONS['ip_']))
     if conversion and not (written and conversion.form in ('names', 'errno')):
         return convert_operand(predicate, conversion)
@@ -4774,7 +4777,7 @@ def check_comparison(predicate, kind):
 def checked_number(text, predicate, field):
     """Return a number, as text, that a field can be; the kernel would cut off what is too much."""
     number, limit = int(text, 0), 1 << (field.bits or 64)
-    if field.kind == 'unsigned' and (number < 0 or not number and predicate.operator.text == '<'):
+    if field.kind != 'signed' and (number < 0 or not number and predicate.operator.text == '<'):
         raise TraceError("'%s' has no sign here: write S before its value, if it is a probe's"
                          % predicate.name.text, predicate.operand.column)
     # In hexadecimal the bits are meant: 0xffffffff is -1, too.
@@ -5738,7 +5741,7 @@ def event_field(system, declaration, array, size, signed):
     if re.search(r'\bchar ?\* *$', declaration):
         return Field('user string' if system == 'syscalls' else 'string')
     if array == '[4]' and size == 4 and 'char' not in declaration:
-        return Field('ip')      # as sock/inet_sock_set_state has them
+        return Field('ip', 32)      # as sock/inet_sock_set_state has them
     if array and size not in (1, 2, 4, 8) and 'char' not in declaration:
         return Field('array')   # (a comparison with it the kernel takes, and cannot make)
     if array or re.search(r'\*|struct|__data_loc|__rel_loc', declaration):
@@ -6439,8 +6442,7 @@ class ShownValues(dict):
     def __missing__(self, printed):
         if len(self) == SHOWN_LIMIT:
             self.clear()
-        # (str: what is decoded is no such text in Python 2.)
-        self[printed] = text = to_bytes(shown(self.conversion, str(printed.decode('ascii'))))
+        self[printed] = text = to_bytes(shown(self.conversion, to_text(printed)))
         return text
 
 

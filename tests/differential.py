@@ -422,16 +422,14 @@ class Gdb(unittest.TestCase):
                                stderr=subprocess.DEVNULL)
                 seconds[name].append(time.monotonic() - began)
             ours = TOOL + ['-m', 'gdb', '-S', '-v', VMLINUX]
-            for _ in range(3):
+            for _ in range(5):
                 run('gdb', ['gdb', '-nx', '-batch', '-ex', 'ptype/o struct task_struct', VMLINUX])
                 for left in os.listdir(cache):
                     subprocess.run(['rm', '-r', os.path.join(cache, left)], check=True)
                 run('one', ours + self.SEVERAL[:1])
                 run('one, again', ours + self.SEVERAL[:1])
                 run('several, again', ours + self.SEVERAL)
-        # Of one round each: what else the machine does in another is none of its business.
-        ratio = {name: min(each / gdb for each, gdb in zip(times, seconds['gdb']))
-                 for name, times in seconds.items()}
+        ratio = {name: min(times) / min(seconds['gdb']) for name, times in seconds.items()}
         print('measured: of the time of gdb ptype/o (%.1f s), %s' % (
             min(seconds['gdb']), ', '.join('%s %.2f' % item for item in sorted(ratio.items()))),
             flush=True)
