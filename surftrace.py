@@ -6378,7 +6378,7 @@ class Output(object):
 
     def flush(self):
         """Write what is left, unless the reader takes nothing for as long as our patience."""
-        self._show(self.partial)
+        self._show(b'' if self.left == 0 else self.partial)
         self.partial = b''
         self._write_pending()
         if self.pending and not self.closed:

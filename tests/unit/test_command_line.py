@@ -1,0 +1,241 @@
+"""The command line: options, files, messages, and exit statuses."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from tests.lib import btf, elf, tool
+from tests.lib.standin import StandIn
+
+TASK = 'p wake_up_new_task comm=%0->comm'
+OURS = os.uname()[4]
+OTHER = 'aarch64' if OURS == 'x86_64' else 'x86_64'
+
+
+class WithFiles(unittest.TestCase):
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(dir=tool.SCRATCH)
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.btf = self.write('sample.btf', btf.sample().data())
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, name, data):
+        with open(self.path(name), 'wb') as stream:
+            stream.write(data)
+        return self.path(name)
+
+    def show(self, *arguments, **options):
+        """Return what -S prints with the sample types."""
+        result = tool.run(('-S', '-v', self.btf) + arguments, **options)
+        arch = 'aarch64' if 'aarch64' in arguments else OURS
+        self.assertEqual((result.status, result.err), (
+            0, 'surftrace: types from %s (BTF), registers of %s\n' % (self.btf, arch)))
+        return result.out
+
+    def refused(self, status, message, *arguments):
+        result = tool.run(arguments)
+        self.assertEqual((result.status, result.out), (status, ''), result.err)
+        self.assertTrue(result.err.startswith('surftrace: '), result.err)
+        self.assertIn(message, result.err)
+        return result.err
+
+
+class Showing(WithFiles):
+
+    def test_help(self):
+        result = tool.run(['-h'])
+        self.assertEqual((result.status, result.err), (0, ''))
+        for command, meaning in tool.EXAMPLES:
+            self.assertIn('  surftrace.py %s\n      %s' % (command, meaning), result.out)
+        self.assertLessEqual(max(map(len, result.out.splitlines())), 100)
+        self.assertEqual(tool.run(['--help']), result)
+        for option in '-v -m -g -d -r -f -o -a -s -c -t -p -b -S -F -l'.split():
+            self.assertTrue(re.search('^  %s, --[a-z-]+' % option, result.out, re.M), option)
+
+    def test_show(self):
+        self.assertEqual(self.show('--tracefs', '/t', TASK), '''\
+mkdir /t/instances/surftrace
+echo 'p:surftrace/f0 wake_up_new_task comm=+0x10(%di):string' >> /t/kprobe_events
+echo 1 > /t/instances/surftrace/events/surftrace/f0/enable
+echo 0 > /t/instances/surftrace/options/stacktrace
+echo 1 > /t/instances/surftrace/tracing_on
+''')
+
+    def test_where_tracefs_is_taken_to_be(self):
+        """Of another machine, where the manual's lines and all kernels have it."""
+        self.assertIn('mkdir /sys/kernel/debug/tracing/instances/surftrace\n', self.show(TASK))
+
+    def test_show_for_another_machine(self):
+        self.assertIn('comm=+0x10(%x0):string', self.show('-a', 'aarch64', TASK))
+        self.assertIn('comm=+0x10(%di):string', self.show('-a', 'x86_64', TASK))
+
+    def test_long_names(self):
+        for short, long_one in (('-S', '--show'), ('-s', '--stack')):
+            self.assertEqual(tool.run([short, '-S', '-v', self.btf, TASK]),
+                             tool.run([long_one, '--show', '--vmlinux', self.btf, TASK]))
+        self.assertEqual(tool.run(['--show', '--arch=aarch64', '--vmlinux=' + self.btf, TASK]),
+                         tool.run(['-Sa', 'aarch64', '-v', self.btf, TASK]))
+
+    def test_traces_between_options(self):
+        self.assertIn('r:surftrace/f1 ip_rcv', self.show(TASK, '-s', 'r ip_rcv'))
+
+    def test_traces_from_a_file(self):
+        traces = self.write('traces', (
+            '# three of them\n\n%s\n  \n  # and\n  r ip_rcv\n' % TASK).encode())
+        out = self.show('-f', traces, 'e sched/sched_switch')
+        self.assertEqual(re.findall(r"echo '(.*)' >>", out), [
+            'p:surftrace/f1 wake_up_new_task comm=+0x10(%di):string', 'r:surftrace/f2 ip_rcv'])
+        self.assertIn('sched/sched_switch/enable', out)
+        self.assertIn('p:surftrace/f0 wake', self.show('-f', '-', stdin=TASK.encode()))
+
+    def test_a_module_beside_its_kernel(self):
+        """As in a copy of /sys/kernel/btf; what else lies there is no module."""
+        base = btf.sample()
+        writer = btf.Writer(base)
+        task = tool.from_btf(base.data()).types.find('struct', 'task_struct')
+        own = writer.struct('mine', 16, [('task', writer.pointer(task), 64)])
+        writer.function('module_function', 0, [('m', writer.pointer(own))])
+        self.write('mod', writer.data())
+        self.write('other', b'something else')
+        self.assertIn('p:surftrace/f0 mod:module_function a=+0x10(+0x8(%di)):string', self.show(
+            '-a', 'x86_64', 'p mod:module_function a=$m->task->comm'))
+        self.assertIn('other:wake_up_new_task comm=+0x10(%di)', self.show(
+            '-a', 'x86_64', TASK.replace('wake', 'other:wake')))
+
+    def test_types_are_not_asked_for_where_none_are_needed(self):
+        """There are none."""
+        box = StandIn('6.1', 'aarch64', types=False)
+        self.addCleanup(box.remove)
+        for text in ('p ip_rcv a=%x0',
+                     'r ip_rcv a=%x0 b=$comm c=+0x9(%x1):x8 d=S%x2 e=$stack1 f=$retval '
+                     'g=$retval:s32 h=!(int)$retval f:a==1', 'e sched/sched_switch f:prev_pid==1'):
+            result = tool.run(['-S', text], on=box)
+            self.assertEqual((result.status, result.err), (0, ''), text)
+        self.assertEqual(tool.run(['-S', 'p ip_rcv a=%0->len'], on=box).status, 1)
+
+
+class Refusing(WithFiles):
+
+    def test_options(self):
+        for arguments, status, message in [
+                ([], 2, 'no trace'), (['-x'], 2, '-h shows how'),
+                (['-S', '-a', 'mips', TASK], 2, 'mips'), (['-a', OTHER, TASK], 2, 'add -S'),
+                (['-S', '-a', OTHER, TASK], 1, 'with -v'),
+                (['-S', '-f', '/nonexistent'], 2, '/nonexistent: no such file'),
+                (['-S', '-v', '/nonexistent', TASK], 1, '/nonexistent'),
+                (['-S', '-v', tool.SCRIPT, TASK], 1, 'neither BTF nor an ELF file'),
+                (['-S', '-v', self.btf, '-o', '/nonexistent/x', TASK], 1, '/nonexistent/x'),
+                (['--tracefs', '/nonexistent', 'e sched/sched_switch'], 1, '/nonexistent'),
+                (['-S', '-v', self.btf, TASK + '->x'], 2, 'is an array'),
+                (['--info', 'x', '-F', 'y'], 2, 'one at a time'),
+                (['--info', 'x', TASK], 2, 'traces do not go with'),
+                (['--info', ''], 2, '--info takes the name'),
+                (['-v', self.btf, '--info', 'task_strct'], 2, "did you mean 'task_struct'"),
+                (['-S', '-v', self.btf, '-d', 'x', TASK], 2, 'take one'),
+                (['-S', '-r', 'x', '-v', self.btf, TASK], 2, 'by release'),
+                (['-S', '-r', '', TASK], 2, '-r takes HOST'),
+                (['-S', '-r', 'x', '-m', 'gdb', TASK], 2, '-r goes with -m remote'),
+                (['-S', '-d', 'x', '-m', 'gdb', TASK], 2, '-d goes with -m local'),
+                (['-S', '-v', self.btf, 'p vfs_* a=%0'], 2, 'which functions match'),
+                (['-S', 'p vfs,read'], 2, "--info 'vfs_*'"),
+                (['-S', 'e sched/x f:a=="b'], 2, 'not closed'),
+                (['-m', 'x', TASK], 2, "local or remote, not 'x'"),
+                (['-p', '999999999', TASK], 2, 'no process 999999999'),
+                (['-c', '1', '--count', '2', TASK], 2, '--count is there twice'),
+                (['--comm', 'a"b', TASK], 2, '--comm takes'),
+                (['-S', '--comm', 'sh\n', TASK], 2, 'up to 15 bytes'),
+                (['-S', '--comm', 'x' * 16, TASK], 2, 'up to 15 bytes')]:
+            self.refused(status, message, *arguments)
+
+    def test_numbers(self):
+        for option in ('-c', '--count', '-t', '--time', '-b', '--maxactive', '--max-probes', '-p'):
+            for value in ('0', '-1', 'x', '', '2147483648', '1e400', 'nan'):
+                self.refused(2, "%s takes a number above zero, below 2^31, not '%s'" % (
+                    option, value), option, value, TASK)
+        self.refused(2, '-c takes a number', '-c', '1.5', TASK)
+        self.refused(2, '--max-rate takes a number', '--max-rate', '-1', TASK)
+        for arguments in (['-c', '1'], ['-c', '2147483647'], ['-t', '0.001'], ['-b', '1'],
+                          ['--max-rate', '0'], ['--comm', 'x' * 15]):
+            self.assertIn('mkdir', self.show(*(arguments + [TASK])))
+
+    def test_the_machine_is_not_known(self):
+        box = StandIn(architecture='riscv64')
+        self.addCleanup(box.remove)
+        result = tool.run([TASK], on=box)
+        self.assertEqual(result.status, 2)
+        self.assertIn('the registers of riscv64 are not known; -a takes aarch64 or x86_64, with -S',
+                      result.err)
+
+    def test_files_that_are_no_traces(self):
+        self.refused(2, 'no text, and so no traces', '-S', '-f',
+                     self.write('vmlinux', b'\x7fELF\0\0'))
+
+    def test_files_that_never_end(self):
+        self.refused(1, 'not a file', '-S', '-v', '/dev/zero', TASK)
+
+    def test_debug_shows_a_traceback(self):
+        process = tool.process(['--debug', '-S', 'q'])
+        self.assertIn(b'Traceback', process.communicate()[1])
+
+
+class Processes(WithFiles):
+    """What only a process of its own can show."""
+
+    def test_bytes_that_are_no_text(self):
+        process = tool.process(['-S', '-v', self.btf, b'p wake_up_new_task comm=%0->comm '
+                                b'f:comm==\xff\xc3\xa9'])
+        self.assertIn(b'comm=="\xff\xc3\xa9"', process.communicate()[0])
+
+    def test_closed_stdout(self):
+        process = subprocess.Popen(['sh', '-c', 'exec "$0" "$@" >&-', sys.executable, tool.SCRIPT,
+                                    '-S', TASK], stderr=subprocess.PIPE)
+        self.assertEqual(process.communicate()[1], b'surftrace: stdout is closed\n')
+        self.assertEqual(process.returncode, 1)
+
+    def test_full_stdout(self):
+        with open('/dev/full', 'wb') as full:
+            process = tool.process(['-S', '-v', self.btf, TASK], stdout=full)
+            err = process.communicate()[1].decode()
+        self.assertEqual((process.returncode, err.splitlines()[-1:]), (1, [
+            'surftrace: stdout: no space left on device']))
+
+    def test_a_mistake(self):
+        process = tool.process(['-S', 'q'])
+        out, err = process.communicate()
+        self.assertEqual((process.returncode, out), (2, b''))
+        self.assertTrue(err.startswith(b"surftrace: a trace starts with 'p '"), err)
+
+    def test_a_signal_leaves_neither_gdb_nor_half_a_file(self):
+        gdb = self.write('gdb', ('#!/bin/sh\nread question\necho $$ > %s.new\nmv %s.new %s\n'
+                                 'exec sleep 1000\n' % ((self.path('pid'),) * 3)).encode())
+        os.chmod(gdb, 0o755)
+        vmlinux = self.write('vmlinux', elf.elf([(b'.symtab', b''), (b'.debug_info', b'')]))
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+            process = tool.process(
+                ['-a', 'x86_64', '-m', 'gdb', '-g', gdb, '-v', vmlinux, '--make-db',
+                 self.path('made.db')])
+            end = time.time() + 60
+            while not os.path.exists(self.path('pid')):
+                if time.time() > end or process.poll() is not None:
+                    self.fail('gdb was not started: %r' % (process.communicate(),))
+                time.sleep(0.01)
+            with open(self.path('pid')) as stream:
+                pid = int(stream.read())
+            os.remove(self.path('pid'))
+            process.send_signal(number)
+            self.assertEqual((process.communicate()[1], process.returncode),
+                             (b'', 128 + number))
+            self.assertFalse(os.path.exists('/proc/%d' % pid))
+            self.assertEqual(sorted(os.listdir(self.directory)), ['gdb', 'sample.btf', 'vmlinux'])
+
+
+if __name__ == '__main__':
+    unittest.main()

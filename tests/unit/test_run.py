@@ -1,0 +1,673 @@
+"""Live runs on a machine in small: what they write, what they undo, and every way they can fail."""
+import errno
+import fcntl
+import os
+import re
+import shlex
+import signal
+import threading
+import time
+import unittest
+
+from tests.lib import tool
+from tests.lib.standin import DEBUGFS, StandIn, TRACEFS
+
+TASK = 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm=="a b"&&users<4'
+TRACES = [TASK, 'r ip_rcv r=$retval', 'e sched/sched_switch f:prev_pid>1']
+EVENT = (b'            bash-1234    [000] d..1.  2300.901455: '
+         b'f0: (wake_up_new_task+0x0/0x370) comm="sh" users=1\n')
+
+
+class OnABox(unittest.TestCase):
+    """A test with a StandIn."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.box = StandIn()
+        self.addCleanup(self.box.remove)
+
+    def run_on(self, *arguments, **options):
+        return tool.run(arguments or TRACES, on=self.box, **options)
+
+    def notes(self, result):
+        """Return what is said on stderr beside the lines of the set-up and the clean-up."""
+        return [line[11:] for line in result.err.splitlines() if line.startswith('surftrace: ')]
+
+    def lines(self, result):
+        return [line for line in result.err.splitlines()
+                if re.match('(mkdir|rmdir|echo|printf|mount|umount) ', line)]
+
+    def writes_of(self, result):
+        """Return (name, text) of each write that the echoed lines would do, by a shell's rules."""
+        found, text = [], result.err.replace('\n-:', '\0-:')
+        for line in text.splitlines():
+            words = shlex.split(line.replace('\0', '\n')) if re.match('echo|printf', line) else ()
+            if words:
+                found.append((words[-1][len(TRACEFS) + 1:], words[-3] + '\n'))
+        return found
+
+    def after(self, seconds, call, *arguments):
+        """Call something in a thread of its own, after some time; waited for at the end."""
+        timer = threading.Timer(seconds, call, arguments)
+        self.addCleanup(timer.join)
+        timer.start()
+
+
+class Runs(OnABox):
+
+    def test_leaves_everything_as_it_was(self):
+        before, descriptors = self.box.state(), sorted(os.listdir('/proc/self/fd'))
+        self.box.events = EVENT * 2
+        result = self.run_on()
+        self.assertEqual((result.status, result.out), (0, tool.text_of(EVENT * 2)))
+        self.assertEqual(self.box.state(), before)
+        self.assertEqual(sorted(os.listdir('/proc/self/fd')), descriptors)
+
+    def test_what_it_writes_in_which_order(self):
+        top, filters = 'instances/surftrace/', '%sevents/%s/%s'
+        self.assertEqual(self.run_on('-s', *TRACES).status, 0)
+        self.assertEqual(self.box.writes(), [(name, text + '\n') for name, text in [
+            ('kprobe_events', 'p:surftrace/f0 wake_up_new_task comm=+0x10(%di):string '
+                              'users=+0x10(+0x20(%di)):s32'),
+            ('kprobe_events', 'r:surftrace/f1 ip_rcv r=$retval'),
+            (filters % (top, 'surftrace/f0', 'filter'), 'comm=="a b"&&users<4'),
+            (filters % (top, 'sched/sched_switch', 'filter'), 'prev_pid>1'),
+            (filters % (top, 'surftrace/f0', 'enable'), '1'),
+            (filters % (top, 'surftrace/f1', 'enable'), '1'),
+            (filters % (top, 'sched/sched_switch', 'enable'), '1'),
+            (top + 'options/stacktrace', '1'), (top + 'tracing_on', '1'),
+            (top + 'tracing_on', '0'),
+            (filters % (top, 'sched/sched_switch', 'enable'), '0'),
+            (filters % (top, 'surftrace/f1', 'enable'), '0'),
+            (filters % (top, 'surftrace/f0', 'enable'), '0'),
+            ('kprobe_events', '-:surftrace/f1\n-:surftrace/f0')]])
+        calls = [(call, name) for call, name, _ in self.box.log if call in ('mkdir', 'rmdir')]
+        self.assertEqual(calls, [(call, 'instances/surftrace') for call in ('mkdir', 'rmdir')])
+
+    def test_echoes_what_it_does(self):
+        """The lines on stderr are what is written, in that order; -S shows those of the set-up."""
+        result = self.run_on()
+        self.assertEqual(self.writes_of(result), self.box.writes())
+        shown = self.run_on('-S', *TRACES)
+        self.assertEqual(shown.out.splitlines(), self.lines(result)[:len(shown.out.splitlines())])
+        self.assertEqual(self.lines(result)[-1], 'rmdir %s/instances/surftrace' % TRACEFS)
+
+    def test_show_touches_nothing(self):
+        before = self.box.state()
+        self.assertEqual(self.run_on('-S', *TRACES).status, 0)
+        self.assertEqual(self.box.state(), before)
+        self.assertEqual([call for call, _, _ in self.box.log if call in ('mkdir', 'write')], [])
+
+    def test_events_are_shown_as_they_come(self):
+        """Each line is there at once; what is in the buffer at the end is only the rest."""
+        self.box.hold, read_end = True, os.pipe()
+        seen = []
+
+        def watch():
+            for _ in range(2):
+                seen.append(os.read(read_end[0], 1 << 16))
+                self.box.feed(EVENT if len(seen) == 1 else b'')
+        self.box.events = EVENT
+        self.after(0, watch)
+        result = self.run_on(TASK, stdout=read_end[1])
+        os.close(read_end[1])
+        self.assertEqual((result.status, seen), (0, [EVENT] * 2))
+        self.assertEqual(os.read(read_end[0], 10), b'')
+        os.close(read_end[0])
+
+    def test_what_was_lost_is_told(self):
+        self.box.events = EVENT * 2
+        self.assertEqual(self.notes(self.run_on())[-1],
+                         '2 events, and 5 lost: the ring buffer was full (-b makes it larger)')
+
+    def test_missed_probes_are_counted_by_position(self):
+        """Since the kernel's list of them names no groups."""
+        self.box.missed = {'kprobes/f0': 100, 'surftrace/f0': 7, 'surftrace/f1': 1}
+        self.box.probe('p:kprobes/f0 vfs_read')
+        said = self.notes(self.run_on())[-1]
+        self.assertIn('and 1 return missed: too many calls were under way at once (--maxactive',
+                      said)
+        self.assertIn('and 7 missed, each', said)
+
+    def test_strings_that_could_never_be_read(self):
+        """The last note says what was meant perhaps; one string that was read is enough."""
+        for values, advised in (('a=(fault)', True), ('a="x"', False)):
+            self.box.events = (EVENT.replace(b'comm="sh" users=1', values.encode())
+                               + EVENT.replace(b'comm="sh" users=1', b'a=(fault)'))
+            said = self.run_on('p wake_up_new_task a=%0->comm').err
+            self.assertEqual("'a' could never be read" in said and ':ustring' in said, advised)
+
+
+class Options(OnABox):
+
+    def set_up(self, *arguments):
+        result = self.run_on(*arguments)
+        self.assertEqual(result.status, 0, result.err)
+        return dict((name.replace('instances/surftrace/', ''), text.strip())
+                    for name, text in self.box.writes() if '-:' not in text and text != '0\n')
+
+    def test_stacks(self):
+        self.assertEqual(self.set_up('-s', TASK)['options/stacktrace'], '1')
+
+    def test_no_stacks(self):
+        self.assertNotIn('options/stacktrace', self.set_up(TASK))
+        self.assertIn(('instances/surftrace/options/stacktrace', '0\n'), self.box.writes())
+
+    def test_buffer(self):
+        self.assertEqual(self.set_up('-b', '64', TASK)['buffer_size_kb'], '64')
+
+    def test_maxactive(self):
+        self.set_up('--maxactive', '7', 'r ip_rcv', 'p ip_rcv')
+        self.assertEqual([text for name, text in self.box.writes() if name == 'kprobe_events'][:2],
+                         ['r7:surftrace/f0 ip_rcv\n', 'p:surftrace/f1 ip_rcv\n'])
+
+    def test_process(self):
+        """All threads that it has, and what they start."""
+        hold = threading.Event()
+        thread = threading.Thread(target=hold.wait)
+        thread.start()
+        written = self.set_up('-p', str(os.getpid()), TASK)
+        tasks = sorted(os.listdir('/proc/self/task'), key=int)
+        hold.set()
+        thread.join()
+        self.assertGreater(len(tasks), 1)
+        self.assertEqual(written['set_event_pid'], ' '.join(tasks))
+        self.assertEqual(written['options/event-fork'], '1')
+        names = [name for name, _ in self.box.writes()]
+        self.assertLess(names.index('instances/surftrace/set_event_pid'),
+                        names.index('instances/surftrace/events/surftrace/f0/enable'))
+
+    def test_command_name(self):
+        for more, expected in (('', 'COMM=="sh"'), (' f:pid>1', '(pid>1)&&COMM=="sh"')):
+            self.box.log = []
+            self.assertEqual(self.set_up('--comm', 'sh', 'p wake_up_new_task pid=%0->state' + more)[
+                'events/surftrace/f0/filter'], expected)
+
+    def test_count(self):
+        self.box.events = EVENT * 9
+        result = self.run_on('-c', '3', TASK)
+        self.assertEqual(result.out, tool.text_of(EVENT * 3))
+        self.assertEqual(self.notes(result)[-1].split(',')[0], '3 events')
+
+    def test_time(self):
+        self.box.hold = True
+        began = time.time()
+        result = self.run_on('-t', '0.3', TASK)
+        self.assertGreaterEqual(time.time() - began, 0.29)
+        self.assertEqual((result.status, self.box.names('instances')), (0, []))
+
+    def test_patterns(self):
+        """Each function is an event of its own; what cannot be probed is left out and counted."""
+        self.box.put(TRACEFS + '/available_filter_functions', '\n'.join(
+            ['vfs_read', 'vfs_readv', 'xvfs_read', 'two.isra.0', 'two.constprop.1',
+             'ext4_open [ext4]', 'twin', 'twin', 'bad_one', '__pfx_vfs_read', 'vfs_read.cold',
+             'last', 'ip_rcv']) + '\n')
+        self.box.put('/proc/kallsyms', 'ffffffff81000009 t last\nffffffff8100000a t last\n')
+        self.box.put(DEBUGFS + '/kprobes/blacklist',
+                     '0x1-0x2\tbad_one\n0x3-0x4\tvfs_readv\n')
+        for pattern, names, left_out in [
+                ('vfs_*', 'vfs_read', 1), ('*_read', 'vfs_read xvfs_read', 0),
+                ('t[wx]*', 'two.constprop.1 two.isra.0', 1), ('b?d_one', None, 1),
+                ('las[t]', None, 1), ('__*', None, 0), ('ext4:*', 'ext4:ext4_open', 0),
+                ('EXT4_*', None, 0)]:
+            result = self.run_on('-S', 'p %s c=$comm' % pattern)
+            found = re.findall(r"'p:surftrace/f\d+ (\S+) c=", result.out)
+            self.assertEqual((result.status, ' '.join(found) or None), (0 if names else 2, names),
+                             pattern)
+            if left_out:
+                self.assertIn('%d that cannot be probed, or of which there are several' % left_out
+                              if names else '%d cannot, or are several of one name' % left_out,
+                              result.err)
+            elif names:
+                self.assertNotIn('several', result.err)
+                self.assertIn("takes %d function" % len(found), result.err)
+
+    def test_patterns_that_take_too_much(self):
+        names = ['many_%03d' % number for number in range(101)]
+        self.box.put(TRACEFS + '/available_filter_functions', '\n'.join(names[:100]) + '\n')
+        self.assertEqual(self.run_on('-S', 'p many_*').status, 0)
+        self.box.put(TRACEFS + '/available_filter_functions', '\n'.join(names) + '\n')
+        result = self.run_on('-S', 'p many_*')
+        self.assertEqual(result.status, 2)
+        self.assertIn('--max-probes', result.err)
+        self.assertEqual(self.run_on('-S', '--max-probes', '101', 'p many_*').status, 0)
+        self.assertEqual(self.run_on('-S', '--max-probes', '1', 'p many_?01 a=%di').status, 0)
+
+    def test_patterns_of_functions_that_lack_what_is_asked_for(self):
+        result = self.run_on('-S', 'p *rcv len=$skb->len')
+        self.assertIn('ip_rcv len=', result.out)
+        result = self.run_on('-S', 'p [iw]*_* c=%0->comm')
+        self.assertEqual(re.findall(r"f(\d) (\S+) c=", result.out),
+                         [('0', 'in_registers'), ('1', 'wake_up_new_task')])
+        self.assertIn('left out: 1 function, of which this cannot be asked', result.err)
+        result = self.run_on('-S', 'p *rcv a=%0->nothing')
+        self.assertIn("no member 'nothing'", result.err)
+        self.assertEqual(result.status, 2)
+
+
+class Leftovers(OnABox):
+
+    def test_somebody_elses_probes_stay(self):
+        self.box.probe('p:kprobes/f0 vfs_read')
+        self.box.probe('p:surftracex/f0 vfs_read')
+        self.box.instance('somebody')
+        before = self.box.state()
+        self.assertEqual(self.run_on().status, 0)
+        self.assertEqual(self.box.state(), before)
+
+    def test_probes_that_go_one_by_one(self):
+        """Where their joined removal is refused, and somebody else's stand beside them."""
+        self.box.probe('p:kprobes/mine vfs_read')
+        before, self.box.refuses = self.box.state(), {'\n-:': (errno.EBUSY, '', '')}
+        result = self.run_on('p ip_rcv', 'r ip_rcv')
+        self.assertEqual(result.status, 0, result.err)
+        self.assertEqual(self.box.state(), before)
+
+    def test_what_a_killed_run_left_is_removed(self):
+        self.box.instance('surftrace')
+        for line in ('p:surftrace/f0 vfs_read', 'p:surftrace/f7 vfs_read'):
+            self.box.probe(line)
+        result = self.run_on()
+        self.assertEqual(result.status, 0)
+        self.assertIn('removed what a run that was killed had left: an instance and 2 probes of '
+                      'surftrace', self.notes(result))
+        self.assertEqual((self.box.probes(), self.box.names('instances')), ([], []))
+
+    def test_what_killed_runs_of_other_names_left_is_removed_too(self):
+        """But not what somebody holds, or has called otherwise."""
+        for name in ('surftrace3', 'surftrace4', 'surftraces'):
+            self.box.instance(name)
+        for name in ('surftrace3', 'surftrace4', 'surftrace7', 'surftraces'):
+            self.box.probe('p:%s/f0 vfs_read' % name)
+        lock = os.open(self.box.tracefs + '/instances/surftrace4', os.O_RDONLY)
+        self.addCleanup(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = self.run_on()
+        self.assertEqual(result.status, 0)
+        self.assertEqual(self.box.names('instances'), ['surftrace4', 'surftraces'])
+        self.assertEqual(self.box.probes(), ['surftrace4/f0', 'surftraces/f0'])
+        self.assertEqual([note for note in self.notes(result) if note.startswith('removed')], [
+            'removed what a run that was killed had left: an instance and 1 probe of surftrace3',
+            'removed what a run that was killed had left: 1 probe of surftrace7'])
+
+    def test_a_name_that_is_free_again_may_be_somebody_elses(self):
+        for name in ('surftrace', 'surftrace3'):
+            box = StandIn()
+            self.addCleanup(box.remove)
+            box.instance(name)
+            box.probe('p:%s/f0 vfs_read' % name)
+            remove, locks = box.removed, []
+
+            def take_over(path, box=box, remove=remove, locks=locks, name=name):
+                remove(path)
+                if not locks and path == 'instances/' + name:
+                    box.instance(name)
+                    locks.append(os.open(os.path.join(box.tracefs, path), os.O_RDONLY))
+                    fcntl.flock(locks[0], fcntl.LOCK_EX)
+            box.removed = take_over
+            self.assertEqual(tool.run(TRACES, on=box).status, 0)
+            self.assertEqual((box.names('instances'), box.probes()), ([name], [name + '/f0']))
+            os.close(locks[0])
+
+    def test_an_instance_that_is_in_use_is_let_alone(self):
+        """By a lock, by a reader of its trace_pipe, or by whatever makes rmdir fail."""
+        def locked(box):
+            descriptor = os.open(box.tracefs + '/instances/surftrace', os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            return descriptor
+
+        def read(box):
+            return box.system.open(TRACEFS + '/instances/surftrace/trace_pipe',
+                                   os.O_RDONLY | os.O_NONBLOCK)
+
+        def used(box):
+            return box.system.open(TRACEFS + '/instances/surftrace/set_event', os.O_RDONLY)
+        for use in (locked, read, used):
+            box = StandIn()
+            self.addCleanup(box.remove)
+            box.instance('surftrace')
+            box.probe('p:surftrace/f0 vfs_read')
+            descriptor = use(box)
+            result = tool.run(TRACES, on=box)
+            self.assertEqual(result.status, 0, result.err)
+            self.assertIn('mkdir %s/instances/surftrace1' % TRACEFS, self.lines(result))
+            self.assertIn('rmdir %s/instances/surftrace1' % TRACEFS, self.lines(result))
+            self.assertEqual((box.names('instances'), box.probes()),
+                             (['surftrace'], ['surftrace/f0']))
+            box.system.close(descriptor)
+
+
+class Mounts(unittest.TestCase):
+
+    def box(self, mounts='', **options):
+        box = StandIn(mounted=False, **options)
+        self.addCleanup(box.remove)
+        box.put('/proc/mounts', mounts)
+        return box
+
+    def mounts(self, box):
+        with open(box.root + '/proc/mounts', 'rb') as stream:
+            return tool.text_of(stream.read())
+
+    def test_tracefs_is_mounted_and_unmounted(self):
+        box = self.box('proc /proc proc rw 0 0\n')
+        box.events = EVENT
+        result = tool.run([TASK], on=box)
+        self.assertEqual((result.status, result.out), (0, tool.text_of(EVENT)), result.err)
+        self.assertTrue(result.err.endswith('umount %s\n' % TRACEFS) or
+                        'umount %s\n' % TRACEFS in result.err)
+        self.assertIn('mount -t tracefs surftrace %s\n' % TRACEFS, result.err)
+        self.assertEqual(self.mounts(box), 'proc /proc proc rw 0 0\n')
+
+    def test_a_mount_of_somebody_elses_stays(self):
+        for mounts, root in [
+                ('d %s debugfs rw 0 0\n' % DEBUGFS, DEBUGFS + '/tracing'),
+                ('d %s debugfs rw 0 0\nt %s tracefs rw 0 0\n' % (DEBUGFS, TRACEFS), TRACEFS),
+                # What any user mounts may have every other white space in its name.
+                ('f /home/a\x0cb\rc\x1dd fuse rw 0 0\nt %s tracefs rw 0 0\n' % TRACEFS, TRACEFS)]:
+            box = self.box(mounts)
+            result = tool.run([TASK], on=box)
+            self.assertEqual(result.status, 0, result.err)
+            self.assertIn('mkdir %s/instances/surftrace\n' % root, result.err)
+            self.assertEqual(self.mounts(box), mounts)
+            self.assertNotIn('mount ', result.err)
+
+    def test_a_blank_in_a_name(self):
+        result = tool.run(['-S', TASK], on=self.box('t /a\\040b tracefs rw 0 0\n'))
+        self.assertIn("mkdir '/a b/instances/surftrace'\n", result.out)
+
+    def test_it_cannot_be_mounted(self):
+        box = self.box()
+        box.put('/refuses-mounts', 'yes')
+        result = tool.run([TASK], on=box)
+        self.assertEqual(result.status, 1)
+        self.assertIn('permission denied', result.err)
+        self.assertIn('in a container, run it on the host or with --privileged', result.err)
+
+    def test_not_root(self):
+        box = self.box()
+        box.user = 1000
+        result = tool.run([TASK], on=box)
+        self.assertEqual((result.status, self.mounts(box)), (1, ''))
+        self.assertIn('tracing needs root; -S shows the lines without', result.err)
+
+    def test_a_directory_that_is_not_tracefs(self):
+        for arguments in (['--tracefs', '/nonexistent', TASK],):
+            result = tool.run(arguments, on=self.box())
+            self.assertEqual(result.status, 1)
+            self.assertIn('/nonexistent/README: no such file or directory: no tracefs is mounted '
+                          'there; mount -t tracefs', result.err)
+
+    def test_shown_where_nothing_is_mounted(self):
+        """As a live run would begin."""
+        result = tool.run(['-S', TASK], on=self.box())
+        self.assertEqual(result.out.splitlines()[:2], [
+            'mount -t tracefs surftrace ' + TRACEFS, 'mkdir %s/instances/surftrace' % TRACEFS])
+
+
+class Signals(OnABox):
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+    def test_a_signal_at_every_operation(self):
+        """Whenever it comes, all that was done is undone, once."""
+        before = self.box.state()
+        self.assertEqual(self.run_on('-s', *TRACES).status, 0)
+        operations = list(self.box.log)
+        first = [call for call, _, _ in operations].index('mkdir')
+        for at in range(len(operations)):
+            number = self.NUMBERS[at % 4]
+            self.box.log, self.box.signal = [], (at, number)
+            result = self.run_on('-s', *TRACES)
+            status = 0 if number == signal.SIGINT else 128 + number
+            # (Before anything has been done it may end as any program does.)
+            self.assertIn(result.status, [status] if at > first else [status, 128 + number],
+                          (at, operations[at], result.err))
+            self.assertEqual(self.box.state(), before, (at, operations[at]))
+            self.assertNotIn('not undone', result.err)
+
+    def send(self, number, handler, *seconds):
+        """Return the status of a run that a signal comes to, which was handled so before."""
+        earlier = signal.signal(number, handler)
+        self.addCleanup(signal.signal, number, earlier)
+        self.box.hold = True
+        for each in seconds:
+            self.after(each, os.kill, os.getpid(), number)
+        status = self.run_on(TASK).status
+        self.assertEqual(self.box.names('instances'), [])
+        self.box.feed(b'')
+        return status
+
+    def test_while_nothing_comes(self):
+        """And a second one changes nothing."""
+        for number in self.NUMBERS:
+            self.assertEqual(self.send(number, lambda *_: None, 0.1, 0.1),
+                             0 if number == signal.SIGINT else 128 + number)
+
+    def test_what_a_shell_ignores(self):
+        """INT and QUIT, which its & ignores, end a run all the same; nohup is meant."""
+        for number, status in ((signal.SIGINT, 0), (signal.SIGQUIT, 131)):
+            self.assertEqual(self.send(number, signal.SIG_IGN, 0.1), status)
+        self.box.events = EVENT
+        self.after(0.1, os.kill, os.getpid(), signal.SIGHUP)
+        earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            self.box.hold = True
+            self.after(0.3, self.box.feed, b'')
+            self.assertEqual(self.run_on(TASK).status, 0)
+        finally:
+            signal.signal(signal.SIGHUP, earlier)
+
+    def test_waiting_is_not_cut_short_by_one(self):
+        """Python 2 is interrupted then, Python 3 hides it (PEP 475); both are told so here."""
+        class Poll(object):
+            calls = 0
+
+            def poll(self, milliseconds):
+                self.calls += 1
+                if self.calls < 3:
+                    raise EnvironmentError(errno.EINTR, 'interrupted')
+                return [milliseconds]
+        poll = Poll()
+        [left] = tool.wait_for(poll, 60000)
+        self.assertEqual(poll.calls, 3)
+        self.assertTrue(50000 < left <= 60000)
+        poll.calls = 0
+        self.assertEqual(tool.wait_for(poll, None), [None])
+        poll.calls = 3
+        self.assertLess(tool.wait_for(poll, 1 << 40)[0], 1 << 31)   # longer than poll can
+        poll.poll = lambda _: os.read(-1, 1)
+        self.assertRaises(EnvironmentError, tool.wait_for, poll, 1)
+
+
+class Failures(OnABox):
+
+    ARGUMENTS = ['-s'] + TRACES
+    ERRORS = (errno.EIO, errno.EBUSY, errno.ENOSPC, errno.EINVAL, errno.EACCES, errno.ENOENT)
+    # What has to be survived.  A run goes on without what a kernel may not have, takes the next
+    # name if one is busy, and removes probes one by one if it could not at once.
+    SURVIVED = (
+        (errno.ENOENT, r'(open|read) (README|available_filter_functions|kprobe_events|'
+                       r'events/sched/sched_switch/format) $'),
+        (errno.EACCES, r'(open|read) available_filter_functions $'),
+        (errno.ENOENT, r'open instances/surftrace(/trace_pipe)? $'),
+        (errno.EBUSY, r'open instances/surftrace(/trace_pipe)? $'),
+        (None, r'(open|write) kprobe_events -:'))
+
+    def operations(self):
+        """Return the operations of a whole run that nothing happens to."""
+        self.box.log, self.box.events = [], EVENT
+        self.assertEqual(self.run_on(*self.ARGUMENTS).status, 0)
+        return [(call, name, text) for call, name, text in self.box.log]
+
+    def test_every_operation_failing_in_turn(self):
+        """The error names the file and the reason; all else that was done is undone."""
+        before, operations = self.box.state(), self.operations()
+        descriptors, wrong = sorted(os.listdir('/proc/self/fd')), []
+        for at, (call, name, text) in enumerate(operations):
+            if call == 'open' and at + 1 < len(operations) and operations[at + 1][0] == 'write':
+                text = operations[at + 1][2]
+            for number in self.ERRORS:
+                where = (os.strerror(number), at, call, name, text)
+                self.box.log, self.box.events, self.box.fail = [], EVENT, (at, number)
+                result = self.run_on(*self.ARGUMENTS)
+                self.box.fail = None
+                self.assertEqual(sorted(os.listdir('/proc/self/fd')), descriptors, where)
+                # (The first look at README tells whether tracefs is there at all.)
+                survived = at > 1 and any(kind in (None, number) and re.match(
+                    pattern, ' '.join((call, name, text))) for kind, pattern in self.SURVIVED)
+                # (No kernel is ever busy when the list of probes is read.)
+                if (result.status == 0) != survived and (name, number, text) != (
+                        'kprobe_events', errno.EBUSY, ''):
+                    wrong.append((where, result.status))
+                if result.status:
+                    self.assertIn(name, result.err, where)
+                    self.assertEqual(result.status, 1, where)
+                if call == 'rmdir' or name.endswith('/enable') and text == '0\n':
+                    # (An event that is enabled keeps its probe.)  The next run takes it away.
+                    self.assertIn('not undone', result.err, where)
+                    self.assertIn('the next run removes what this one could not', result.err)
+                    self.assertEqual(self.run_on('e sched/sched_switch').status, 0)
+                self.assertEqual(self.box.state(), before, where)
+        self.assertEqual('\n'.join(map(repr, wrong)), '')
+
+    def test_one_undo_that_fails_does_not_keep_the_next(self):
+        [at] = [at for at, operation in enumerate(self.operations()) if operation[0] == 'rmdir']
+        self.box.log, self.box.events, self.box.fail = [], EVENT, (at, errno.EBUSY)
+        result = self.run_on(*self.ARGUMENTS)
+        self.assertEqual((result.status, self.box.probes()), (1, []))
+        self.assertIn('not undone: %s/instances/surftrace: ' % TRACEFS, result.err)
+        self.assertIn('the next run removes what this one could not', result.err)
+
+    def refused(self, refuses, *arguments):
+        """Return the lines on stderr of a run that the kernel refuses something."""
+        before, self.box.refuses = self.box.state(), refuses
+        result = self.run_on(*arguments)
+        self.assertEqual(result.status, 1)
+        after = self.box.state()
+        after['error_log'] = ''
+        self.assertEqual(after, before)
+        return result.err.splitlines()
+
+    def test_the_kernels_own_reason(self):
+        said = self.refused({'p:surftrace/f0': (errno.EINVAL, 'Unknown type is specified',
+                                                'users=')}, TASK)
+        [at] = [at for at, line in enumerate(said) if line == '  ' + TASK]
+        self.assertIn('the kernel refused this trace: unknown type is specified; kprobe_events was '
+                      'given: p:surftrace/f0 wake_up_new_task comm=', said[at - 1])
+        self.assertTrue(said[at][said[at + 1].index('^'):].startswith('%0->mm->mm_users'))
+
+    def test_the_kernels_own_reason_for_a_filter(self):
+        trace = 'p ip_rcv ip_a=@(struct iphdr *)%0->saddr n=%0->len f:ip_a==127.0.0.1 && n==80'
+        said = self.refused({'&& n': (errno.EINVAL, 'Field not found', 'n==')}, trace)
+        [at] = [at for at, line in enumerate(said) if line == '  ' + trace]
+        self.assertIn('the kernel refused this filter: field not found; ', said[at - 1])
+        self.assertTrue(said[at][said[at + 1].index('^'):].startswith('n==80'))
+
+    def test_another_runs_reason_is_not_ours(self):
+        log = ('[ 1.0] trace_kprobe: error: Some other run\n'
+               '  Command: p:surftrace1/f0 foo\n           ^\n')
+        self.box.put(TRACEFS + '/error_log', log)
+        self.box.refuses = {'p:surftrace/f0': (errno.EINVAL, None, '')}
+        said = self.run_on(TASK).err
+        self.assertEqual(self.box.get('error_log'), log)
+        self.assertNotIn('some other run', said.lower())
+        self.assertIn('invalid argument', said)
+
+    def test_a_bare_number(self):
+        """What it means, where the kernel keeps no log of errors (before 5.2)."""
+        for number, words in [
+                (errno.EINVAL, 'invalid argument (dmesg may know more)'),
+                (errno.ENOENT, 'it has no such function'),
+                (errno.EILSEQ, 'the offset is not at the start of an instruction'),
+                (errno.EEXIST, 'an event of that name is there already'),
+                (errno.E2BIG, 'too many values'),
+                (errno.EADDRNOTAVAIL, 'the symbol is not unique'),
+                (errno.EOPNOTSUPP, 'this function cannot be probed'),
+                (errno.ENODEV, os.strerror(errno.ENODEV).lower())]:
+            said = self.refused({'p:surftrace/f0': (number, '', '')}, TASK)
+            self.assertIn('the kernel refused this trace: %s; ' % words, '\n'.join(said))
+            self.assertIn('  ' + TASK, said)
+
+    def test_no_kprobes(self):
+        os.remove(self.box.tracefs + '/kprobe_events')
+        self.assertEqual(self.run_on('e sched/sched_switch').status, 0)
+        result = self.run_on('e sched/sched_switch', 'p ip_rcv')
+        self.assertEqual(result.status, 1)
+        self.assertIn('CONFIG_KPROBE_EVENTS', result.err)
+
+    def test_refused_by_the_system(self):
+        """The message says what to do about it."""
+        for number, user, lockdown, words in [
+                (errno.EROFS, 0, '', 'remount,rw'), (errno.EACCES, 1000, '', 'run as root'),
+                (errno.EPERM, 0, 'none integrity [confidentiality]\n', 'lockdown=integrity'),
+                (errno.EPERM, 0, '[none] integrity\n', 'in a container, run it on the host')]:
+            self.box.put('/sys/kernel/security/lockdown', lockdown)
+            self.box.log, self.box.user, self.box.fail = [], user, (0, number)
+            result = self.run_on(TASK)
+            self.assertEqual(result.status, 1)
+            self.assertIn('%s/README: %s' % (TRACEFS, os.strerror(number).lower()), result.err)
+            self.assertIn(words, result.err)
+
+
+class OldKernels(unittest.TestCase):
+    """Linux 4.0 and 4.19, as far as their files tell (neither is booted by any test).
+
+    4.0: no error_log; of types s8 to s64, u8 to u64 (which print hexadecimal), string and
+    bitfields; of names @, $stack, $stackN and $retval.  4.19, whose README and answers were taken
+    from a real one: neither error_log, nor types symbol and ustring, but $comm and x8 to x64.
+    """
+
+    BASE = r'(?:[-+](?:0x[0-9a-f]+|[0-9]+)\()*(?:%%\w+|@[\w+]+|\$(?:stack[0-9]*|retval%s))\)*'
+    TAKES = {'4.0': BASE % '' + r'(?::(?:[su](?:8|16|32|64)|string|b\d+@\d+/\d+))?',
+             '4.19': BASE % '|comm' + r'(?::(?:[sux](?:8|16|32|64)|string|b\d+@\d+/\d+))?'}
+
+    def lines(self, kernel, *traces):
+        """Return the Result, and the lines that kprobe_events was given."""
+        box = StandIn(kernel)
+        self.addCleanup(box.remove)
+        os.remove(box.tracefs + '/error_log')
+        box.takes, box.events = self.TAKES[kernel], EVENT
+        before = box.state()
+        result = tool.run(traces, on=box)
+        self.assertEqual(box.state(), before)
+        return result, [text for name, text in box.writes() if name == 'kprobe_events']
+
+    def test_types(self):
+        traces = ('p wake_up_new_task a=X%di b=S%si c=%dx:string', 'r vfs_read r=X$retval')
+        for kernel, letter in (('4.0', 'u'), ('4.19', 'x')):
+            result, lines = self.lines(kernel, *traces)
+            self.assertEqual(result.status, 0, result.err)
+            self.assertEqual(lines[:2], [
+                'p:surftrace/f0 wake_up_new_task a=%%di:%s64 b=%%si:s64 c=+0x0(%%dx):string\n'
+                % letter, 'r:surftrace/f1 vfs_read r=$retval:%s64\n' % letter])
+
+    def test_what_they_do_not_take(self):
+        for kernel, value in (('4.0', '$comm'), ('4.19', '+0(%di):ustring')):
+            result, lines = self.lines(kernel, 'p vfs_read', 'p wake_up_new_task a=' + value)
+            self.assertEqual(result.status, 1)
+            self.assertIn('the kernel refused this trace: invalid argument (dmesg may know more); '
+                          'kprobe_events was given: p:surftrace/f1 wake_up_new_task a=' + value,
+                          result.err)
+            self.assertEqual(lines[-1], '-:surftrace/f0\n')
+
+    def test_what_does_instead(self):
+        for kernel, value, expected in (
+                ('4.0', '%di:x64', '%di:u64'), ('4.0', '%di:symbol', '%di:u64'),
+                ('4.19', '%di:symbol', '%di:x64'), ('4.19', '%di:symstr', '%di:x64'),
+                ('4.19', '%di:ustring', '+0x0(%di):string'), ('4.19', '%di:char', '%di:x8')):
+            result, lines = self.lines(kernel, 'p wake_up_new_task a=' + value)
+            self.assertEqual((result.status, lines[0]), (
+                0, 'p:surftrace/f0 wake_up_new_task a=%s\n' % expected), value)
+
+    def test_an_array_becomes_its_first_element(self):
+        result, lines = self.lines('4.19', 'p wake_up_new_task a=%di:x8[6]')
+        self.assertEqual((result.status, lines[0]),
+                         (0, 'p:surftrace/f0 wake_up_new_task a=+0x0(%di):x8\n'))
+        self.assertIn("'a': this kernel shows no arrays, which came with Linux 4.20: only the "
+                      'first element', result.err)
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,123 @@
+"""What -S prints and -o writes, for a shell: the same steps as a live run, each undone."""
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from tests.lib import tool
+from tests.unit.test_run import OnABox, TRACES
+
+NASTY = ['a', '', "it's", '$(touch x)', '`touch x`', 'a b', '"', '\\', '\\n', '*', '-n', ';x',
+         '#', '~', 'a\\"b', "'", "a'b'c"]
+
+
+class Script(OnABox):
+
+    def setUp(self):
+        OnABox.setUp(self)
+        self.directory = tempfile.mkdtemp(dir=tool.SCRATCH)
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = os.path.join(self.directory, 'trace sh')
+
+    def written(self, *arguments):
+        """Return the text of the script, and the lines of -S."""
+        result = self.run_on('-S', '-o', self.path, *(arguments or TRACES))
+        self.assertEqual(result.status, 0, result.err)
+        with open(self.path) as stream:
+            return stream.read(), result.out.splitlines()
+
+    def test_it_can_be_run(self):
+        text, _ = self.written()
+        self.assertTrue(text.startswith('#!/bin/sh\n'))
+        self.assertTrue(os.access(self.path, os.X_OK))
+        self.assertEqual(subprocess.call(['sh', '-n', self.path]), 0)
+        for trace in TRACES:
+            self.assertIn('\n#   ' + tool.quoted(trace) + '\n', text)
+
+    def test_sets_up_as_the_lines_do(self):
+        """The lines of the script, once $run is known, are those of -S, less the root."""
+        text, shown = self.written('-s', '-b', '64', *TRACES)
+        lines = text.replace('"$run"', 'surftrace').split('\n')
+        found = [shlex.split(line.split(' || give_up')[0]) for line in lines
+                 if re.match('(echo|printf) .*\\|\\| give_up', line)]
+        self.assertEqual(found, [shlex.split(line.replace('/sys/kernel/tracing/', ''))
+                                 for line in shown if not line.startswith('mkdir')])
+
+    def test_what_is_refused_is_named(self):
+        text, _ = self.written()
+        for trace in TRACES:
+            self.assertIn(" || give_up " + tool.quoted('the kernel refused: ' + trace), text)
+
+    def test_undoes_in_reverse_what_has_been_done(self):
+        """Events first, then what is in the buffer is shown, then probes and the instance."""
+        text, _ = self.written()
+        order = [text.index(words) for words in (
+            'echo 0 > instances/"$run"/tracing_on', 'echo 0 > instances/"$run"/events/sched/',
+            'echo 0 > instances/"$run"/events/"$run"/f1/enable',
+            'echo 0 > instances/"$run"/events/"$run"/f0/enable', 'kill "$reader"',
+            'exec 3<&-', "echo -:\"$run\"/f1 >> kprobe_events",
+            "echo -:\"$run\"/f0 >> kprobe_events", 'rmdir instances/"$run" ||', 'umount ')]
+        self.assertEqual(order, sorted(order))
+
+    def test_undoes_no_step_that_was_not_done(self):
+        """Each undo asks how far the set-up came: its own step's number and no other."""
+        text, _ = self.written()
+        steps = dict((number, line.replace("'", '')) for line, number in re.findall(
+            r'^((?:echo|printf) .*) \|\| give_up .*\ndone_with (\d+)$', text, re.M))
+        undone = re.findall(r'^    \[ "\$step" -lt (\d+) \] \|\| echo (\S+) >>? (\S+) \|\| warn',
+                            text, re.M)
+        self.assertEqual(len(undone), 6)
+        for number, words, path in undone:
+            if words == '0':
+                self.assertEqual(steps[number], 'echo 1 > ' + path.replace("'", ''))
+            else:       # -:"$run"/f0
+                self.assertIn(words[1:] + ' ', steps[number])
+
+    def test_what_it_cannot_do_is_told(self):
+        for arguments, words in [(['-c', '3'], 'a script has no -c, it runs until Ctrl+C'),
+                                 (['-t', '3'], 'a script has no -t, it runs until Ctrl+C')]:
+            result = self.run_on('-S', '-o', self.path, *(arguments + TRACES))
+            self.assertIn(words, result.err)
+        result = self.run_on('-S', '-o', self.path, 'p ip_rcv ip_a=@(struct iphdr *)%0->saddr')
+        self.assertIn('a script shows addresses and names as the numbers', result.err)
+
+    def test_it_cannot_be_written(self):
+        result = self.run_on('-S', '-o', '/nonexistent/x', *TRACES)
+        self.assertEqual(result.status, 1)
+        self.assertIn('/nonexistent/x: no such file or directory', result.err)
+
+    def test_a_live_run_writes_it_too(self):
+        self.assertEqual(self.run_on('-o', self.path, *TRACES).status, 0)
+        with open(self.path) as stream:
+            self.assertEqual(stream.read(), self.written()[0])
+
+
+class Quoting(unittest.TestCase):
+
+    def test_words_survive_a_shell(self):
+        for text in NASTY:
+            shell = 'printf "<%%s>" %s' % tool.quoted(text)
+            self.assertEqual(subprocess.check_output(['sh', '-c', shell]).decode(),
+                             '<%s>' % text)
+
+    def test_lines_write_what_they_say(self):
+        """A filter with such a string in it, put into a file by the shell."""
+        directory = tempfile.mkdtemp(dir=tool.SCRATCH)
+        self.addCleanup(shutil.rmtree, directory)
+        for text in NASTY:
+            if '"' in text and "'" in text:
+                continue        # which the kernel cannot quote
+            written = "'%s'" % text if '"' in text else '"%s"' % text
+            lines, _ = tool.planned(['p ip_rcv f:COMM==' + written], root=directory)
+            [line] = [line for line in lines if line.endswith('/filter')]
+            target = os.path.join(directory, 'filter')
+            subprocess.check_call(['sh', '-c', line.rpartition(' > ')[0] + ' > ' + target])
+            with open(target) as stream:
+                self.assertEqual(stream.read(), 'COMM==%s\n' % written)
+
+
+if __name__ == '__main__':
+    unittest.main()
