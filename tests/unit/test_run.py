@@ -47,11 +47,23 @@ class OnABox(unittest.TestCase):
                 found.append((words[-1][len(TRACEFS) + 1:], words[-3] + '\n'))
         return found
 
-    def after(self, seconds, call, *arguments):
-        """Call something in a thread of its own, after some time; waited for at the end."""
-        timer = threading.Timer(seconds, call, arguments)
-        self.addCleanup(timer.join)
-        timer.start()
+    def once_tracing(self, *calls):
+        """Call (function, argument ...) each in a thread of its own, once tracing is on."""
+        def wait():
+            end = time.time() + 60
+            while not [name for name, text in self.box.writes()
+                       if name.endswith('/tracing_on') and text == '1\n']:
+                if time.time() > end:
+                    return
+                time.sleep(0.01)
+            for call in calls:
+                time.sleep(0.05)
+                call[0](*call[1:])
+        thread = threading.Thread(target=wait)
+        self.addCleanup(thread.join)
+        self.box.log = []
+        thread.start()
+        return thread
 
 
 class Runs(OnABox):
@@ -109,7 +121,7 @@ class Runs(OnABox):
                 seen.append(os.read(read_end[0], 1 << 16))
                 self.box.feed(EVENT if len(seen) == 1 else b'')
         self.box.events = EVENT
-        self.after(0, watch)
+        self.once_tracing((watch,))
         result = self.run_on(TASK, stdout=read_end[1])
         os.close(read_end[1])
         self.assertEqual((result.status, seen), (0, [EVENT] * 2))
@@ -427,14 +439,14 @@ class Signals(OnABox):
             self.assertEqual(self.box.state(), before, (at, operations[at]))
             self.assertNotIn('not undone', result.err)
 
-    def send(self, number, handler, *seconds):
+    def send(self, number, handler, times=1):
         """Return the status of a run that a signal comes to, which was handled so before."""
         earlier = signal.signal(number, handler)
         self.addCleanup(signal.signal, number, earlier)
         self.box.hold = True
-        for each in seconds:
-            self.after(each, os.kill, os.getpid(), number)
+        thread = self.once_tracing(*[(os.kill, os.getpid(), number)] * times)
         status = self.run_on(TASK).status
+        thread.join()
         self.assertEqual(self.box.names('instances'), [])
         self.box.feed(b'')
         return status
@@ -442,19 +454,17 @@ class Signals(OnABox):
     def test_while_nothing_comes(self):
         """And a second one changes nothing."""
         for number in self.NUMBERS:
-            self.assertEqual(self.send(number, lambda *_: None, 0.1, 0.1),
+            self.assertEqual(self.send(number, lambda *_: None, 2),
                              0 if number == signal.SIGINT else 128 + number)
 
     def test_what_a_shell_ignores(self):
         """INT and QUIT, which its & ignores, end a run all the same; nohup is meant."""
         for number, status in ((signal.SIGINT, 0), (signal.SIGQUIT, 131)):
-            self.assertEqual(self.send(number, signal.SIG_IGN, 0.1), status)
-        self.box.events = EVENT
-        self.after(0.1, os.kill, os.getpid(), signal.SIGHUP)
+            self.assertEqual(self.send(number, signal.SIG_IGN), status)
         earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             self.box.hold = True
-            self.after(0.3, self.box.feed, b'')
+            self.once_tracing((os.kill, os.getpid(), signal.SIGHUP), (self.box.feed, b''))
             self.assertEqual(self.run_on(TASK).status, 0)
         finally:
             signal.signal(signal.SIGHUP, earlier)

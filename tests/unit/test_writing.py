@@ -1,6 +1,7 @@
 """stdout and stderr of a run: counted events; readers that are slow, dead, full, or obey bytes."""
 import os
 import pty
+import signal
 import socket
 import threading
 import time
@@ -99,7 +100,7 @@ class Readers(OnABox):
     def test_a_reader_that_goes_while_nothing_comes(self):
         read_end, write_end = self.piped()
         self.box.hold = True
-        self.after(0.2, os.close, read_end)
+        self.once_tracing((os.close, read_end))
         self.assertEqual(self.run_on(TASK, stdout=write_end).status, 0)
 
     def test_a_slow_reader_gets_everything(self):
@@ -122,7 +123,7 @@ class Readers(OnABox):
     def stopped(self, descriptor):
         """Check how a run ends whose reader takes nothing more; a signal comes."""
         self.box.events, self.box.hold = EVENT * 5000, True
-        self.after(0.3, os.kill, os.getpid(), 2)
+        self.once_tracing((time.sleep, 0.3), (os.kill, os.getpid(), signal.SIGINT))
         began = time.time()
         result = self.run_on(TASK, stdout=descriptor, patience=50)
         self.assertLess(time.time() - began, LONGEST)
