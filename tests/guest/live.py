@@ -33,7 +33,7 @@ MODULES_HAVE_TYPES = KERNEL >= (5, 11)
 # Registers that hold the first and second argument.
 FIRST, SECOND = ('di', 'si') if ARCH == 'x86_64' else ('x0', 'x1')
 FROM_BTF = 'surftrace: types from /sys/kernel/btf/vmlinux (BTF)\n'
-LIMIT = 60      # seconds for anything that a test waits for
+LIMIT = 300     # seconds for anything that a test waits for
 # Where a draw begins; whoever draws prints it.
 SEED = int(os.environ.get('SURFTRACE_SEED', 4))
 
