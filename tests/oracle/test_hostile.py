@@ -286,7 +286,7 @@ class Servers(Hostile):
         for number, draw in self.numbered(2000, 200):    # few make sense
             answer = draw.choice(whole)
             answer = (mutated_bytes(draw, answer) if draw.random() < 0.5
-                      else mutated_text(draw, answer.decode('latin-1')).encode('utf-8'))
+                      else tool.bytes_of(mutated_text(draw, tool.text_of(answer))))
             raw, source = self.opened(answer)
             if draw.random() < 0.5:
                 self.attempt((number, answer), source.information, 'struct s')

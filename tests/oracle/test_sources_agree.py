@@ -131,7 +131,8 @@ class Sources(unittest.TestCase):
                 differ.append((text, found, words))
         self.assertEqual(differ[:10], [], '%d of %d differ' % (len(differ), count))
         self.assertLessEqual(len(left_out), max(count * 0.03, 3), left_out)
-        self.assertLess(len(renamed), max(count * 0.2, 3), renamed)
+        # (Seen with gdb: 17 of 60 traces on x86_64, 10 of 20 on aarch64.)
+        self.assertLess(len(renamed), max(count * 0.7, 3), renamed)
         self.assertGreater(count, len(expected) * 0.9)
         common.tell(count - len(left_out), 'traces, %s and BTF' % what)
 
