@@ -48,6 +48,16 @@ def with_numbers(expected, architecture='x86_64'):
     return numbered
 
 
+def mistakes_last(expected, source):
+    """Return the same traces; those that are mistakes, or of functions unknown there, go last.
+
+    For a mistake gdb is asked for the names of all functions, and from then on takes prototypes
+    from that list, without the arguments' names.  (A mistake ends a run, so nobody meets that.)
+    """
+    return sorted(expected, key=lambda pair: (
+        ' (column ' in pair[1] or not source.functions(pair[0].split()[1])))
+
+
 def names_in(text, source):
     """Return the names of the arguments of a trace's functions."""
     return [[each.name for each in function.parameters]
@@ -131,8 +141,7 @@ class Sources(unittest.TestCase):
                 differ.append((text, found, words))
         self.assertEqual(differ[:10], [], '%d of %d differ' % (len(differ), count))
         self.assertLessEqual(len(left_out), max(count * 0.03, 3), left_out)
-        # (Seen with gdb: 17 of 60 traces on x86_64, 10 of 20 on aarch64.)
-        self.assertLess(len(renamed), max(count * 0.7, 3), renamed)
+        self.assertLess(len(renamed), max(count * 0.2, 3), renamed)
         self.assertGreater(count, len(expected) * 0.9)
         common.tell(count - len(left_out), 'traces, %s and BTF' % what)
 
@@ -180,7 +189,7 @@ class Sources(unittest.TestCase):
     def test_gdb(self):
         source = tool.from_gdb(common.vmlinux())
         self.addCleanup(source.close)
-        self.agree(source, self.expected[:OF_GDB], 'gdb')
+        self.agree(source, mistakes_last(self.expected[:OF_GDB], source), 'gdb')
 
     def test_gdb_of_another_machine(self):
         """Its vmlinux, and the registers and offsets of its kernel."""
@@ -188,7 +197,7 @@ class Sources(unittest.TestCase):
         self.assertGreater(sum('(%x' in words for _, words in expected), len(expected) // 3)
         source = tool.from_gdb(common.vmlinux('6.1', 'aarch64'), 'gdb-multiarch')
         self.addCleanup(source.close)
-        self.agree(source, expected, 'gdb-multiarch', 'aarch64')
+        self.agree(source, mistakes_last(expected, source), 'gdb-multiarch', 'aarch64')
 
 
 if __name__ == '__main__':
