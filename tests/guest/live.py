@@ -156,6 +156,9 @@ def parse(line):
     return command, int(pid), event, place, values
 
 
+RUN = r'surftrace_[0-9]+'       # what runs and scripts are called: after their process
+
+
 class Run(object):
     """A run of the tool, or of a script that it wrote."""
 
@@ -167,6 +170,8 @@ class Run(object):
             command + list(arguments), stdout=stdout, stderr=subprocess.PIPE, **options)
         self.open = set(stream for stream in (self.process.stdout, self.process.stderr) if stream)
         self.data = dict((stream, b'') for stream in self.open)
+        # Of its instance and its group of probes.
+        self.name = 'surftrace_%d' % self.process.pid
 
     def pump(self, seconds):
         """Read what there is, or comes within that time."""

@@ -62,12 +62,28 @@ class Endings(Live):
         self.assertNotIn(b'\033', seen)
 
     def test_killed_run_is_cleaned_by_the_next(self):
-        Run(['p kernel_clone', 'r kernel_clone']).ready().end(signal.SIGKILL)
-        self.assertIn('surftrace/f0', read(TRACING + '/kprobe_events'))
+        killed = Run(['p kernel_clone', 'r kernel_clone']).ready()
+        killed.end(signal.SIGKILL)
+        self.assertIn(':%s/f0 ' % killed.name, read(TRACING + '/kprobe_events'))
         status, _, said = Run(['e sched/sched_process_fork']).ready().end()
         self.assertEqual(status, 0)
         self.assertIn('removed what a run that was killed had left: an instance and 2 probes '
-                      'of surftrace', said)
+                      'of %s\n' % killed.name, said)
+
+    def test_what_a_person_made_is_no_leftover(self):
+        """Pasted lines of -S are called surftrace; a number behind it is a living process's."""
+        names = 'surftrace', 'surftrace_1'
+        for name in names:
+            self.assertTrue(probed('p:%s/f0 kernel_clone' % name))
+            os.mkdir(TRACING + '/instances/' + name)
+        try:
+            during = kernel_state()
+            self.assertEqual(Run(['p kernel_clone']).ready().end()[0], 0)
+            self.assertEqual(kernel_state(), during)
+        finally:
+            for name in names:
+                os.rmdir(TRACING + '/instances/' + name)
+                probed('-:%s/f0' % name)
 
     def test_two_runs_at_once(self):
         first = Run(['p kernel_clone comm=$comm']).ready()
@@ -75,7 +91,7 @@ class Endings(Live):
         fork('both')
         status, lines, said = second.end()
         self.assertEqual(status, 0)
-        self.assertIn('p:surftrace1/f0 ', said)
+        self.assertIn('p:%s/f0 ' % second.name, said)
         self.assertTrue(all(' me=' in line or ' <- ' in line for line in lines), lines)
         fork('first')
         status, lines, said = first.end()
@@ -113,20 +129,22 @@ class Endings(Live):
             self.assertTrue(lines)
             self.assertIn('umount /sys/kernel/tracing', said)
             self.assertEqual(read('/proc/mounts'), without)
-            self.killed_with_its_mount(without)
+            self.mounts_that_stay(without)
         finally:
             subprocess.check_call(['mount', '-t', 'tracefs', 'tracefs', TRACING])
             subprocess.check_call(['mount', '-t', 'debugfs', 'debugfs', '/sys/kernel/debug'])
             self.before['mounts'] = read('/proc/mounts')
 
-    def killed_with_its_mount(self, without):
-        """The last of the runs that need the mount of one that was killed takes it away."""
-        killed = Run(['p kernel_clone']).ready()
-        first = Run(['p kernel_clone']).ready()
-        killed.end(signal.SIGKILL)
-        second = Run(['e sched/sched_process_fork']).ready()
-        self.assertEqual(first.end()[0], 0)
-        self.assertIn('surftrace /sys/kernel/tracing tracefs', read('/proc/mounts'))
-        status, _, said = second.end()
-        self.assertEqual(status, 0, said)
-        self.assertEqual(read('/proc/mounts'), without)
+    def mounts_that_stay(self, without):
+        """One that another run uses stays, which is said; so does that of a run that was killed."""
+        for number, expected in (signal.SIGINT, (0, True)), (signal.SIGKILL, (-9, False)):
+            first = Run(['p kernel_clone']).ready()
+            second = Run(['e sched/sched_process_fork']).ready()
+            status, _, said = first.end(number)
+            self.assertEqual((status, 'busy' in said), expected, said)
+            for run in second, Run(['e sched/sched_process_fork']).ready():
+                status, _, said = run.end()
+                self.assertEqual((status, 'umount' in said), (0, False), said)
+            self.assertIn('surftrace /sys/kernel/tracing tracefs', read('/proc/mounts'))
+            subprocess.check_call(['umount', TRACING])
+            self.assertEqual(read('/proc/mounts'), without)

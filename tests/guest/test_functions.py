@@ -22,7 +22,7 @@ class Functions(Live):
         self.assertEqual(status, 0, said)
         self.assertEqual(sorted(words[1] for words in probed), sorted(names | {'kernel_clone'}))
         self.assertEqual(sorted(words[0] for words in probed), sorted(
-            'p:surftrace/f%d' % number for number in range(len(names) + 1)))
+            'p:%s/f%d' % (run.name, number) for number in range(len(names) + 1)))
         self.assertIn("surftrace: 'vfs_rea*' takes %d functions" % len(names), said)
         self.assertEqual('left out: %d' % len(listed - names) in said, listed != names)
         self.assertTrue([line for line in lines if '(vfs_read+0x' in line])
@@ -48,7 +48,7 @@ class Functions(Live):
         counts = functions_of_each_name()
         name = sorted(name for name in traceable(r'\w+') if counts.get(name, 0) > 1)[0]
         status, _, said = call('-t', '1', 'p ' + name)
-        self.assertIn("%d functions are called '%s': " % (counts[name], name), said)
+        self.assertIn("%d functions are named '%s': " % (counts[name], name), said)
         self.assertEqual((status, 'the symbol is not unique; kprobe_events was given' in said),
                          (1, True) if KERNEL >= (6, 1) else (0, False))     # 6.6, and stable
         self.refused('1 cannot, or are several of one name', 'p %s[%s]' % (name[:-1], name[-1]))

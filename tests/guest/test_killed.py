@@ -93,12 +93,12 @@ class Concurrent(Live):
 
     def start(self):
         """Start a run; it will have to see every fork from the moment on in which it is ready."""
-        name = 'v%d' % self.started
+        value = 'v%d' % self.started
         run = Run(['p wake_up_new_task child=S%%0->pid %s=$stack f:common_pid==%d'
-                   % (name, os.getpid())])
+                   % (value, os.getpid())])
         self.started += 1
         self.forks.append(run.process.pid)
-        run.name, run.first = name, None
+        run.value, run.first = value, None
         return run
 
     def look(self, run):
@@ -118,7 +118,7 @@ class Concurrent(Live):
             self.assertIn(status, (0, 143), said)
         lines = [parse(line) for line in lines]
         seen = [int(re.match(r'child=(\d+) (v\d+)=', line[4]).group(1)) for line in lines]
-        self.assertEqual([line for line in lines if ' %s=' % run.name not in line[4]], [])
+        self.assertEqual([line for line in lines if ' %s=' % run.value not in line[4]], [])
         if run.first is not None:
             self.assertIn(str(self.forks[run.first:last])[1:-1], str(seen)[1:-1], said)
         self.ended.append(len(seen))

@@ -43,15 +43,15 @@ class Many(Live):
             run = Run(['p ' + name for name in names]).ready()
             on = busy() - began
             listed = read(TRACING + '/kprobe_events')
-            self.assertEqual(listed.count('p:surftrace/'), self.COUNT)
-            self.assertEqual(read(TRACING + '/instances/surftrace/set_event').count('surftrace:'),
-                             self.COUNT)
+            self.assertEqual(listed.count('p:%s/' % run.name), self.COUNT)
+            enabled = read(TRACING + '/instances/%s/set_event' % run.name)
+            self.assertEqual(enabled.count(run.name + ':'), self.COUNT)
             began = busy()
             status, _, said = run.end()
             off = busy() - began
             self.assertEqual(status, 0, said)
             lines = re.sub('(?m)^surftrace: .*\n', '', said)
-            middle = lines.index('echo 0 > %s/instances/surftrace/tracing_on' % TRACING)
+            middle = lines.index('echo 0 > %s/instances/%s/tracing_on' % (TRACING, run.name))
             costs = self.cost(lines[:middle]), self.cost(lines[middle:])
             ratios.append((float(on) / costs[0], float(off) / costs[1]))
         on, off = (min(each) for each in zip(*ratios))

@@ -3,10 +3,15 @@ import os
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 
-from tests.guest.live import (FROM_BTF, SEED, TRACING, Live, Run, call, fork, parse, read, until,
-                              write)
+from tests.guest.live import (FROM_BTF, RUN, SEED, TRACING, Live, Run, call, fork, parse, read,
+                              until, write)
+
+# A program that makes an event of sched_process_fork each half second.
+FORKING = 'import os, time\nwhile True: os.fork() or os._exit(0); os.wait(); time.sleep(0.5)'
 
 
 class Readers(Live):
@@ -21,20 +26,25 @@ class Readers(Live):
         self.script = self.path('trace.sh')
 
     def set_up_lines(self, text):
-        lines = [line for line in text.splitlines() if re.match('(mkdir|echo|printf) ', line)]
+        """Return the lines of a set-up, with the name that -S gives a run."""
+        lines = [re.sub(RUN, 'surftrace', line) for line in text.splitlines()
+                 if re.match('(mkdir|echo|printf) ', line)]
         return lines[:lines.index([line for line in lines if 'tracing_on' in line][0]) + 1]
 
-    def started(self, command, name='surftrace'):
-        """Start a script; return its Run, of that name, once its last event is on."""
+    def started(self, command):
+        """Start a script; return its Run once its last event is on."""
         run = Run([], command)
-        path = TRACING + '/instances/%s/events/sched/sched_process_fork/enable' % name
+        path = TRACING + '/instances/%s/events/sched/sched_process_fork/enable' % run.name
         until(lambda: os.path.exists(path) and read(path).startswith('1'), 'the script sets up')
         return run
 
     def test_agree(self):
-        status, shown, said = call('-S', '-o', self.script, *self.TRACES)
+        # (The shell forks its cat while we fork: by default one such call for each CPU is followed
+        # to its return.)
+        traces = ['--maxactive', '9'] + self.TRACES
+        status, shown, said = call('-S', '-o', self.script, *traces)
         self.assertEqual((status, said), (0, FROM_BTF))
-        run = Run(self.TRACES).ready()
+        run = Run(traces).ready()
         child = fork('script')
         status, lines, said = run.end()
         self.assertEqual(self.set_up_lines(said), shown)
@@ -86,18 +96,37 @@ class Readers(Live):
             status, lines, said = run.end()
             self.assertEqual(status, 0, said)
             self.assertEqual(sorted(set(parse(line)[2] for line in lines)), names)
-        self.assertIn('p:surftrace1/f0', second.said())
+        self.assertIn('p:%s/f0' % second.name, second.said())
 
     def test_script_leaves_another_run_alone(self):
         call('-S', '-o', self.script, 'e sched/sched_process_fork')
         first = Run(['p kernel_clone']).ready()
-        second = self.started([self.script], 'surftrace1')
+        second = self.started([self.script])
         fork()
         second.has_output()
         for run, name in ((second, 'sched_process_fork'), (first, 'f0')):
             status, lines, said = run.end()
             self.assertEqual(status, 0, said)
             self.assertEqual(set(parse(line)[2] for line in lines), {name})
+
+    def test_script_that_was_killed(self):
+        """Its cat reads on, so that it is left alone; once that has gone, it is a leftover."""
+        call('-S', '-o', self.script, 'e sched/sched_process_fork')
+        # Nobody can close the pipe until the next event comes: see Run.has_output().
+        events = subprocess.Popen([sys.executable, '-c', FORKING])
+        self.addCleanup(events.wait)
+        self.addCleanup(events.kill)
+        script = self.started([self.script])
+        script.has_output()
+        script.send(signal.SIGKILL)
+        script.process.wait()
+        said = Run(['p kernel_clone']).ready().end()[2]
+        self.assertIn('instances/%s is left alone: ' % script.name, said)
+        self.assertIn(script.name, os.listdir(TRACING + '/instances'))
+        script.close_stdout()
+        script.end(None)
+        said = Run(['p kernel_clone']).ready().end()[2]
+        self.assertIn('had left: an instance and 0 probes of %s\n' % script.name, said)
 
     def test_show_touches_nothing_and_needs_no_root(self):
         def become_nobody():

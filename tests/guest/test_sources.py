@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 from tests.guest.files import CROSS
-from tests.guest.live import FIRST, ROOT, TRACING, Live, Run, call, fork, read
+from tests.guest.live import FIRST, ROOT, RUN, TRACING, Live, Run, call, fork, read
 from tests.lib.server import LoopbackServer
 
 
@@ -21,7 +21,8 @@ class Sources(Live):
         lines = self.trace(*arguments, workload=lambda: fork('source'), **more)
         self.assertEqual(self.values(lines), ['comm="source" pid=%d users=1' % self.result])
         self.assertIn('surftrace: types from ' + source, self.said)
-        return [line for line in self.said.splitlines() if line.startswith('echo')]
+        return [re.sub(RUN, 'RUN', line) for line in self.said.splitlines()
+                if line.startswith('echo')]
 
     def hide_btf(self):
         subprocess.check_call(['mount', '-t', 'tmpfs', 'tmpfs', '/sys/kernel/btf'])
@@ -52,7 +53,8 @@ class Sources(Live):
     def test_the_lines_that_another_machine_makes(self):
         status, _, said = Run(CROSS).ready().end()
         self.assertEqual(status, 0, said)
-        set_up = [line for line in said.splitlines() if re.match('(mkdir|echo) ', line)]
+        set_up = [re.sub(RUN, 'surftrace', line) for line in said.splitlines()
+                  if re.match('(mkdir|echo) ', line)]
         end = set_up.index('echo 1 > %s/instances/surftrace/tracing_on' % TRACING) + 1
         self.assertEqual(set_up[:end], read(os.path.join(ROOT, 'cross-lines')).splitlines())
 

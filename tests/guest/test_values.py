@@ -14,6 +14,8 @@ from tests.guest.live import (ARCH, FIRST, KERNEL, MODULES_HAVE_TYPES, Live, Run
                               datagram, dummy_device, fork, kallsyms, parse, read, write)
 
 ARGUMENTS_ON_RETURN = KERNEL >= (6, 9)
+# Debian's 5.10 has none in its BTF.
+VARIABLES_HAVE_TYPES = KERNEL >= (5, 11)
 
 
 class Values(Live):
@@ -91,16 +93,29 @@ class Values(Live):
         self.assertEqual(self.values(lines), ['r=77 count=77 name="returned"'])
 
     def test_a_struct_in_registers(self):
-        """A sockptr_t takes two, and what follows it moves on."""
+        """A sockptr_t takes two, and what follows it moves on; ftrace reads no members there."""
         def workload():
             udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             udp.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 77)
             udp.close()
         lines = self.ours(self.trace(
-            'p ip_setsockopt level=S$level name=S$optname in_kernel=$optval.is_kernel '
-            'ttl=+u0(%%%s):u32 len=U$optlen' % ('cx' if ARCH == 'x86_64' else 'x3'),
-            workload=workload))
-        self.assertEqual(self.values(lines), ['level=0 name=2 in_kernel=false ttl=77 len=4'])
+            'p ip_setsockopt level=S$level name=S$optname ttl=+u0(%%%s):u32 len=U$optlen' % (
+                'cx' if ARCH == 'x86_64' else 'x3'), workload=workload))
+        self.assertEqual(self.values(lines), ['level=0 name=2 ttl=77 len=4'])
+        self.refused('lies in a register, of which ftrace reads no members',
+                     'p ip_setsockopt in_kernel=$optval.is_kernel')
+
+    def test_a_struct_in_one_register(self):
+        def workload():
+            pid = os.fork()
+            if pid == 0:
+                os.setuid(4711)
+                os.getuid()
+                os._exit(0)
+            os.waitpid(pid, 0)
+            return pid
+        lines = self.trace('p from_kuid_munged uid=U$kuid.val f:uid==4711', workload=workload)
+        self.assertIn((self.result, 'uid=4711'), [(line[1], line[4]) for line in lines])
 
     def test_an_argument_on_the_stack(self):
         """From Linux 6.12 on pgoff is the seventh; on x86_64 six lie in registers."""
@@ -119,18 +134,20 @@ class Values(Live):
             (event, 'off=3 len=4096 name="mapped"') for event in ('f0', 'f1')])
 
     def test_variables(self):
-        values = ('a=!(struct task_struct *)@init_task->comm '
-                  'b=!(struct task_struct)@init_task.comm '
+        """A cast says what lies at the symbol: the variable itself, or a pointer."""
+        values = ('a=!(struct task_struct)@init_task.comm '
                   'pid=S!(struct task_struct)@init_task.pid '
+                  'b=!(struct task_struct *)@kthreadd_task->comm '
                   'line=!(const char *)@saved_command_line')
         trace = 'p wake_up_new_task %s new=%%0->comm f:new==variables' % values
         if ' init_task\n' not in kallsyms():
             return self.refused('no CONFIG_KALLSYMS_ALL', trace)
         lines = self.trace(trace, workload=lambda: fork('variables'))
         self.assertEqual([re.sub('swapper/0', 'swapper', value) for value in self.values(lines)], [
-            'a="swapper" b="swapper" pid=0 line="%s" new="variables"'
+            'a="swapper" pid=0 b="kthreadd" line="%s" new="variables"'
             % read('/proc/cmdline').strip()])
-        self.refused("each CPU has a 'runqueues' of its own", 'p vfs_read a=@runqueues')
+        if VARIABLES_HAVE_TYPES:
+            self.refused("each CPU has a 'runqueues' of its own", 'p vfs_read a=@runqueues')
         self.refused("no symbol 'init_tasks'", 'p vfs_read a=@init_tasks')
 
     def test_a_cast_in_the_middle(self):
@@ -269,11 +286,6 @@ class Values(Live):
         status, lines, said = run.end()
         self.assertEqual((status, [parse(line)[4].split(' task')[0] for line in lines]),
                          (0, ['name=(fault)']), said)
-        self.assertIn("'name' could never be read: ", said)
-
-    def test_a_string_that_can_be_read(self):
-        self.trace('p do_sys_openat2 name=%1:string', workload=lambda: read('/etc/passwd'))
-        self.assertNotIn('could never be read', self.said)
 
     def test_a_character(self):
         lines = self.ours(self.trace('p wake_up_new_task a=%0->comm[1] b=U%0->comm[0]',

@@ -2,12 +2,33 @@
 
 The layout is that of Documentation/bpf/btf.rst.  Sizes are in bytes, offsets of members in bits.
 """
+import collections
 import struct
 
 KINDS = dict(int=1, pointer=2, array=3, struct=4, union=5, enum=6, forward=7, typedef=8,
              volatile=9, const=10, restrict=11, symbol=12, function=13, variable=14, section=15,
              float=16, decl_tag=17, type_tag=18, enum64=19)
 SIGNED, CHAR, BOOL = 1, 2, 4
+# By kind: the words that follow the three of a record, and those for each item.
+MORE_WORDS = dict(int=(1, 0), array=(3, 0), struct=(0, 3), union=(0, 3), enum=(0, 2),
+                  function=(0, 2), variable=(1, 0), section=(0, 3), decl_tag=(1, 0), enum64=(0, 3))
+# last: a size, or another type.
+Record = collections.namedtuple('Record', 'kind name last')
+
+
+def walked(data):
+    """Return the Records of BTF from the first to the last, by the size of each."""
+    names = dict((number, name) for name, number in KINDS.items())
+    header, types_at, types_size, strings_at = struct.unpack_from('<4I', data, 4)
+    at, end, records = header + types_at, header + types_at + types_size, []
+    while at < end:
+        name, info, last = struct.unpack_from('<3I', data, at)
+        kind, begin = names[info >> 24 & 0x1f], header + strings_at + name
+        fixed, each = MORE_WORDS.get(kind, (0, 0))
+        records.append(Record('enum' if kind == 'enum64' else kind,
+                              data[begin:data.index(b'\0', begin)].decode(), last))
+        at += 4 * (3 + fixed + each * (info & 0xffff))
+    return records
 
 
 class Writer(object):
@@ -119,6 +140,8 @@ def sample():
         ('', w.struct('', 8, [('kernel', w.pointer(0), 0), ('user', w.pointer(0), 0)], 'union'), 0),
         ('is_kernel', boolean, 64, 1), ('letter', u8, 72), ('deep', deep, 80),
         ('level', integer, 96)])
+    single = w.struct('single', 8, [('low', integer, 0), ('flag', boolean, 32, 1),
+                                    ('letter', u8, 40), ('deep', deep, 48)])
     user_text = w.pointer(w.add('type_tag', 'user', const_char))
     flexible = w.array(uint, 0)
     task = w.struct('task_struct', 0x400, [
@@ -170,6 +193,8 @@ def sample():
                                      ('q', task_pointer)])
     w.function('large_result', large, [('p', task_pointer)])
     w.function('in_registers', integer, [('p', task_pointer), ('o', optional), ('n', integer)])
+    w.function('in_one_register', integer, [('p', task_pointer), ('s', single), ('n', integer)])
+    w.function('by_single', single, [])
     w.function('either_way', 0, [])
     w.function('either_way', integer, [])
     w.function('by_struct', sixteen, [])

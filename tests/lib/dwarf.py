@@ -12,8 +12,9 @@ CONST, ENUMERATOR, FUNCTION, VARIABLE, VOLATILE, RESTRICT = 0x26, 0x28, 0x2e, 0x
 NOTHING, ATOMIC, ANNOTATION, REFERENCE = 0x3b, 0x47, 0x6000, 0x10
 SIBLING, LOCATION, NAME, SIZE, BIT_OFFSET, BIT_SIZE, LOW_PC = 1, 2, 3, 11, 12, 13, 17
 CONSTANT, INLINE, UPPER_BOUND, ORIGIN, COUNT, PLACE, LINE = 28, 32, 47, 49, 55, 56, 59
-DECLARED, ENCODING, SPECIFICATION, TYPE, RANGES, SIGNATURE = 60, 62, 71, 73, 85, 0x69
-DATA_BIT_OFFSET, STRINGS_BASE, SPLIT, GNU_SPLIT = 0x6b, 0x72, 0x76, 0x2130
+DECLARED, ENCODING, SPECIFICATION, TYPE, RANGES = 60, 62, 71, 73, 85
+DATA_BIT_OFFSET, STRINGS_BASE, ADDRESS_BASE, SPLIT, GNU_SPLIT = 0x6b, 0x72, 0x73, 0x76, 0x2130
+LANGUAGE = 0x13
 BOOLEAN, FLOAT, SIGNED, SIGNED_CHAR, UNSIGNED, UNSIGNED_CHAR = 2, 4, 5, 6, 7, 8
 
 # A value whose form is written out; constant: what the abbreviation holds of it.
@@ -61,18 +62,18 @@ def abbreviations(rows):
     return table + b'\0'
 
 
-def unit(entries, version=4, wide=False, table=0, kind=1, extra=b'', order='<', address_size=8):
+def unit(entries, version=4, wide=False, table=0, kind=1, extra=b'', address_size=8):
     """Return a unit of DWARF with these bytes of entries; extra is what its header has more."""
-    offset = order + ('Q' if wide else 'I')
-    head = struct.pack(order + 'H', version)
+    offset = '<Q' if wide else '<I'
+    head = struct.pack('<H', version)
     width = struct.pack('B', address_size)
     if version == 5:
         head += struct.pack('B', kind) + width + struct.pack(offset, table)
     else:
         head += struct.pack(offset, table) + width
-    size = struct.pack(order + 'I', len(head + extra + entries))
+    size = struct.pack('<I', len(head + extra + entries))
     if wide:
-        size = b'\xff\xff\xff\xff' + struct.pack(order + 'Q', len(head + extra + entries))
+        size = b'\xff\xff\xff\xff' + struct.pack('<Q', len(head + extra + entries))
     return size + head + extra + entries
 
 

@@ -10,7 +10,7 @@ IDENT = b'\x7fELF\x02\x01\x01' + b'\0' * 9
 BIG_ENDIAN = b'\x7fELF\x02\x02\x01' + b'\0' * 9
 
 
-def elf(sections, ident=IDENT, machine=X86_64, kind=EXECUTABLE, names_at=0, entry_size=64):
+def elf(sections, ident=IDENT, machine=X86_64, kind=EXECUTABLE, names_at=0):
     """Return an ELF file with these (name, data[, flags[, kind]]) sections behind its header.
 
     names_at -- is added to the number of the section that has the names of the others
@@ -25,18 +25,17 @@ def elf(sections, ident=IDENT, machine=X86_64, kind=EXECUTABLE, names_at=0, entr
                              section_kind, flags, 0, at + len(body), len(data), 0, 0, 1, 0)
         body += data
     header = ident + struct.pack(
-        order + 'HHIQQQIHHHHHH', kind, machine, 1, 0, 0, at + len(body), 0, 64, 0, 0, entry_size,
+        order + 'HHIQQQIHHHHHH', kind, machine, 1, 0, 0, at + len(body), 0, 64, 0, 0, 64,
         len(sections) + 2, len(sections) + 1 + names_at)
     return header + body + table
 
 
-def symbols(rows, order='<'):
-    """Return the sections with a table of (name, address, size[, kind]) symbols; functions."""
+def symbols(rows):
+    """Return the sections with a table of (name, address, size[, kind[, section]]) symbols."""
     table, strings = b'\0' * 24, b'\0'
     for row in rows:
-        name, address, size = row[:3]
-        kind = row[3] if len(row) > 3 else FUNCTION
-        table += struct.pack(order + 'IBBHQQ', len(strings), kind | 1 << 4, 0, 1, address, size)
+        name, address, size, kind, section = tuple(row) + (FUNCTION, 1)[len(row) - 3:]
+        table += struct.pack('<IBBHQQ', len(strings), kind | 1 << 4, 0, section, address, size)
         strings += name.encode() + b'\0'
     return [(b'.symtab', table), (b'.strtab', strings)]
 

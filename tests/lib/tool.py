@@ -20,6 +20,8 @@ from . import btf
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCRIPT = os.path.join(ROOT, 'surftrace.py')
 README = os.path.join(ROOT, 'README.md')
+# Python 2 has it relative to a directory that tests leave; a database may lie beside it.
+surftrace.__file__ = SCRIPT
 # Where scratch files are quick; they are gone with the tests.
 SCRATCH = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 
@@ -136,56 +138,46 @@ class CType(object):
     length -- of an array, 0 if it is flexible
     """
 
-    def __init__(self, types, ref):
-        self.types, self.ref, self.found = types, ref, None
+    def __init__(self, found):
+        self.found = found
 
-    @property
-    def bare(self):
-        """The tool's record, looked up when it is asked for: a struct has hundreds of members."""
-        if self.found is None:
-            self.found = surftrace.stripped(self.types, self.ref)
-        return self.found
-
-    kind = property(lambda self: self.bare.kind)
-    name = property(lambda self: self.bare.name)
-    length = property(lambda self: self.bare.length)
-    signed = property(lambda self: self.bare.signed)
-
-    @property
-    def words(self):
-        return surftrace.declared(self.types, self.ref)
-
-    @property
-    def size(self):
-        return surftrace.size_of(self.types, self.ref)
+    kind = property(lambda self: self.found.bare.kind)
+    name = property(lambda self: self.found.bare.name)
+    length = property(lambda self: self.found.bare.length)
+    signed = property(lambda self: self.found.bare.signed)
+    size = property(lambda self: self.found.size)
+    words = property(lambda self: str(self.found))
 
     @property
     def target(self):
         """What a pointer points at, an array holds, or a function returns."""
-        target = self.bare.target
-        return CType(self.types, target.result if self.kind == 'function' else target)
+        bare = self.found.bare
+        return CType(bare.to(bare.record.target.result) if bare.kind == 'function'
+                     else bare.target)
 
     def members(self):
         """Those that have a name, of nameless members too; bit_offset counts from the start."""
-        return [Member(member.name, CType(self.types, member.type), member.bit_offset,
-                       member.bit_size)
-                for member in surftrace.all_members(self.types, self.bare)]
+        return [self._member(member) for member in self.found.bare.members()]
+
+    @staticmethod
+    def _member(found):
+        return found and Member(found.name, CType(found.type), found.bit_offset, found.bit_size)
 
     def places(self):
         """(name, offset in bits, width of a bitfield or 0) of each member, in order of names."""
         return sorted((member.name, member.bit_offset, member.bit_size)
-                      for member in surftrace.all_members(self.types, self.bare))
+                      for member in self.found.bare.members())
 
     def rows(self):
         """The comment with offset, bit and size of each member, as --info has it."""
-        return [where for _, where, _ in surftrace.member_rows(self.bare, self.types, 0, '->', 1)]
+        return [where for _, where, _ in surftrace.member_rows(self.found.bare, 0, '->', 1)]
 
     def member(self, name):
-        return next((member for member in self.members() if member.name == name), None)
+        return self._member(self.found.bare.member(name))
 
     def values(self):
         """(name, number) of each value of an enum."""
-        return list(self.types.enumerators(self.bare))
+        return list(self.found.names())
 
 
 class Source(object):
@@ -202,13 +194,11 @@ class Source(object):
     def name(self):
         return self.types.name
 
-    @property
-    def order(self):
-        """The order of bytes, < or >; of debug info."""
-        return self.types.order
-
     def close(self):
         self.types.close()
+
+    def _type(self, ref):
+        return CType(surftrace.Type(self.types, ref))
 
     def names(self, kind):
         """All names of a kind: struct, union, enum, typedef, int, function."""
@@ -216,40 +206,38 @@ class Source(object):
 
     def type(self, text):
         """The CType that C's words name, as a cast does; raises Mistake if there is none."""
-        return CType(self.types, surftrace.find_c_type(self.types, text))
+        return CType(surftrace.find_type(self.types, text))
 
     def find(self, kind, name):
         """The CType of that kind and name, None if there is none."""
         ref = self.types.find(kind, name)
-        return None if ref is None else CType(self.types, ref)
+        return None if ref is None else self._type(ref)
 
     def every(self, kind, name):
         """All CTypes of that kind and name, where there are several; of BTF."""
-        kinds = ('enum', 'enum64') if kind == 'enum' else (kind,)
-        return [CType(self.types, ref) for ref in self.types._named(name)
-                if self.types._record(ref)[0] in kinds]
+        return [self._type(ref) for ref in self.types._all(kind, name)]
 
     def ids(self):
         """(kind, name) of the type of each id of BTF, from 1 on."""
-        for ref in range(1, self.types.end_id):
+        for ref in range(1, self.types.before[-1] + 1):
             found = self.types.describe(ref)
             yield found.kind, found.name
 
     def everything(self):
         """All CTypes of BTF that are a struct, a union or an enum, and not only declared."""
-        for ref in range(1, self.types.end_id):
+        for ref in range(1, self.types.before[-1] + 1):
             found = self.types.describe(ref)
-            if found.kind in ('struct', 'union', 'enum') and found.target is not None:
-                yield CType(self.types, ref)
+            if found.kind in ('struct', 'union', 'enum') and found.target == ref:
+                yield self._type(ref)
 
     def functions(self, name):
         """The Functions of a name."""
         found = []
         for function in self.types.functions(name):
-            parameters = [Parameter(each.name, CType(self.types, each.type), each.location)
-                          for each in function.parameters]
+            parameters = [Parameter(each.name, self._type(each.type), each.location)
+                          for each in function.parameters or ()]
             found.append(Function(surftrace.prototype(self.types, function), parameters,
-                                  CType(self.types, function.result)))
+                                  self._type(function.result)))
         return found
 
     def prototypes(self, name):
@@ -257,18 +245,21 @@ class Source(object):
 
     def values_with(self, name):
         """The values of each enum that has one of that name."""
-        return [list(self.types.enumerators(surftrace.described(self.types, ref)))
-                for ref in self.types.enums_of(name)]
+        return [self._type(ref).values() for ref in self.types.enums_of(name)]
 
     def variable(self, name):
         """The C declaration of a variable's type, None if it is not known."""
         found = self.types.variable(name)
-        return found and surftrace.declared(self.types, found.type)
+        return found and self._type(found.type).words
+
+    def is_per_cpu(self, name):
+        """Whether each CPU has a variable of its own."""
+        return self.types.variable(name).per_cpu
 
     def information(self, name, names=(), architecture='x86_64'):
         """What --info says of a name, as lines; names are the functions that can be traced."""
         return surftrace.information(name, self.types, names,
-                                     surftrace.ARCHITECTURES[architecture])
+                                     surftrace.Kernel(surftrace.ARCHITECTURES[architecture]))
 
 
 def from_btf(data, name='sample', base=None):
@@ -279,13 +270,6 @@ def from_btf(data, name='sample', base=None):
 def sample():
     """The Source of btf.sample()."""
     return from_btf(btf.sample().data())
-
-
-def btf_scans(data):
-    """Where BTF's records begin, by leaps (None: it is not as files are) and by a walk."""
-    types = surftrace.Btf(data, 'BTF')
-    return (surftrace.marked_quickly(types.types, types.end_string),
-            bytearray(surftrace.marked(types.types)))
 
 
 def btf_section(path):
@@ -302,8 +286,9 @@ def chosen(module=None, **words):
     choice = dict(mode='auto', architecture=os.uname()[4], release='1.2.3', here=False,
                   vmlinux=None, gdb=None, database=None, server=None)
     choice.update(words)
-    types = surftrace.Types(surftrace.Choice(**choice), quiet_console())
-    return Source(types.of(module)._open_source())
+    sources = surftrace.Sources(surftrace.Choice(**choice), quiet_console())
+    sources.open(module)
+    return Source(sources.of(module))
 
 
 def from_debug_info(path):
@@ -311,45 +296,23 @@ def from_debug_info(path):
     return Source(surftrace.Dwarf(surftrace.elf_of(path), quiet_console()))
 
 
-def from_gdb(path, command='gdb', limit=300, answer_limit=1 << 28):
-    """The Source that gdb is; limit in seconds, answer_limit in bytes, both for one answer."""
-    before, surftrace.GDB_ANSWER_LIMIT = surftrace.GDB_ANSWER_LIMIT, answer_limit
+# Begins the line of a gdb's answer.
+GDB_MARK = surftrace.GDB_MARK
+
+
+def from_gdb(path, command='gdb', seconds=300, limit=surftrace.GDB_ANSWER_SIZE):
+    """The Source that gdb is; seconds and bytes for one answer."""
+    usual, surftrace.GDB_ANSWER_SIZE = surftrace.GDB_ANSWER_SIZE, limit
     try:
-        return Source(surftrace.Gdb(surftrace.GdbProcess(surftrace.elf_of(path), command,
-                                                         quiet_console(), lambda: None, limit)))
+        return Source(surftrace.Gdb(surftrace.GdbProcess(
+            surftrace.elf_of(path), command, quiet_console(), surftrace.Gdb.ARGUMENTS, seconds)))
     finally:
-        surftrace.GDB_ANSWER_LIMIT = before
-
-
-# What gdb prints, read.
-
-def gdb_struct(text, bits_left=False):
-    """The CType of what ptype/o prints, None if that is no struct; bits_left: as before gdb 9."""
-    layout = surftrace.parse_layout(text, bits_left)
-    types = surftrace.TextTypes('gdb')
-    types.look_up_layout = types.look_up_alias = lambda name: None
-    return layout and CType(types, surftrace.Type(layout.kind, '', layout.size,
-                                                  target=layout.members))
-
-
-def gdb_register(address, where):
-    """The register that holds an argument at an address, by what info scope says of it."""
-    return surftrace.register_at(address, where)
+        surftrace.GDB_ANSWER_SIZE = usual
 
 
 def gdb_lines(text, path):
     """(line, (first address, end)) of each range of a file in gdb's line tables."""
     return surftrace.line_table(text, path)
-
-
-def gdb_text(text):
-    """What a string of gdb's machine interface says."""
-    return surftrace.from_gdb(text)
-
-
-def gdb_question(text):
-    """A text, as it stands in quotes in a question to gdb."""
-    return surftrace.escaped_for_gdb(text)
 
 
 def from_database(path):
@@ -358,7 +321,7 @@ def from_database(path):
 
 def from_server(address, release='1.2.3', architecture='x86_64', limit=5):
     """The Source that a server is; limit in seconds, for one answer."""
-    return Source(surftrace.Server(address, release, architecture, limit=limit))
+    return Source(surftrace.Server(address, release, architecture, limit))
 
 
 def write_database(path, source, architecture='x86_64'):
@@ -389,32 +352,52 @@ def compiled(text, source=None, architecture='x86_64', readme=None):
     readme -- the text of the kernel's tracefs/README, which tells what it can; None for a kernel
     that cannot be asked
     """
-    trace = compiled_trace(text, source, architecture, readme)
-    words = ['%s=%s' % (argument.name, argument.text) for argument in trace.arguments]
+    probe = compiled_trace(text, source, architecture, readme)
+    words = ['%s=%s' % (argument.name, argument.text) for argument in probe.arguments]
     line = None
-    if trace.kind != 'e':
-        line = surftrace.probe_line(trace, surftrace.Settings()).replace(surftrace.RUN, 'surftrace')
-    return Compiled(words, trace.filter and trace.filter.text, line)
+    if probe.kind != 'e':
+        line = surftrace.probe_line(probe, surftrace.Settings(), 'surftrace')
+    return Compiled(words, probe.filter and probe.filter.text, line)
+
+
+class Readme(object):
+    """A tracefs of which only README can be read."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def read_if_there(self, name):
+        return self.text if name == 'README' else ''
+
+
+class OneSource(object):
+    """The sources of a run that has but one."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def of(self, _):
+        return self.source
 
 
 def compiled_trace(text, source, architecture='x86_64', readme=None, event='f0'):
-    features = surftrace.USUAL_FEATURES if readme is None else frozenset(
-        name for name, feature in surftrace.FEATURES.items() if feature.sign in readme)
-    target = surftrace.Target(surftrace.ARCHITECTURES[architecture], features)
+    kernel = surftrace.Kernel(surftrace.ARCHITECTURES[architecture],
+                              None if readme is None else Readme(readme), here=False)
     tree = surftrace.parse_trace(surftrace.one_line(text))
     types = source and source.types
     if tree.kind == 'e':
-        return surftrace.compile_event(tree, None, types)
-    return surftrace.compile_trace(tree, event, tree.symbol.text, types, target)
+        kernel.tracefs = None
+        return surftrace.compile_event(tree, OneSource(types), kernel, set())
+    return surftrace.compile_trace(tree, event, tree.symbol.text, types, kernel)
 
 
 def planned(texts, source=None, root='/t', architecture='x86_64'):
     """(lines as -S shows them, the script as -o writes it) of traces, both without asking."""
-    plan = surftrace.make_plan(
-        [compiled_trace(text, source, architecture, event='f%d' % number)
-         for number, text in enumerate(texts)], surftrace.Settings())
-    return ([surftrace.shell_line(step, root, 'surftrace') for step in plan.create + plan.start],
-            surftrace.script(plan, list(texts)))
+    probes = [compiled_trace(text, source, architecture, event='f%d' % number)
+              for number, text in enumerate(texts)]
+    plan = surftrace.make_plan(probes, surftrace.Settings(), 'surftrace')
+    return ([surftrace.shell_line(step, root + '/') for step in plan.create + plan.start],
+            surftrace.script(probes, surftrace.Settings(), list(texts)))
 
 
 # -- Streams -------------------------------------------------------------------------------------
@@ -429,9 +412,10 @@ from tests.lib import tool
 traces = [tool.compiled_trace(text, None, event='f0') for text in sys.argv[1:]]
 output = surftrace.Output(surftrace.make_rewriter(traces))
 with surftrace.Signals() as signals:
-    session = surftrace.Session(None, None, None, signals)
+    plan = surftrace.make_plan([], surftrace.Settings(), '')
+    session = surftrace.Session(None, plan, None, signals)
     session.pipe = 0
-    session.stream(output, surftrace.Limits())
+    session.stream(output, None)
 output.flush()
 ''' % ROOT
 

@@ -1,4 +1,4 @@
-"""What gdb tells through the tool: instructions, lines, variants of functions, a database."""
+"""What gdb tells through the tool: instructions, lines, a database; and where arguments are."""
 import collections
 import os
 import random
@@ -109,62 +109,93 @@ class Instructions(unittest.TestCase):
 
 
 class Variants(unittest.TestCase):
-    """What the compiler made of a function: .constprop and .isra, which lack arguments."""
+    """What the compiler made of a function: .constprop and .isra, which lack arguments.
+
+    Debug info says in which registers the others are, and gdb does to whoever asks for the scope.
+    """
 
     @classmethod
     def setUpClass(cls):
         path = common.vmlinux()
-        cls.gdb, cls.debug_info = tool.from_gdb(path), tool.from_debug_info(path)
-        cls.addClassCleanup(cls.gdb.close)
+        cls.debug_info = tool.from_debug_info(path)
         cls.addClassCleanup(cls.debug_info.close)
         names = [name for name in sorted(set(tool.symbols_of(path)))
                  if re.search(r'\.(isra|constprop)\.0$', name) and '.part' not in name]
         # Always the same: few are of a kind.
-        cls.names, cls.found = random.Random(20261124).sample(names, VARIANTS), {}
+        cls.names = random.Random(20261124).sample(names, VARIANTS)
+        cls.found = dict((name, cls.debug_info.functions(name)) for name in cls.names)
 
-    def places(self, source, name):
-        """Return the registers of the arguments of each function of a name; '' for none."""
-        if (source, name) not in self.found:
-            self.found[source, name] = [[each.place for each in function.parameters]
-                                        for function in source.functions(name)]
-        return self.found[source, name]
+    def scopes(self):
+        """Return what gdb tells of each name's scope, as text."""
+        command = ['gdb', '-nx', '-q', '-batch', '-ex', 'set width 0', '-ex', 'set height 0']
+        for name in self.names:
+            command += ['-ex', 'echo \\n== %s\\n' % name, '-ex', "info scope *&'%s'" % name]
+        said = subprocess.run(command + [common.vmlinux()], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT).stdout.decode()
+        return dict(part.split('\n', 1) for part in said.split('\n== ')[1:])
 
-    def test_where_arguments_lie(self):
+    def register(self, text, name, starts):
+        """Return the register of a variable when a function begins, '' if none has it there."""
+        # That of the function is behind those of inlined code.
+        place = re.split(r'(?m)^Symbol %s is ' % name, text)[-1].split('\nSymbol ')[0]
+        ranges = [(int(first, 16), int(end, 16), words) for first, end, words in re.findall(
+            r'Range 0x([0-9a-f]+)-0x([0-9a-f]+): (.*)', place)] or [(0, 1 << 64, place)]
+        for first, end, words in ranges:
+            match = re.match(r'a variable in \$(?:r(?=[a-z]))?(\w+)', words)
+            if match and any(first <= start < end for start in starts):
+                return match.group(1)
+        return ''
+
+    def test_debug_info_says_what_gdb_says(self):
+        symbols, scopes = addresses(common.vmlinux()), self.scopes()
+        compared = dropped = 0
+        for name in self.names:
+            for function in self.found[name] if len(self.found[name]) == 1 else ():
+                for parameter in function.parameters:
+                    register = ''
+                    if re.search(r'(?m)^Symbol %s is ' % parameter.name, scopes[name]):
+                        register = self.register(scopes[name], parameter.name, symbols[name])
+                    self.assertEqual(parameter.place, register,
+                                     (name, parameter.name, scopes[name]))
+                    compared += bool(register)
+                    dropped += not register
+        self.assertGreater(compared, VARIANTS // 2)
+        self.assertGreater(dropped, VARIANTS // 4)
+        # Of (dev, attr, buf, bug), as its code shows.
+        self.assertEqual([each.place for each in self.debug_info.functions(
+            'cpu_show_common.constprop.0')[0].parameters], ['', '', 'di', 'si'])
+        common.tell(compared, 'arguments of variants, debug info and gdb; %d more that were '
+                    'dropped' % dropped)
+
+    def test_what_becomes_of_a_trace(self):
         """Known of some; of others, what is known is said, nothing is guessed."""
         [value] = tool.compiled('p __netif_receive_skb_core.constprop.0 '
-                                'v=@(struct iphdr *)l3%0->protocol', self.gdb).words
+                                'v=@(struct iphdr *)l3%0->protocol', self.debug_info).words
         self.assertEqual(value.partition('(+0x0')[2], '(%di))):u8')
         known = changed = 0
         for name in self.names:
-            for places in self.places(self.gdb, name):
-                known += bool(places) and '' not in places
-                changed += '' in places
-                refused = ''
-                try:
-                    tool.compiled('p %s v=%%0' % name, self.gdb)
-                except tool.Mistake as error:
-                    refused = str(error)
-                self.assertEqual('changed the arguments' in refused, '' in places, (name, refused))
+            lacks = ['' in [each.place for each in function.parameters]
+                     for function in self.found[name] if function.parameters]
+            if len(lacks) != 1:
+                continue
+            known += not lacks[0]
+            changed += lacks[0]
+            refused = ''
+            try:
+                tool.compiled('p %s v=%%0' % name, self.debug_info)
+            except tool.Mistake as error:
+                refused = str(error)
+            self.assertEqual('rearranged the arguments' in refused, lacks[0], (name, refused))
         self.assertGreater(known, 4)
         self.assertGreater(changed, 5)
 
-    def test_debug_info_says_the_same(self):
-        compared = dropped = 0
-        for name in self.names:
-            theirs, ours = [self.places(source, name) for source in (self.gdb, self.debug_info)]
-            # (Where an argument was dropped, gdb does not know the order of the others.)
-            if theirs and '' not in theirs[0]:
-                self.assertIn(theirs[0], ours, name)
-                compared += 1
-            elif ours:
-                dropped += '' in ours[0]
-        self.assertGreater(compared, 3)
-        self.assertGreater(dropped, VARIANTS // 4)
-        # Of (dev, attr, buf, bug), as its code shows.
-        self.assertEqual(self.places(self.debug_info, 'cpu_show_common.constprop.0')[0],
-                         ['', '', 'di', 'si'])
-        common.tell(compared, 'variants of functions, debug info and gdb; %d more with arguments '
-                    'dropped' % dropped)
+    def test_gdb_tells_none(self):
+        gdb = tool.from_gdb(common.vmlinux())
+        self.addCleanup(gdb.close)
+        for name in self.names[:3]:
+            with self.assertRaises(tool.Mistake) as caught:
+                tool.compiled('p %s v=%%0->x' % name, gdb)
+            self.assertIn('no prototype of', str(caught.exception))
 
 
 class SmallProgram(unittest.TestCase):

@@ -21,7 +21,7 @@ from tests.oracle import common
 SECONDS, MEGABYTES = 2, 200
 
 TRACES = [
-    'r in_registers a=$p->comm b=$o.is_kernel c=$o.level d=%0->bytes!(struct pair *)->b '
+    'r in_registers a=$p->comm b=$n c=!(enum ESTABLISHED)$n d=%0->bytes!(struct pair *)->b '
     'mac_e=$p->bytes ip6_f=$p->address f:mac_e==52:54:00:12:34:56&&c>ESTABLISHED',
     'p mod:wake_up_new_task a=%0->state b=%0->run c=%0->bytes d=!(enum ESTABLISHED)%0 '
     'e=!(struct task_struct)@init_task.pids[1].pid f:a==SLEEPING||b==0x1',

@@ -2,20 +2,12 @@
 import collections
 import random
 import re
-import struct
 import subprocess
 import unittest
 
-from tests.lib import tool
+from tests.lib import btf, tool
 from tests.oracle import common
 
-# Documentation/bpf/btf.rst: the words that follow the three of a record, and those for each item.
-KINDS = {1: ('int', 1, 0), 2: ('pointer', 0, 0), 3: ('array', 3, 0), 4: ('struct', 0, 3),
-         5: ('union', 0, 3), 6: ('enum', 0, 2), 7: ('forward', 0, 0), 8: ('typedef', 0, 0),
-         9: ('volatile', 0, 0), 10: ('const', 0, 0), 11: ('restrict', 0, 0), 12: ('symbol', 0, 0),
-         13: ('function', 0, 2), 14: ('variable', 1, 0), 15: ('section', 0, 3), 16: ('float', 0, 0),
-         17: ('decl_tag', 1, 0), 18: ('type_tag', 0, 0), 19: ('enum', 0, 3)}
-Record = collections.namedtuple('Record', 'kind name last')     # last: size, or another type
 PLACE = re.compile(r'/\* +(\d+)(?:: *(\d+))? +(\d+) \*/')
 FUNCTIONS, NAMES, NAMES_OF_ONE = 1000, 3000 if common.WHOLE else 500, 200
 # A source asks for so many names one by one, and then finds all of them at once.
@@ -26,35 +18,13 @@ def setUpModule():
     common.need('pahole', 'pfunct')
 
 
-def walked(data):
-    """Return the Records of BTF, and where each begins, in words."""
-    types_at, types_size, strings_at, _ = struct.unpack_from('<4I', data, 8)
-    header, = struct.unpack_from('<I', data, 4)
-    words = struct.unpack_from('<%dI' % (types_size // 4), data, header + types_at)
-    at, records, starts = 0, [], []
-    while at < len(words):
-        name, info, last = words[at:at + 3]
-        kind, fixed, each = KINDS[info >> 24 & 0x1f]
-        begin = header + strings_at + name
-        records.append(Record(kind, data[begin:data.index(b'\0', begin)].decode(), last))
-        starts.append(at)
-        at += 3 + fixed + each * (info & 0xffff)
-    return records, starts
-
-
 class Leaps(unittest.TestCase):
     """Finding a record by leaps over a kernel's BTF, and by walking through it."""
 
     def test_every_id_and_every_name(self):
         for architecture in common.ARCHITECTURES:
             data = common.read(common.btf('6.1', architecture))
-            records, starts = walked(data)
-            marks = bytearray(max(starts) + 2)
-            for start in starts:
-                marks[start + 1] = 1
-            for found in tool.btf_scans(data):
-                self.assertIsNotNone(found)
-                self.assertEqual(found.rstrip(b'\0'), marks)
+            records = btf.walked(data)
             self.check_ids(tool.from_btf(data), records)
             named = collections.defaultdict(list)
             for record in records:
@@ -90,7 +60,8 @@ class Leaps(unittest.TestCase):
             self.assertEqual(source.find(kind, name) is not None, bool(expected), (kind, name))
             if kind in ('struct', 'union', 'enum'):
                 self.assertEqual([each.size for each in source.every(kind, name)], expected, name)
-        self.assertEqual(len(source.functions(name)), len(set(
+        # What the compiler made of a function may not have the prototype that pahole gives it.
+        self.assertEqual(len(source.functions(name)), 0 if '.' in name else len(set(
             record.last for record in records if record.kind == 'symbol')), name)
 
 
@@ -141,7 +112,8 @@ class Pahole(unittest.TestCase):
     def test_prototypes(self):
         """pfunct writes long unsigned int and a gap before the star; what is meant is the same."""
         source = common.source()
-        names = random.Random(common.SEED).sample(source.names('function'), FUNCTIONS)
+        names = random.Random(common.SEED).sample(
+            [name for name in source.names('function') if '.' not in name], FUNCTIONS)
         text = subprocess.run(['pfunct', '-F', 'btf', '-P', '--no_parm_names', common.btf()],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.decode()
         said = collections.defaultdict(set)

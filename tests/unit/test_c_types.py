@@ -24,8 +24,8 @@ WORDS = [
     ('int (* const)(struct kobject *)', ['pointer', 'function'], 'int'),
     ('struct sk_buff *(*)(int)', ['pointer', 'function', 'pointer'], 'struct sk_buff'),
     ('struct s$41234', [], 'struct s'), ('union $41234', [], 'union'),
-    # A function that returns a pointer to another: nobody goes on from there.
-    ('void (*(*)(int))(char)', ['pointer'], 'void'),
+    # A function that returns a pointer to another.
+    ('void (*(*)(int))(char)', ['pointer', 'function', 'pointer', 'function'], 'void'),
 ]
 # Words that come out as they were read.
 SPELLED = ('struct sk_buff **', 'const char *', 'char *const', 'char[16]', 'unsigned short[3][4]',

@@ -1,5 +1,6 @@
 """Which source of types is taken, where there are several or none, and what fits to which."""
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -62,7 +63,9 @@ class Order(Choosing):
         self.said('-v', database, '--make-db', 'info-6.1.db')
         debug_files = ('/usr/lib/debug/lib/modules/6.1/vmlinux', '/usr/lib/debug/boot/vmlinux-6.1',
                        '/usr/lib/debug/usr/lib/modules/6.1/vmlinux',
-                       '/lib/modules/6.1/build/vmlinux', '/boot/vmlinux-6.1')
+                       '/lib/modules/6.1/build/vmlinux', '/boot/vmlinux-6.1',
+                       '/usr/lib/debug/boot/vmlinux-6.1.debug',
+                       '/usr/lib/debug/usr/lib/modules/6.1/vmlinux.debug')
         self.taken(8, './info-6.1.db', 'database')
         for place, path in enumerate(reversed(debug_files)):
             self.box.put(path, debug(12 + place))
@@ -74,7 +77,7 @@ class Order(Choosing):
         self.taken_elsewhere(20, 'own')
         # Each can be asked for all the same.
         self.taken(8, './info-6.1.db', 'database', '-m', 'local')
-        self.taken(16, debug_files[0], 'DWARF', '-m', 'dwarf')
+        self.taken(18, debug_files[0], 'DWARF', '-m', 'dwarf')
         self.fails('/no/gdb: no such file', '-m', 'gdb', '-g', '/no/gdb')
 
     def taken_elsewhere(self, place, path):
@@ -91,8 +94,8 @@ class Order(Choosing):
         self.box.put('/boot/vmlinux-6.1', b'')
         self.fails('nothing on this machine tells the types of kernel 6.1')
         self.box.put('/boot/vmlinux-6.1', elf.elf(elf.symbols([('f', 1, 1)]) + [
-            (b'.zdebug_info', b'x')]))
-        self.fails('/boot/vmlinux-6.1: damaged debug info')
+            (b'.debug_info', b'x')]))
+        self.fails('/boot/vmlinux-6.1 is damaged')
 
     def test_other_releases(self):
         self.box.put('/boot/vmlinux-6.12', debug(8))
@@ -114,6 +117,17 @@ class Order(Choosing):
         self.assertEqual((process.returncode, out), (0, b''), said)
         self.assertIn('surftrace: types from %s (database)\n' % beside, tool.text_of(said))
         self.said('-S', '-d', 'again.db', '-a', os.uname()[4], TRACE)
+
+    def test_a_database_of_somebody_else(self):
+        """Where the tool is started, anybody may have laid one."""
+        self.said('-v', self.write('types', types(8)), '--make-db', 'info-6.1.db')
+        for mode, user in ((0o666, os.geteuid()), (0o620, os.geteuid()), (0o644, 12345)):
+            os.chmod('info-6.1.db', mode)
+            self.box.user = user
+            text = self.fails('there is no info-6.1.db here', '-m', 'local')
+            self.assertIn('./info-6.1.db is not taken: it is not yours, or others may write to it; '
+                          '-d names it\n', text)
+            self.said('-S', '-d', 'info-6.1.db', TRACE, on=self.box)
 
     def test_nothing_there_lists_the_ways_out(self):
         self.box.put('/etc/os-release', 'ID=debian\n')
@@ -267,12 +281,12 @@ class Machines(Choosing):
         for name, data in [('arm', debug(8, machine=elf.AARCH64)), (
                 'armbtf', elf.elf([(b'.BTF', types(8))], machine=elf.AARCH64))]:
             self.write(name, data)
-            self.refused('%s is of aarch64, and the registers are to be those of x86_64: say -a '
-                         'aarch64, with -S' % name, '-S', '-a', 'x86_64', '-v', name, TRACE,
+            self.refused('%s is for aarch64, but this trace is for x86_64: say -a aarch64, with '
+                         '-S' % name, '-S', '-a', 'x86_64', '-v', name, TRACE,
                          on=self.box)
         self.write('other', elf.elf([(b'.BTF', types(8))], machine=243))
-        self.assertTrue(self.fails('other is of machine 243, and the registers are to be those of '
-                                   'x86_64', '-v', 'other').endswith('x86_64\n'))
+        self.assertTrue(self.fails('other is for machine 243, but this trace is for x86_64',
+                                   '-v', 'other').endswith('x86_64\n'))
 
     def test_raw_btf_tells_by_its_registers(self):
         for member, machine in (('r15', 'x86_64'), ('pstate', 'aarch64'), ('gpr', None)):
@@ -287,7 +301,7 @@ class Machines(Choosing):
                 if architecture == machine:
                     self.said(*arguments)
                 else:
-                    text = self.refused('%s is of %s, and the registers are to be those of %s' % (
+                    text = self.refused('%s is for %s, but this trace is for %s' % (
                         path, machine or 'another architecture', architecture), *arguments)
                     self.assertEqual('say -a' in text, machine is not None)
         # Without struct pt_regs it is not told.
@@ -299,7 +313,7 @@ class Machines(Choosing):
         raw = self.write('raw', types(8))
         self.said('-v', raw, '-a', 'aarch64', '--make-db', 'info-6.1.db')
         for mode in ('auto', 'local'):
-            self.fails('./info-6.1.db is of aarch64', '-m', mode)
+            self.fails('./info-6.1.db is for aarch64', '-m', mode)
         self.said('-v', raw, '-a', 'x86_64', '--make-db', 'info-6.1.db')
         for mode in ('auto', 'local'):
             self.taken(8, './info-6.1.db', 'database', '-m', mode)
@@ -363,6 +377,30 @@ class Modules(Choosing):
         out = self.said('-S', 'p nf_hook a=!(struct s *)%0->x', on=self.box)
         self.assertIn('f0 nf_hook a=+0x4(%di):x32', out)
 
+    def test_debug_info_that_is_compressed(self):
+        self.box.put('/boot/vmlinux-6.1', debug(4))
+        for ending, program in (('.zst', 'unzstd'), ('.xz', 'unxz'), ('.gz', 'gunzip')):
+            path = '/usr/lib/debug/lib/modules/6.1/kernel/net/nf-tables.ko.debug' + ending
+            self.box.put(path, b'packed')
+            out = self.said('-S', 'p nf_hook a=!(struct s *)%0->x', on=self.box)
+            self.assertIn('f0 nf_hook a=+0x4(%di):x32', out)
+            self.assertIn('surftrace: %s is compressed, and skipped: %s %s unpacks it\n' % (
+                path, program, path), self.noted)
+            os.remove(self.box.root + path)
+
+    def test_a_module_without_types_has_no_functions(self):
+        """The kernel may have another one of that name."""
+        symbols = self.KALLSYMS + 'ffffffffc0000100 t wake_up_new_task\t[nf_tables]\n'
+        self.box.put('/proc/kallsyms', symbols)
+        writer = btf.Writer()
+        integer = writer.integer('int', 4, btf.SIGNED)
+        held = writer.struct('s', 64, [('x', integer, 32)])
+        writer.function('nf_hook', 0, [('p', writer.pointer(held))])
+        self.box.put('/sys/kernel/btf/vmlinux', writer.data())
+        self.refused("no prototype of 'nf_hook' is known here", '-S', 'p nf_hook a=%0->x',
+                     status=2, on=self.box)
+        self.said('-S', 'p nf_hook a=!(struct s *)%0->x', on=self.box)
+
     def test_the_build_id_of_a_module(self):
         path = '/usr/lib/debug/lib/modules/6.1/kernel/nf-tables.ko.debug'
         self.box.put('/boot/vmlinux-6.1', debug(4))
@@ -390,12 +428,38 @@ class Modules(Choosing):
                      'vmlinux', '-S', '-v', path, TRACE)
 
 
+class Symbols(Choosing):
+    """A symbol may have another name than its function."""
+
+    def test_what_clang_renames(self):
+        """With link-time optimization a local function gets another name, and is whole."""
+        self.box.put('/proc/kallsyms', 'ffffffff81000000 t wake_up_new_task.llvm.123\n')
+        self.box.put(standin.TRACEFS + '/available_filter_functions',
+                     'wake_up_new_task.llvm.123\n')
+        trace = 'p wake_up_new_task.llvm.123 a=%0->x'
+        writer = btf.Writer()
+        integer = writer.integer('int', 4, btf.SIGNED)
+        held = writer.struct('s', 64, [('x', integer, 32)])
+        proto = writer.pointer(held)
+        writer.function('wake_up_new_task', 0, [('p', proto)])
+        self.box.put('/sys/kernel/btf/vmlinux', writer.data())
+        self.taken(4, '/sys/kernel/btf/vmlinux', 'BTF', trace=trace)
+        integer = dwarf.number('int', 4, dwarf.SIGNED)
+        held = dwarf.struct_of('s', 64, [('x', integer, 8)])
+        to_held = dwarf.pointer(held)
+        self.box.put('/boot/vmlinux-6.1', elf.elf(dwarf.sections([dwarf.root(
+            integer, held, to_held, dwarf.function('wake_up_new_task', [('p', to_held)], (
+                dwarf.LOW_PC, dwarf.address(0x1000))))]) + elf.symbols(
+                    [('wake_up_new_task.llvm.123', 0x1000, 8)])))
+        self.taken(8, '/boot/vmlinux-6.1', 'DWARF', '-m', 'dwarf', trace=trace)
+
+
 class Fallback(Choosing):
     """What the reader of debug info does not know, gdb reads, if it was ours to choose."""
 
     def test_when_it_is_opened(self):
         path = self.write('own', debug(8, [(b'.gnu_debugaltlink', b'x')]))
-        message = 'a part of it lies in another file (.gnu_debugaltlink)'
+        message = 'it has .gnu_debugaltlink'
         text = self.fails(message + '; gdb reads it instead\nsurftrace: /no/gdb: no such file',
                           '-v', path, '-g', '/no/gdb')
         self.assertIn('own: debug info that only gdb may read: ', text)
@@ -430,12 +494,12 @@ class Gdbs(Choosing):
         os.environ['PATH'] = self.directory + '/bin'
 
     def named(self, path, *arguments):
-        """The gdb that is started for a file; there is none of that name, or it is no gdb."""
+        """The gdb that is started for a file; there is none of that name, or it ends at once."""
         text = self.fails('', '-m', 'gdb', '-v', path, *arguments)
-        return text.partition('surftrace: ')[2].partition(': ')[0].partition(' is no gdb')[0]
+        return re.search(r' (\S+)(?:: no such file| ended in the middle)', text).group(1)
 
     def program(self, name, mode):
-        os.chmod(self.write(name, b'#!/bin/sh\nwhile read -r line; do echo ^done; done\n'), mode)
+        os.chmod(self.write(name, b'#!/bin/sh\nexit 3\n'), mode)
 
     def test_by_machine(self):
         self.assertEqual((self.named('own'), self.named('arm')), ('gdb', 'gdb'))
@@ -456,11 +520,11 @@ class Files(Choosing):
     def test_that_are_no_vmlinux(self):
         for name, data in (('text', b'this is a text\n'), ('empty', b'')):
             self.write(name, data)
-            for mode, message in (('auto', '%s: neither BTF nor an ELF file'),
-                                  ('gdb', '%s: no ELF file, which a vmlinux is'),
-                                  ('dwarf', '%s: no ELF file, which a vmlinux is'),
-                                  ('btf', '%s: neither BTF nor an ELF file')):
-                self.fails(message % name, '-m', mode, '-v', name)
+            for mode in ('auto', 'gdb', 'dwarf', 'btf'):
+                self.fails('%s: neither BTF nor an ELF file' % name, '-m', mode, '-v', name)
+        self.write('raw', types(8))
+        for mode in ('gdb', 'dwarf'):
+            self.fails('raw: no ELF file, which a vmlinux is', '-m', mode, '-v', 'raw')
 
     def test_that_cannot_do(self):
         self.write('stripped', elf.elf([(b'.text', b'code')]))

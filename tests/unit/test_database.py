@@ -1,5 +1,6 @@
 """Types from a database: what is written into one, both generations, and what is no database."""
 import os
+import sqlite3
 import unittest
 
 from tests.lib import btf, database, dwarf, elf, tool
@@ -70,7 +71,7 @@ class Written(DatabaseTest):
     def test_tells_its_architecture(self):
         raw = self.write('raw', btf.sample().data())
         self.said('-v', raw, '-a', 'aarch64', '--make-db', self.path)
-        self.refused('%s is of aarch64, and the registers are to be those of x86_64: say -a '
+        self.refused('%s is for aarch64, but this trace is for x86_64: say -a '
                      'aarch64, with -S' % self.path, '-S', '-d', self.path, TRACE)
         self.said('-S', '-a', 'aarch64', '-d', self.path, 'p f a=!(struct sk_buff *)%x0->len')
         # A published one does not.
@@ -359,7 +360,7 @@ class Refused(DatabaseTest):
             "INSERT INTO members VALUES (20, 9, 'struct $7', '$', 0, 8, '')",
             "INSERT INTO members VALUES (21, 1, 'struct $7', '$', 0, 8, '')"]))
         found = self.opened().find('struct', 'sock')
-        self.assertIsNone(found.member('nothing'))
+        self.assertRaises(tool.SourceError, found.member, 'nothing')
         self.refused('damaged: a struct holds itself', '-d', self.path, '--info', 'sock')
         # Each of a thousand holds the next.
         database.add(self.path, *[
@@ -384,6 +385,50 @@ class Refused(DatabaseTest):
         with open(self.path, 'rb') as stream:
             self.assertEqual(stream.read(), before)
         self.assertEqual(os.listdir(self.directory), ['info.db'])
+
+    def files(self):
+        found = {}
+        for name in os.listdir(self.directory):
+            with open(os.path.join(self.directory, name), 'rb') as stream:
+                found[name] = stream.read()
+        return found
+
+    def in_the_making(self, mode):
+        """Leave a database, and beside it what SQLite would finish when it opens that."""
+        database.make(self.path, *OLDER)
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        for statement in ('PRAGMA journal_mode = ' + mode, 'PRAGMA cache_size = 1', 'BEGIN',
+                          'CREATE TABLE more (text)'):
+            connection.execute(statement)
+        for number in range(100):
+            connection.execute('INSERT INTO more VALUES (?)', ('x' * 5000,))
+        left = self.files()
+        connection.close()
+        for name in os.listdir(self.directory):
+            os.remove(os.path.join(self.directory, name))
+        for name in left:
+            self.write(name, left[name])
+        return left
+
+    def test_what_lies_beside_it_is_left_alone(self):
+        left = self.in_the_making('DELETE')
+        self.assertEqual(left['info.db-journal'][:4], b'\xd9\xd5\x05\xf9')
+        self.said('-d', self.path, '--info', 'sock')
+        self.words(self.path, TRACE, '-d')
+        self.assertEqual(self.files(), left)
+        # (It was hot.)
+        connection = sqlite3.connect(self.path)
+        connection.execute('SELECT * FROM structs').fetchall()
+        connection.close()
+        self.assertEqual(os.listdir(self.directory), ['info.db'])
+
+    def test_a_part_lies_beside_it(self):
+        left = self.in_the_making('WAL')
+        self.assertIn('info.db-wal', left)
+        self.refused("%s: a part of it may still lie in %s-wal: where it was made, sqlite3 info.db "
+                     "'PRAGMA journal_mode=DELETE' puts all into one file" % (
+                         self.path, self.path), '-S', '-d', self.path, TRACE)
+        self.assertEqual(self.files(), left)
 
 
 # C's words of a typedef, what it is, its size, and its members, from all sources.

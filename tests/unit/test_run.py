@@ -1,10 +1,10 @@
 """Live runs on a machine in small: what they write, what they undo, and every way they can fail."""
 import errno
-import fcntl
 import os
 import re
 import shlex
 import signal
+import subprocess
 import threading
 import time
 import unittest
@@ -12,6 +12,7 @@ import unittest
 from tests.lib import tool
 from tests.lib.standin import DEBUGFS, StandIn, TRACEFS
 
+RUN = 'surftrace_%d' % os.getpid()      # what a run of this process is called
 TASK = 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm=="a b"&&users<4'
 TRACES = [TASK, 'r ip_rcv r=$retval', 'e sched/sched_switch f:prev_pid>1']
 EVENT = (b'            bash-1234    [000] d..1.  2300.901455: '
@@ -77,33 +78,34 @@ class Runs(OnABox):
         self.assertEqual(sorted(os.listdir('/proc/self/fd')), descriptors)
 
     def test_what_it_writes_in_which_order(self):
-        top, filters = 'instances/surftrace/', '%sevents/%s/%s'
+        top, filters = 'instances/%s/' % RUN, '%sevents/%s/%s'
         self.assertEqual(self.run_on('-s', *TRACES).status, 0)
         self.assertEqual(self.box.writes(), [(name, text + '\n') for name, text in [
-            ('kprobe_events', 'p:surftrace/f0 wake_up_new_task comm=+0x10(%di):string '
-                              'users=+0x10(+0x20(%di)):s32'),
-            ('kprobe_events', 'r:surftrace/f1 ip_rcv r=$retval'),
-            (filters % (top, 'surftrace/f0', 'filter'), 'comm=="a b"&&users<4'),
+            ('kprobe_events', 'p:%s/f0 wake_up_new_task comm=+0x10(%%di):string '
+                              'users=+0x10(+0x20(%%di)):s32' % RUN),
+            ('kprobe_events', 'r:%s/f1 ip_rcv r=$retval' % RUN),
+            (filters % (top, RUN + '/f0', 'filter'), 'comm=="a b"&&users<4'),
             (filters % (top, 'sched/sched_switch', 'filter'), 'prev_pid>1'),
-            (filters % (top, 'surftrace/f0', 'enable'), '1'),
-            (filters % (top, 'surftrace/f1', 'enable'), '1'),
+            (filters % (top, RUN + '/f0', 'enable'), '1'),
+            (filters % (top, RUN + '/f1', 'enable'), '1'),
             (filters % (top, 'sched/sched_switch', 'enable'), '1'),
             (top + 'options/stacktrace', '1'), (top + 'tracing_on', '1'),
             (top + 'tracing_on', '0'),
             (filters % (top, 'sched/sched_switch', 'enable'), '0'),
-            (filters % (top, 'surftrace/f1', 'enable'), '0'),
-            (filters % (top, 'surftrace/f0', 'enable'), '0'),
-            ('kprobe_events', '-:surftrace/f1\n-:surftrace/f0')]])
+            (filters % (top, RUN + '/f1', 'enable'), '0'),
+            (filters % (top, RUN + '/f0', 'enable'), '0'),
+            ('kprobe_events', '-:%s/f1\n-:%s/f0' % (RUN, RUN))]])
         calls = [(call, name) for call, name, _ in self.box.log if call in ('mkdir', 'rmdir')]
-        self.assertEqual(calls, [(call, 'instances/surftrace') for call in ('mkdir', 'rmdir')])
+        self.assertEqual(calls, [(call, 'instances/' + RUN) for call in ('mkdir', 'rmdir')])
 
     def test_echoes_what_it_does(self):
         """The lines on stderr are what is written, in that order; -S shows those of the set-up."""
         result = self.run_on()
         self.assertEqual(self.writes_of(result), self.box.writes())
         shown = self.run_on('-S', *TRACES)
-        self.assertEqual(shown.out.splitlines(), self.lines(result)[:len(shown.out.splitlines())])
-        self.assertEqual(self.lines(result)[-1], 'rmdir %s/instances/surftrace' % TRACEFS)
+        self.assertEqual(shown.out.replace('surftrace', RUN).splitlines(),
+                         self.lines(result)[:len(shown.out.splitlines())])
+        self.assertEqual(self.lines(result)[-1], 'rmdir %s/instances/%s' % (TRACEFS, RUN))
 
     def test_show_touches_nothing(self):
         before = self.box.state()
@@ -135,20 +137,12 @@ class Runs(OnABox):
 
     def test_missed_probes_are_counted_by_position(self):
         """Since the kernel's list of them names no groups."""
-        self.box.missed = {'kprobes/f0': 100, 'surftrace/f0': 7, 'surftrace/f1': 1}
+        self.box.missed = {'kprobes/f0': 100, RUN + '/f0': 7, RUN + '/f1': 1}
         self.box.probe('p:kprobes/f0 vfs_read')
         said = self.notes(self.run_on())[-1]
         self.assertIn('and 1 return missed: too many calls were under way at once (--maxactive',
                       said)
         self.assertIn('and 7 missed, each', said)
-
-    def test_strings_that_could_never_be_read(self):
-        """The last note says what was meant perhaps; one string that was read is enough."""
-        for values, advised in (('a=(fault)', True), ('a="x"', False)):
-            self.box.events = (EVENT.replace(b'comm="sh" users=1', values.encode())
-                               + EVENT.replace(b'comm="sh" users=1', b'a=(fault)'))
-            said = self.run_on('p wake_up_new_task a=%0->comm').err
-            self.assertEqual("'a' could never be read" in said and ':ustring' in said, advised)
 
 
 class Options(OnABox):
@@ -156,7 +150,7 @@ class Options(OnABox):
     def set_up(self, *arguments):
         result = self.run_on(*arguments)
         self.assertEqual(result.status, 0, result.err)
-        return dict((name.replace('instances/surftrace/', ''), text.strip())
+        return dict((name.replace('instances/%s/' % RUN, ''), text.strip())
                     for name, text in self.box.writes() if '-:' not in text and text != '0\n')
 
     def test_stacks(self):
@@ -164,7 +158,7 @@ class Options(OnABox):
 
     def test_no_stacks(self):
         self.assertNotIn('options/stacktrace', self.set_up(TASK))
-        self.assertIn(('instances/surftrace/options/stacktrace', '0\n'), self.box.writes())
+        self.assertIn(('instances/%s/options/stacktrace' % RUN, '0\n'), self.box.writes())
 
     def test_buffer(self):
         self.assertEqual(self.set_up('-b', '64', TASK)['buffer_size_kb'], '64')
@@ -172,7 +166,7 @@ class Options(OnABox):
     def test_maxactive(self):
         self.set_up('--maxactive', '7', 'r ip_rcv', 'p ip_rcv')
         self.assertEqual([text for name, text in self.box.writes() if name == 'kprobe_events'][:2],
-                         ['r7:surftrace/f0 ip_rcv\n', 'p:surftrace/f1 ip_rcv\n'])
+                         ['r7:%s/f0 ip_rcv\n' % RUN, 'p:%s/f1 ip_rcv\n' % RUN])
 
     def test_process(self):
         """All threads that it has, and what they start."""
@@ -187,14 +181,8 @@ class Options(OnABox):
         self.assertEqual(written['set_event_pid'], ' '.join(tasks))
         self.assertEqual(written['options/event-fork'], '1')
         names = [name for name, _ in self.box.writes()]
-        self.assertLess(names.index('instances/surftrace/set_event_pid'),
-                        names.index('instances/surftrace/events/surftrace/f0/enable'))
-
-    def test_command_name(self):
-        for more, expected in (('', 'COMM=="sh"'), (' f:pid>1', '(pid>1)&&COMM=="sh"')):
-            self.box.log = []
-            self.assertEqual(self.set_up('--comm', 'sh', 'p wake_up_new_task pid=%0->state' + more)[
-                'events/surftrace/f0/filter'], expected)
+        self.assertLess(names.index('instances/%s/set_event_pid' % RUN),
+                        names.index('instances/%s/events/%s/f0/enable' % (RUN, RUN)))
 
     def test_count(self):
         self.box.events = EVENT * 9
@@ -251,7 +239,8 @@ class Options(OnABox):
         self.assertIn('ip_rcv len=', result.out)
         result = self.run_on('-S', 'p [iw]*_* c=%0->comm')
         self.assertEqual(re.findall(r"f(\d) (\S+) c=", result.out),
-                         [('0', 'in_registers'), ('1', 'wake_up_new_task')])
+                         [('0', 'in_one_register'), ('1', 'in_registers'),
+                          ('2', 'wake_up_new_task')])
         self.assertIn('left out: 1 function, of which this cannot be asked', result.err)
         result = self.run_on('-S', 'p *rcv a=%0->nothing')
         self.assertIn("no member 'nothing'", result.err)
@@ -276,78 +265,76 @@ class Leftovers(OnABox):
         self.assertEqual(result.status, 0, result.err)
         self.assertEqual(self.box.state(), before)
 
+    def dead(self):
+        """Return the number of a process that is no more."""
+        process = subprocess.Popen(['true'])
+        process.wait()
+        return process.pid
+
     def test_what_a_killed_run_left_is_removed(self):
-        self.box.instance('surftrace')
-        for line in ('p:surftrace/f0 vfs_read', 'p:surftrace/f7 vfs_read'):
-            self.box.probe(line)
-        result = self.run_on()
-        self.assertEqual(result.status, 0)
-        self.assertIn('removed what a run that was killed had left: an instance and 2 probes of '
-                      'surftrace', self.notes(result))
+        """Of a process that is no more, or of an earlier one that had our number."""
+        for pid in (self.dead(), os.getpid()):
+            run = 'surftrace_%d' % pid
+            self.box.instance(run)
+            for line in ('p:%s/f0 vfs_read' % run, 'p:%s/f7 vfs_read' % run):
+                self.box.probe(line)
+            result = self.run_on()
+            self.assertEqual(result.status, 0)
+            self.assertIn('removed what a run that was killed had left: an instance and 2 probes '
+                          'of ' + run, self.notes(result))
+            self.assertEqual((self.box.probes(), self.box.names('instances')), ([], []))
+
+    def test_probes_or_an_instance_alone(self):
+        runs = ['surftrace_%d' % self.dead() for _ in range(2)]
+        self.box.probe('p:%s/f0 vfs_read' % runs[0])
+        self.box.instance(runs[1] + '_1')
+        said = self.notes(self.run_on())
+        for run, what in zip((runs[0], runs[1] + '_1'), ('1 probe', 'an instance and 0 probes')):
+            self.assertIn('removed what a run that was killed had left: %s of %s' % (what, run),
+                          said)
         self.assertEqual((self.box.probes(), self.box.names('instances')), ([], []))
 
-    def test_what_killed_runs_of_other_names_left_is_removed_too(self):
-        """But not what somebody holds, or has called otherwise."""
-        for name in ('surftrace3', 'surftrace4', 'surftraces'):
+    def test_what_is_not_left_behind_stays(self):
+        """What a living process has, what a script shows, and what a person made by hand."""
+        names = ['surftrace', 'surftrace_', 'surftrace_x', 'surftrace_1', 'surftraces_1',
+                 'surftrace_99999999999999999999', 'x_surftrace_%d' % self.dead()]
+        for name in names:
             self.box.instance(name)
-        for name in ('surftrace3', 'surftrace4', 'surftrace7', 'surftraces'):
+        for name in names:
             self.box.probe('p:%s/f0 vfs_read' % name)
-        lock = os.open(self.box.tracefs + '/instances/surftrace4', os.O_RDONLY)
-        self.addCleanup(os.close, lock)
-        fcntl.flock(lock, fcntl.LOCK_EX)
         result = self.run_on()
         self.assertEqual(result.status, 0)
-        self.assertEqual(self.box.names('instances'), ['surftrace4', 'surftraces'])
-        self.assertEqual(self.box.probes(), ['surftrace4/f0', 'surftraces/f0'])
-        self.assertEqual([note for note in self.notes(result) if note.startswith('removed')], [
-            'removed what a run that was killed had left: an instance and 1 probe of surftrace3',
-            'removed what a run that was killed had left: 1 probe of surftrace7'])
+        self.assertEqual(self.box.names('instances'), sorted(names))
+        self.assertEqual(self.box.probes(), sorted(name + '/f0' for name in names))
+        self.assertNotIn('removed', result.err)
 
-    def test_a_name_that_is_free_again_may_be_somebody_elses(self):
-        for name in ('surftrace', 'surftrace3'):
-            box = StandIn()
-            self.addCleanup(box.remove)
-            box.instance(name)
-            box.probe('p:%s/f0 vfs_read' % name)
-            remove, locks = box.removed, []
+    def test_an_instance_that_is_read_is_let_alone(self):
+        """Its process has gone, but a cat that it started reads on."""
+        run = 'surftrace_%d' % self.dead()
+        self.box.instance(run)
+        self.box.probe('p:%s/f0 vfs_read' % run)
+        before = self.box.state()
+        descriptor = self.box.system.open('%s/instances/%s/trace_pipe' % (TRACEFS, run),
+                                          os.O_RDONLY | os.O_NONBLOCK)
+        result = self.run_on()
+        self.assertEqual((result.status, self.box.state()), (0, before))
+        self.assertIn('instances/%s is left alone: somebody reads it' % run, result.err)
+        self.box.system.close(descriptor)
 
-            def take_over(path, box=box, remove=remove, locks=locks, name=name):
-                remove(path)
-                if not locks and path == 'instances/' + name:
-                    box.instance(name)
-                    locks.append(os.open(os.path.join(box.tracefs, path), os.O_RDONLY))
-                    fcntl.flock(locks[0], fcntl.LOCK_EX)
-            box.removed = take_over
-            self.assertEqual(tool.run(TRACES, on=box).status, 0)
-            self.assertEqual((box.names('instances'), box.probes()), ([name], [name + '/f0']))
-            os.close(locks[0])
-
-    def test_an_instance_that_is_in_use_is_let_alone(self):
-        """By a lock, by a reader of its trace_pipe, or by whatever makes rmdir fail."""
-        def locked(box):
-            descriptor = os.open(box.tracefs + '/instances/surftrace', os.O_RDONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            return descriptor
-
-        def read(box):
-            return box.system.open(TRACEFS + '/instances/surftrace/trace_pipe',
-                                   os.O_RDONLY | os.O_NONBLOCK)
-
-        def used(box):
-            return box.system.open(TRACEFS + '/instances/surftrace/set_event', os.O_RDONLY)
-        for use in (locked, read, used):
-            box = StandIn()
-            self.addCleanup(box.remove)
-            box.instance('surftrace')
-            box.probe('p:surftrace/f0 vfs_read')
-            descriptor = use(box)
-            result = tool.run(TRACES, on=box)
-            self.assertEqual(result.status, 0, result.err)
-            self.assertIn('mkdir %s/instances/surftrace1' % TRACEFS, self.lines(result))
-            self.assertIn('rmdir %s/instances/surftrace1' % TRACEFS, self.lines(result))
-            self.assertEqual((box.names('instances'), box.probes()),
-                             (['surftrace'], ['surftrace/f0']))
-            box.system.close(descriptor)
+    def test_a_name_that_is_taken(self):
+        """By another container's process of that number."""
+        self.box.instance(RUN)
+        self.box.instance(RUN + '_1')
+        descriptors = [self.box.system.open('%s/instances/%s/trace_pipe' % (TRACEFS, run),
+                                            os.O_RDONLY | os.O_NONBLOCK)
+                       for run in (RUN, RUN + '_1')]
+        result = self.run_on()
+        self.assertEqual(result.status, 0, result.err)
+        self.assertIn('mkdir %s/instances/%s_2' % (TRACEFS, RUN), self.lines(result))
+        self.assertIn('rmdir %s/instances/%s_2' % (TRACEFS, RUN), self.lines(result))
+        self.assertEqual(self.box.names('instances'), [RUN, RUN + '_1'])
+        for descriptor in descriptors:
+            self.box.system.close(descriptor)
 
 
 class Mounts(unittest.TestCase):
@@ -381,7 +368,7 @@ class Mounts(unittest.TestCase):
             box = self.box(mounts)
             result = tool.run([TASK], on=box)
             self.assertEqual(result.status, 0, result.err)
-            self.assertIn('mkdir %s/instances/surftrace\n' % root, result.err)
+            self.assertIn('mkdir %s/instances/%s\n' % (root, RUN), result.err)
             self.assertEqual(self.mounts(box), mounts)
             self.assertNotIn('mount ', result.err)
 
@@ -495,14 +482,12 @@ class Failures(OnABox):
 
     ARGUMENTS = ['-s'] + TRACES
     ERRORS = (errno.EIO, errno.EBUSY, errno.ENOSPC, errno.EINVAL, errno.EACCES, errno.ENOENT)
-    # What has to be survived.  A run goes on without what a kernel may not have, takes the next
-    # name if one is busy, and removes probes one by one if it could not at once.
+    # What has to be survived: a run goes on without what a kernel may not have, and removes probes
+    # one by one if it could not at once.
     SURVIVED = (
         (errno.ENOENT, r'(open|read) (README|available_filter_functions|kprobe_events|'
                        r'events/sched/sched_switch/format) $'),
         (errno.EACCES, r'(open|read) available_filter_functions $'),
-        (errno.ENOENT, r'open instances/surftrace(/trace_pipe)? $'),
-        (errno.EBUSY, r'open instances/surftrace(/trace_pipe)? $'),
         (None, r'(open|write) kprobe_events -:'))
 
     def operations(self):
@@ -547,7 +532,7 @@ class Failures(OnABox):
         self.box.log, self.box.events, self.box.fail = [], EVENT, (at, errno.EBUSY)
         result = self.run_on(*self.ARGUMENTS)
         self.assertEqual((result.status, self.box.probes()), (1, []))
-        self.assertIn('not undone: %s/instances/surftrace: ' % TRACEFS, result.err)
+        self.assertIn('not undone: %s/instances/%s: ' % (TRACEFS, RUN), result.err)
         self.assertIn('the next run removes what this one could not', result.err)
 
     def refused(self, refuses, *arguments):
@@ -561,11 +546,11 @@ class Failures(OnABox):
         return result.err.splitlines()
 
     def test_the_kernels_own_reason(self):
-        said = self.refused({'p:surftrace/f0': (errno.EINVAL, 'Unknown type is specified',
-                                                'users=')}, TASK)
+        said = self.refused({'p:%s/f0' % RUN: (errno.EINVAL, 'Unknown type is specified',
+                                               'users=')}, TASK)
         [at] = [at for at, line in enumerate(said) if line == '  ' + TASK]
         self.assertIn('the kernel refused this trace: unknown type is specified; kprobe_events was '
-                      'given: p:surftrace/f0 wake_up_new_task comm=', said[at - 1])
+                      'given: p:%s/f0 wake_up_new_task comm=' % RUN, said[at - 1])
         self.assertTrue(said[at][said[at + 1].index('^'):].startswith('%0->mm->mm_users'))
 
     def test_the_kernels_own_reason_for_a_filter(self):
@@ -577,9 +562,9 @@ class Failures(OnABox):
 
     def test_another_runs_reason_is_not_ours(self):
         log = ('[ 1.0] trace_kprobe: error: Some other run\n'
-               '  Command: p:surftrace1/f0 foo\n           ^\n')
+               '  Command: p:surftrace_1/f0 foo\n           ^\n')
         self.box.put(TRACEFS + '/error_log', log)
-        self.box.refuses = {'p:surftrace/f0': (errno.EINVAL, None, '')}
+        self.box.refuses = {'p:%s/f0' % RUN: (errno.EINVAL, None, '')}
         said = self.run_on(TASK).err
         self.assertEqual(self.box.get('error_log'), log)
         self.assertNotIn('some other run', said.lower())
@@ -596,7 +581,7 @@ class Failures(OnABox):
                 (errno.EADDRNOTAVAIL, 'the symbol is not unique'),
                 (errno.EOPNOTSUPP, 'this function cannot be probed'),
                 (errno.ENODEV, os.strerror(errno.ENODEV).lower())]:
-            said = self.refused({'p:surftrace/f0': (number, '', '')}, TASK)
+            said = self.refused({'p:%s/f0' % RUN: (number, '', '')}, TASK)
             self.assertIn('the kernel refused this trace: %s; ' % words, '\n'.join(said))
             self.assertIn('  ' + TASK, said)
 
@@ -650,17 +635,17 @@ class OldKernels(unittest.TestCase):
             result, lines = self.lines(kernel, *traces)
             self.assertEqual(result.status, 0, result.err)
             self.assertEqual(lines[:2], [
-                'p:surftrace/f0 wake_up_new_task a=%%di:%s64 b=%%si:s64 c=+0x0(%%dx):string\n'
-                % letter, 'r:surftrace/f1 vfs_read r=$retval:%s64\n' % letter])
+                'p:%s/f0 wake_up_new_task a=%%di:%s64 b=%%si:s64 c=+0x0(%%dx):string\n'
+                % (RUN, letter), 'r:%s/f1 vfs_read r=$retval:%s64\n' % (RUN, letter)])
 
     def test_what_they_do_not_take(self):
         for kernel, value in (('4.0', '$comm'), ('4.19', '+0(%di):ustring')):
             result, lines = self.lines(kernel, 'p vfs_read', 'p wake_up_new_task a=' + value)
             self.assertEqual(result.status, 1)
             self.assertIn('the kernel refused this trace: invalid argument (dmesg may know more); '
-                          'kprobe_events was given: p:surftrace/f1 wake_up_new_task a=' + value,
+                          'kprobe_events was given: p:%s/f1 wake_up_new_task a=%s' % (RUN, value),
                           result.err)
-            self.assertEqual(lines[-1], '-:surftrace/f0\n')
+            self.assertEqual(lines[-1], '-:%s/f0\n' % RUN)
 
     def test_what_does_instead(self):
         for kernel, value, expected in (
@@ -669,12 +654,12 @@ class OldKernels(unittest.TestCase):
                 ('4.19', '%di:ustring', '+0x0(%di):string'), ('4.19', '%di:char', '%di:x8')):
             result, lines = self.lines(kernel, 'p wake_up_new_task a=' + value)
             self.assertEqual((result.status, lines[0]), (
-                0, 'p:surftrace/f0 wake_up_new_task a=%s\n' % expected), value)
+                0, 'p:%s/f0 wake_up_new_task a=%s\n' % (RUN, expected)), value)
 
     def test_an_array_becomes_its_first_element(self):
         result, lines = self.lines('4.19', 'p wake_up_new_task a=%di:x8[6]')
         self.assertEqual((result.status, lines[0]),
-                         (0, 'p:surftrace/f0 wake_up_new_task a=+0x0(%di):x8\n'))
+                         (0, 'p:%s/f0 wake_up_new_task a=+0x0(%%di):x8\n' % RUN))
         self.assertIn("'a': this kernel shows no arrays, which came with Linux 4.20: only the "
                       'first element', result.err)
 

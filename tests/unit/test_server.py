@@ -1,6 +1,7 @@
 """Types from a server: what it is asked, what it answers, and answers that do harm."""
 import os
 import signal
+import time
 import unittest
 
 from tests.lib import btf, server, standin, tool
@@ -249,7 +250,8 @@ class Signals(ServerTest):
             self.unhandled(number)
             for arguments in (('-S',), ('--tracefs', box.tracefs)):
                 address = self.listening([b'', b''], pause=60)
-                self.server.when_asked = lambda: os.kill(os.getpid(), number)
+                # (A signal that comes just before recv() is called does not end it.)
+                self.server.when_asked = lambda: (time.sleep(0.2), os.kill(os.getpid(), number))
                 result = tool.run(arguments + ('-r', address, '-v', 'x',
                                                'p vfs_read a=!(struct s *)%0->x'), on=box)
                 self.assertEqual((result.status, result.out), (128 + number, ''), result.err)
