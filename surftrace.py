@@ -12,16 +12,13 @@ was.  With -S the shell lines that would do so are printed, and nothing is touch
 Needs Python 2.7 or 3.6 and later, nothing else; to trace also root, and a kernel
 (3.10 or later) with CONFIG_KPROBE_EVENTS.  It runs on x86_64 and aarch64.
 
-A probe on a function that runs a million times a second slows the machine down:
-choose a calm function, or a filter that lets the kernel drop most of the events.
-
 The file reads in the order in which the data flows:
 
     language -> types -> values -> filters -> traces -> plan -> kernel -> session -> output
 
-and ends with the command line.  Behind it, as an appendix, stands where types come from: BTF,
-debug info (DWARF), gdb, a database, a server.  Only Kernel and Session change the system.
-Sizes and offsets are in bytes; what is in bits says so in its name.
+to the command line.  Behind it, as an appendix, stands where types come from: BTF, debug info
+(DWARF), gdb, a database, a server; and what --info tells.  Only Kernel and Session change the
+kernel.  Sizes and offsets are in bytes; what is in bits says so in its name.
 """
 
 import sys
@@ -32,6 +29,7 @@ if __name__ == '__main__' and __package__ is None and not (
         getattr(sys.flags, 'isolated', 0) or getattr(sys.flags, 'safe_path', 0)):
     del sys.path[0]
 
+import argparse
 import array
 import bisect
 import errno
@@ -55,28 +53,25 @@ if sys.version_info[0] == 2:
 else:
     to_bytes, to_text = os.fsencode, os.fsdecode
 
-LONGEST_WAIT = 1 << 30      # milliseconds; poll takes no more
-
 
 def clock():
     """Seconds on a clock that is never adjusted (Python 2 has no time.monotonic)."""
     return os.times()[4]
 
 
-def wait_for(poll, milliseconds=None):
-    """Return what poll reports within that time (None: ever), whatever signals come."""
-    end = None if milliseconds is None else clock() + milliseconds / 1000.0
+def wait_until(end, poll):
+    """Return poll's {descriptor: events}, {} once the clock is at `end` (None: never)."""
     while True:
-        left = None if end is None else min(max(1000 * (end - clock()), 0), LONGEST_WAIT)
+        # (In milliseconds; poll takes no more than that.)
+        left = None if end is None else min(max(1000 * (end - clock()), 0), 1 << 30)
         try:
-            return poll.poll(left)
+            return dict(poll.poll(left))
         except (EnvironmentError, select.error) as error:       # Python 2 is interrupted
             if error.args[0] != errno.EINTR:
                 raise
 
 
 def read_file(path):
-    """Return the bytes of a file."""
     with open(path, 'rb', 0) as stream:
         return stream.read()
 
@@ -102,7 +97,7 @@ def count_of(count, noun):
 
 
 class Error(Exception):
-    """Errors shown to the user, each with its exit status; main() catches and prints them.
+    """An error shown to the user, with its exit status; main() catches and prints it.
 
     text is the expression that is wrong, where there is one, column the place in it, from 0.
     """
@@ -116,10 +111,8 @@ class UsageError(Error):
     status = 2
 
 
-class TraceError(Error):
+class TraceError(UsageError):
     """A trace is wrong at a column of its text."""
-
-    status = 2
 
     def __init__(self, message, column=None):
         Error.__init__(self, message)
@@ -127,11 +120,11 @@ class TraceError(Error):
 
 
 class SourceError(Error):
-    """A source of types has none, or damaged ones."""
+    """A source of types cannot be had, is another kernel's, or is damaged."""
 
 
 class NoTypesError(SourceError):
-    """There is no source of types on this machine."""
+    """No source of types is there."""
 
 
 class UnknownDebugInfo(SourceError):
@@ -158,12 +151,12 @@ def nearest(name, names):
 
 # trace     = ("p" | "r") SPACE [MODULE ":"] SYMBOL ["+" NUMBER] {SPACE value} [SPACE filter]
 #           | "e" SPACE SYSTEM ("/" | ":") EVENT [SPACE filter]
-# value     = NAME "=" (raw | [letter] [packet] [cast] base [cast] {access} [":" TYPE])
+# value     = NAME "=" (raw | [letter] [packet] [cast] base {access} [":" TYPE])
 # letter    = "S" | "U" | "X"
 # packet    = "@(struct" HEADER "*)" ["l2" | "l3" | "l4"]
 # cast      = "!(" C type ")"
-# base      = "%" NUMBER | "%" REGISTER | "$" NAME | "@" SYMBOL              (see BASES)
-# access    = ("->" | ".") NAME {index} [cast]           the first may be an index alone
+# base      = "%" NUMBER | "%" REGISTER | "$" NAME | "@" SYMBOL    (see BASES); or base and cast
+# access    = ("->" | ".") NAME {index} [cast]     behind a base or a cast, an index alone
 # index     = "[" NUMBER "]"
 # raw       = what is in ftrace's own words: +8(%sp), @0xff..., @sym+4, $arg1, \1
 # filter    = "f:" {"!" | "("} predicate {")"} {("&&" | "||") ...}
@@ -178,7 +171,7 @@ EventTrace = namedtuple('EventTrace', 'text kind system event filter')
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type raw')
 Packet = namedtuple('Packet', 'header layer')
 Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES
-Access = namedtuple('Access', 'operator name indexes cast')     # no operator: the base's elements
+Access = namedtuple('Access', 'operator name indexes cast')     # no operator: indexes alone
 Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name suffix operator operand')
 
@@ -186,6 +179,14 @@ Predicate = namedtuple('Predicate', 'name suffix operator operand')
 BASES = ((r'%[0-9]+(?!\w)', 'argument'), (r'%\w+', 'register'),
          (r'\$(?:retval|comm|stack[0-9]*)(?!\w)', 'variable'), (r'\$[A-Za-z_]\w*', 'argument'),
          (r'@[A-Za-z_]\w*(?:\.(?:constprop|isra|part|cold)(?:\.[0-9]+)*)*', 'symbol'))
+# The error if there is no base, by what stands there instead.
+NO_BASE = (
+    ('->', 'what -> starts from is missing: put the trace in single quotes, or the shell takes '
+           '$NAME away'),
+    (r'\(', 'a cast is written !(struct NAME *)%0->...'),
+    ('@', "the name of a kernel symbol is missing after '@'"),
+    ('', 'a value starts from %0 (the first argument), $NAME (an argument), %REGISTER, $retval, '
+         '$comm, $stackN or @SYMBOL'))
 RAW = (r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[0-9]+(?!\w))[^ ]*')
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|string|ustring|symbol|symstr|'
               r'char)(?:\[[0-9]+\])?$')
@@ -224,7 +225,7 @@ class Scanner(object):
 
 
 def one_line(text):
-    """Return a trace with its white space turned into blanks, as a shell's user sees it."""
+    """Return a trace with its white space turned into blanks, and none at the end."""
     return re.sub(r'[\t\n\v\f\r]', ' ', text.rstrip())
 
 
@@ -277,7 +278,6 @@ def parse_probe(scan, kind):
 
 
 def is_pattern(name):
-    """Tell whether the name of a function is a pattern of the shell."""
     return bool(re.search(r'[*?[]', name))
 
 
@@ -331,20 +331,7 @@ def parse_base(scan):
         token = scan.take(pattern)
         if token:
             return Base(kind, token.text if kind == 'variable' else token.text[1:], token.column)
-    if scan.sees('->'):
-        problem = ('what -> starts from is missing: put the trace in single quotes, or the shell '
-                   'takes $NAME away')
-    elif scan.sees(r'\('):
-        problem = 'a cast is written !(struct NAME *)%0->...'
-    elif scan.sees('@'):
-        problem = "the name of a kernel symbol is missing after '@'"
-    elif scan.sees('[%$]'):
-        problem = ("there is no '%s'; there are %%0, %%1 ..., $NAME, %%REGISTER, $retval, $comm, "
-                   '$stack and $stackN' % scan.sees(r'.\w*').group())
-    else:
-        problem = ('a value starts from %0 (the first argument), $NAME (an argument), %REGISTER, '
-                   '$retval, $comm, $stackN or @SYMBOL')
-    raise scan.error(problem)
+    raise scan.error(next(problem for pattern, problem in NO_BASE if scan.sees(pattern)))
 
 
 def parse_accesses(scan):
@@ -357,7 +344,7 @@ def parse_accesses(scan):
         while scan.take(r'\['):
             indexes.append(scan.need(NUMBER, 'an index, a number, is missing'))
             scan.need(r'\]', "']' is missing after the index")
-        if not operator and (accesses or not indexes):
+        if not operator and not indexes:
             return tuple(accesses)
         accesses.append(Access(operator, name, tuple(indexes), parse_cast(scan)))
 
@@ -405,7 +392,6 @@ def parse_predicate(scan):
 
 
 def is_quoted(operand):
-    """Tell whether an operand stands in quotes."""
     return bool(re.match('"[^"]*"$|\'[^\']*\'$', operand.text))
 
 
@@ -416,11 +402,11 @@ def is_quoted(operand):
 #
 #   functions(name)     the Functions of that name; several static ones may share it
 #   find(kind, name)    a reference to 'struct', 'union', 'enum', 'typedef' or 'int' name, or None
-#   copies(kind, name)  how many there are, of which find() gives the first
+#   copies(kind, name)  how many there are, of which find() gives the first; 1 if it cannot tell
 #   describe(ref)       the Record behind a reference
 #   members(record)     the Members of a struct or union, in order
 #   enumerators(record) (name, number) pairs of an enum
-#   enums_of(name)      references to the enums that have an enumerator of that name
+#   enums_of(name)      references to the enums that have an enumerator of that name, one at least
 #   variable(name)      the Variable of that name, None if these types do not have it
 #   names(kind)         all names of a kind; that of functions is 'function'
 #
@@ -445,6 +431,7 @@ PER_CPU_SECTION = '.data..percpu'   # of a vmlinux and of a module, in BTF too
 POINTER_SIZE = 8
 OFFSET_LIMIT = 1 << 31      # bytes; more than any struct has
 CHAIN_LIMIT = 64            # wrappers or dimensions in a row; real kernels have a handful
+TAGS = ('struct', 'union', 'enum')
 QUALIFIERS = frozenset(('const', 'volatile', 'restrict', 'type_tag'))
 WRAPPERS = QUALIFIERS | frozenset(('typedef',))
 INTEGER_SIZES = {'char': 1, 'short': 2, 'int': 4, 'long': 8, 'long long': 8, '_Bool': 1}
@@ -454,7 +441,7 @@ DAMAGE = (LookupError, TypeError, ValueError, struct.error, RuntimeError, Overfl
 
 
 def sound(question):
-    """Make what a function raises over damaged types a SourceError; of a source, with its name."""
+    """Turn a function's errors over damaged types into a SourceError, with the source's name."""
     @functools.wraps(question)
     def asked(*arguments):
         try:
@@ -468,7 +455,13 @@ def sound(question):
 
 
 class Source(object):
-    """What a source answers that cannot tell."""
+    """Default answers of a source of types.  kind is its word for the person, name the file's.
+
+    lists_quickly -- names() takes less than a second
+    knows_modules -- it has the functions of all modules, too
+    """
+
+    lists_quickly = knows_modules = False
 
     def close(self):
         """Nothing is kept open."""
@@ -498,7 +491,6 @@ class Type(object):
         self.kind, self.name, _, _, self.length, self.signed = self.record
 
     def to(self, ref):
-        """Return another Type of the same source."""
         return Type(self.source, ref)
 
     @property
@@ -509,17 +501,16 @@ class Type(object):
     @property
     def bare(self):
         """This type without its typedefs and qualifiers."""
-        return self._unwrapped(WRAPPERS)[0]
+        return self.target.bare if self.kind in WRAPPERS else self
 
-    def _unwrapped(self, wrappers):
-        """Return what is left without wrappers, and the (kind, name) of those taken off."""
-        found, taken = self, []
-        while found.kind in wrappers:
-            if len(taken) == CHAIN_LIMIT:
-                raise SourceError('the types are damaged: a type wraps itself')
-            taken.append((found.kind, found.name))
-            found = found.target
-        return found, taken
+    @property
+    def unqualified(self):
+        return self.target.unqualified if self.kind in QUALIFIERS else self
+
+    @property
+    def qualifiers(self):
+        """(kind, name) of each; only a type_tag has a name."""
+        return [self.record[:2]] + self.target.qualifiers if self.kind in QUALIFIERS else []
 
     @property
     def size(self):
@@ -538,7 +529,9 @@ class Type(object):
 
     @property
     def is_declared_only(self):
-        return self.is_aggregate and self.bare.record.target is None
+        """Whether these types do not say what it is made of."""
+        bare = self.bare
+        return bare.kind == 'missing' or bare.is_aggregate and bare.record.target is None
 
     @property
     def is_number(self):
@@ -552,41 +545,36 @@ class Type(object):
 
         A u8 is a number, and so is an unsigned char that is not const.
         """
-        found, taken = self._unwrapped(QUALIFIERS)
-        return (found.kind, found.name) == ('int', 'char') or (
-            (found.kind, found.name) == ('int', 'unsigned char') and 'const' in dict(taken))
-
-    @property
-    def is_user(self):
-        """Whether it is tagged as memory of user space (__user)."""
-        return ('type_tag', 'user') in self._unwrapped(QUALIFIERS)[1]
+        plain = self.unqualified
+        return plain.kind == 'int' and (plain.name == 'char' or (
+            plain.name == 'unsigned char' and ('const', '') in self.qualifiers))
 
     def pointer(self):
         return self.to(Record('pointer', size=POINTER_SIZE, target=self.record))
 
     def own_members(self):
-        """Return the Members that are declared in it, those without a name among them."""
+        """Return the Members that are declared in it, without a name too, with their Types."""
         return [member._replace(type=self.to(member.type))
                 for member in self.source.members(self.bare.record)]
 
-    def members(self):
-        """Yield the Members that have a name, in nameless ones too, as C finds them."""
-        waiting, seen = [(0, self)], 0
-        while waiting:
-            start, found = waiting.pop()
-            for member in found.own_members():
-                member = member._replace(bit_offset=start + member.bit_offset)
-                if member.name:
-                    yield member
-                elif member.type.is_aggregate:
-                    waiting.append((member.bit_offset, member.type))
-            seen += 1
-            if seen > 1000:
-                raise SourceError('the types are damaged: a struct never ends')
+    def members(self, start=0):
+        """Yield the Members that have a name, in nameless ones too, as C finds them.
+
+        They begin `start` bits further on than in this type.  (Of hundreds few are wanted: their
+        type is a reference.)
+        """
+        for member in self.source.members(self.bare.record):
+            member = member._replace(bit_offset=start + member.bit_offset)
+            if member.name:
+                yield member
+            elif self.to(member.type).is_aggregate:
+                for inner in self.to(member.type).members(member.bit_offset):
+                    yield inner
 
     def member(self, name):
-        """Return the Member of that name, None if there is none."""
-        return next((member for member in self.members() if member.name == name), None)
+        """Return the Member of that name, with its Type; None if there is none."""
+        return next((member._replace(type=self.to(member.type)) for member in self.members()
+                     if member.name == name), None)
 
     def names(self):
         """Return the (name, number) pairs of an enum, or of bool."""
@@ -599,29 +587,29 @@ class Type(object):
         return self.declare('')
 
     def declare(self, name, words=None):
-        """Return the C declaration of a name as this type; words(Type) spells one of no other."""
-        found, qualifiers = self, ''
-        for _ in range(CHAIN_LIMIT):
-            if found.kind in ('array', 'function') and name.startswith('*'):
-                name = '(%s)' % name
-            if found.kind == 'pointer':
-                name = '*' + name
-            elif found.kind == 'array':
-                name += '[%s]' % (found.length or '')
-            elif found.kind == 'function' and found.record.target:
-                name += '(%s)' % parameter_list(self.source, found.record.target, words)
-                found = self.to(found.record.target.result)
-                continue
-            elif found.kind in ('const', 'volatile') and found.target.kind == 'pointer':
-                name = found.kind + ' ' + name
-            elif found.kind in ('const', 'volatile'):
-                if found.kind not in qualifiers:    # an array and its elements may both be const
-                    qualifiers += found.kind + ' '
-            elif found.kind not in QUALIFIERS:
-                gap = '' if name.startswith('[') else ' '
-                return (qualifiers + (words or base_words)(found) + gap + name).rstrip()
-            found = found.target
-        return '...'
+        """Return the C declaration of a name as this type; words(Type) spells the base type."""
+        if self.kind in ('array', 'function') and name.startswith('*'):
+            name = '(%s)' % name
+        if self.kind == 'pointer':
+            return self.target.declare('*' + name, words)
+        if self.kind == 'array':
+            return self.target.declare('%s[%s]' % (name, self.length or ''), words)
+        if self.kind == 'function' and self.record.target:
+            function = self.record.target
+            listed = ['...'] if function.parameters is None else [
+                self.to(each.type).declare('', words) for each in function.parameters]
+            name += '(%s)' % (', '.join('...' if word == 'void' else word for word in listed)
+                              or 'void')
+            return self.to(function.result).declare(name, words)
+        if self.kind in ('const', 'volatile') and self.target.kind == 'pointer':
+            return self.target.declare('%s %s' % (self.kind, name), words)
+        if self.kind in QUALIFIERS:
+            text = self.target.declare(name, words)
+            # (An array and its elements may both be const; C has no word for a type_tag.)
+            is_shown = self.kind in ('const', 'volatile') and not text.startswith(self.kind)
+            return '%s %s' % (self.kind, text) if is_shown else text
+        gap = '' if name.startswith('[') else ' '
+        return ((words or base_words)(self) + gap + name).rstrip()
 
 
 def base_words(found):
@@ -629,14 +617,8 @@ def base_words(found):
     if found.kind == 'int':
         known = find_integer(found.name.split())
         return known.name if known else found.name
-    tag = found.kind + ' ' if found.kind in ('struct', 'union', 'enum') else ''
+    tag = found.kind + ' ' if found.kind in TAGS else ''
     return tag + (found.name or (found.kind if found.kind in ('void', 'function') else '{...}'))
-
-
-def parameter_list(source, function, words=None):
-    """Return the types of a Function's parameters as C lists them."""
-    listed = [Type(source, parameter.type).declare('', words) for parameter in function.parameters]
-    return ', '.join('...' if word == 'void' else word for word in listed) or 'void'
 
 
 def named_parameters(source, function):
@@ -646,7 +628,6 @@ def named_parameters(source, function):
 
 
 def prototype(source, function):
-    """Return a Function as C declares it."""
     return Type(source, Record('function', target=function)).declare(function.name)
 
 
@@ -655,20 +636,25 @@ def find_type(source, text, column=None):
     name, declared = c_declaration(text)
     found = None if name else c_type(source, declared)
     if found is None:
-        word = text.partition(' ')[0]
-        meant = re.match(r'\w+$', word) and source.find('struct', word)
         raise TraceError("there is no type '%s' here%s" % (
-            text, ": did you mean 'struct %s'?" % text if meant else
+            text, ": did you mean 'struct %s'?" % text
+            if source.find('struct', text.partition(' ')[0]) else
             '; write it as C does: struct sock *, unsigned long, u32'), column)
     return Type(source, found)
 
 
 def c_type(source, declared):
     """Return the reference, or the Record, of a declared type; None if its base is unknown."""
-    if not isinstance(declared, Record):
-        return find_base_type(source, declared.split())
-    target = c_type(source, declared.target)
-    return None if target is None else declared._replace(target=target)
+    if isinstance(declared, Record):
+        target = c_type(source, declared.target)
+        return None if target is None else declared._replace(target=target)
+    words = declared.split()
+    if words[:1] == ['enum'] and words[1:]:
+        return find_enum(source, words[1])
+    if len(words) == 2 and words[0] in TAGS:
+        return source.find(*words)
+    return find_integer(words) or (source.find('typedef', declared) or source.find('int', declared)
+                                   if len(words) == 1 else None)
 
 
 def find_enum(source, name):
@@ -676,19 +662,10 @@ def find_enum(source, name):
     return source.find('enum', name) or (source.enums_of(name) or [None])[0]
 
 
-def find_base_type(source, words):
-    if len(words) == 2 and words[0] in ('struct', 'union', 'enum'):
-        # An enum without a name is called by one of its enumerators.
-        return find_enum(source, words[1]) if words[0] == 'enum' else source.find(*words)
+def find_integer(words):
+    """Return the Record of C's own void or integer that words spell, in any order, or None."""
     if words == ['void']:
         return Record('void')
-    return find_integer(words) or (
-        len(words) == 1 and (source.find('typedef', words[0]) or source.find('int', words[0]))
-        or None)
-
-
-def find_integer(words):
-    """Return the Record of C's own integer that words spell, in any order, or None."""
     sign = [word for word in words if word in ('signed', 'unsigned')]
     rest = [word for word in words if word not in sign]
     if len(rest) > 1 and 'int' in rest:
@@ -734,7 +711,6 @@ class Argument(namedtuple('Argument', 'name words fetch_type form column warning
 
     words -- what stands behind NAME=, without the type
     form -- a Form, None if the kernel's text is shown as it is
-    column -- of the value in the trace
     warning -- what is less than was asked for, or ''
     """
 
@@ -772,10 +748,15 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
     def is_read_in_memory(self):
         return self.name in ('string', 'ustring') or self.length is not None
 
+    @property
+    def number_size(self):
+        """Bytes of a whole number, None of anything else."""
+        is_whole = self.bits and self.name != 'b' and self.length is None
+        return self.bits // 8 if is_whole else None
+
 
 FetchType.__new__.__defaults__ = (None, None, None, None)
 NO_TYPE = FetchType('')
-
 
 # What kernels have learned: how tracefs/README tells it, since when, and the fetch type that does
 # instead, None if none does.  (Before x8 to x64, u8 to u64 print hexadecimal.)
@@ -799,9 +780,8 @@ def written_type(text):
     """Return the FetchType that a person wrote behind a colon."""
     name, bits, first, unit, length = re.match(
         r'([a-z]+?)([0-9]*)(?:@([0-9]+)/([0-9]+))?(?:\[([0-9]+)\])?$', text).groups()
-    if name == 'char':
-        bits = '8'
-    return FetchType(name, *[each and int(each) for each in (bits or None, first, unit, length)])
+    bits = '8' if name == 'char' else bits or None
+    return FetchType(name, *[each and int(each) for each in (bits, first, unit, length)])
 
 
 def number_type(letter, size):
@@ -810,30 +790,18 @@ def number_type(letter, size):
 
 # Forms: numbers that are shown as what they mean, and written so in the filter
 
-class Form(namedtuple('Form', 'size what show read fetch_type names')):
-    """How a value is shown instead of the kernel's text, and written in a filter.
-
-    size -- in bytes, of the value that it takes; None for any number
-    what -- words for what a filter's operand has to be
-    show(form, text) -- the kernel's text as the person sees it
-    read(form, text) -- a filter's operand as a number for the kernel; ValueError if it is none
-    fetch_type -- how it is fetched, None for a plain number
-    names -- (name, number) pairs
-    """
-
-    def shown(self, text):
-        return self.show(self, text)
-
-
+# size: in bytes, of the value that it takes, None for any number.  what: words for what a filter's
+# operand has to be.  show(form, text): the kernel's text as the person sees it.  read(form, text):
+# a filter's operand as a number for the kernel; ValueError or KeyError if it is none.  fetch_type:
+# how it is fetched, None for a plain number.  names: (name, number) pairs.
+Form = namedtuple('Form', 'size what show read fetch_type names')
 Form.__new__.__defaults__ = (None, ())
-BYTE_ORDERS = dict((size, (struct.Struct('<' + code), struct.Struct('>' + code)))
-                   for size, code in ((2, 'H'), (4, 'I'), (8, 'Q')))
 
 
 def swapped(value, size):
     """Return a number with its bytes, size of them, in the other order."""
-    little, big = BYTE_ORDERS[size]
-    return big.unpack(little.pack(value & (1 << 8 * size) - 1))[0]
+    data = struct.pack('<Q', value & (1 << 8 * size) - 1)
+    return struct.unpack('>Q', data)[0] >> 64 - 8 * size
 
 
 def show_hexadecimal(form, text):
@@ -874,14 +842,9 @@ def read_mac(_, text):
 
 
 def show_ip6(_, text):
-    """Return 16 bytes, printed as an array, as an IPv6 address (RFC 5952)."""
-    data = [int(part, 16) for part in text.strip('{}').split(',')]
-    text = ':'.join('%x' % (data[at] << 8 | data[at + 1]) for at in range(0, 16, 2))
-    zeros = list(re.finditer(r'(?<![^:])0(?::0)+(?![^:])', text))
-    if not zeros:
-        return text
-    longest = max(zeros, key=lambda row: len(row.group()))      # the first of several
-    return text[:longest.start()].rstrip(':') + '::' + text[longest.end():].lstrip(':')
+    import socket       # few runs need it, and it is slow to load
+    return socket.inet_ntop(socket.AF_INET6, bytes(bytearray(
+        int(part, 16) for part in text.strip('{}').split(','))))
 
 
 def show_name(form, text):
@@ -898,11 +861,10 @@ def show_error(_, text):
 
 
 def read_error(_, text):
-    if text[:1] != '-':
+    numbers = dict((name, value) for value, name in KERNEL_ERRORS.items())
+    value = numbers.get(text[1:]) or getattr(errno, text[1:], None)
+    if text[:1] != '-' or not isinstance(value, int):
         raise KeyError(text)
-    value = getattr(errno, text[1:], None)      # Python knows both names where there are two
-    if not isinstance(value, int):
-        value = dict((name, each) for each, name in KERNEL_ERRORS.items())[text[1:]]
     return '-%d' % value
 
 
@@ -912,7 +874,7 @@ FORMS = {       # by the beginning of a value's name
                  FetchType('b', 48, 0, 64)),        # as a number, which filters take
     'ip6_': Form(16, 'IPv6 address', show_ip6, None, FetchType('x', 8, length=16)),
 }
-for bytes_swapped in sorted(BYTE_ORDERS):
+for bytes_swapped in (2, 4, 8):
     for initial, show_as in (('B', show_hexadecimal), ('b', show_decimal)):
         FORMS['%s%d_' % (initial, 8 * bytes_swapped)] = Form(
             bytes_swapped, 'number of %d bytes' % bytes_swapped, show_as, read_swapped)
@@ -930,9 +892,9 @@ KERNEL_ERRORS = {
     530: 'ERECALLCONFLICT', 531: 'ENOGRACE'}
 
 
-def form_of(name):
-    """Return the Form that a value's name asks for, or None."""
-    return FORMS.get(name[:name.find('_') + 1])
+def prefix_of(name):
+    """Return a value's name up to its first _, perhaps a key of FORMS."""
+    return name[:name.find('_') + 1]
 
 
 def names_form(found):
@@ -941,143 +903,127 @@ def names_form(found):
     return Form(None, None, show_name, read_name, None, names) if names else None
 
 
-# Places: where a value is
+# Places
 
-# kind: 'register' (base is the word for it), 'memory' (it lies offset bytes behind the address
-# base), or 'address' (it is that address, which ftrace can follow but not show).  The base &NAME is
-# the address of a symbol.  type: a Type, None if it is not known.  bits: (first, count) of a
-# bitfield or of a part of a register, else None.
-Place = namedtuple('Place', 'kind base offset type bits')
+class Place(namedtuple('Place', 'kind base offset type bits')):
+    """Where a value is.
+
+    kind -- 'register' (base is the word for it), 'memory' (it lies offset bytes behind the
+        address base), or 'address' (it is that address, which ftrace can follow but not show)
+    base -- of a symbol's address, &NAME
+    type -- a Type, None if it is not known
+    bits -- (first, count) of a bitfield or of a part of a register, else None
+    """
+
+    @property
+    def words(self):
+        """ftrace's words for it, without a type."""
+        if self.kind == 'register':
+            return self.base
+        if self.base.startswith('&'):       # ftrace's @ reads at the address of a symbol
+            return '@' + self.base[1:] + ('+0x%x' % self.offset if self.offset else '')
+        return '+0x%x(%s)' % (self.offset, self.base)
+
+    def pointee(self):
+        """Return the Place that a pointer, or an address, leads to."""
+        target = self.type.bare.target
+        if self.kind == 'address':
+            return self._replace(kind='memory', type=target)
+        return Place('memory', self.words, 0, target)
+
+    def bare_type(self, cast, column):
+        """Return the bare Type; raises TraceError if it is not known."""
+        if self.type is None:
+            raise TraceError('the type of %s is not known here: cast it, %s' % (self.words, cast),
+                             column)
+        return self.type.bare
+
+    def check_memory(self, what, column, hint=''):
+        """Check that it is no register, of which ftrace reads no elements, and few members."""
+        if self.kind == 'register':
+            raise TraceError("this, '%s', lies in a register, of which ftrace reads no %s%s" % (
+                self.type, what, hint), column)
+
+    def step(self, access):
+        """Return the Place that an Access leads to: ->NAME, .NAME, [i], or a cast."""
+        place = self
+        if access.operator:
+            place = self._holder(access).member(access.name)
+        for index in access.indexes:
+            place = place.element(index)
+        if access.cast and place.bits:
+            raise TraceError('a bitfield, or a part of a register, cannot be cast',
+                             access.cast.column)
+        return place.cast(access.cast, place.type.source) if access.cast else place
+
+    def _holder(self, access):
+        """Return the Place of the struct or union that an Access takes a member of."""
+        name, operator, column = access.name.text, access.operator.text, access.operator.column
+        place, held = self, self.bare_type('!(struct NAME%s)%s%s%s' % (
+            ' *' if operator == '->' else '', self.words, operator, name), column)
+        if held.kind == 'pointer':
+            if operator == '.':
+                raise TraceError("this, '%s', is a pointer: use ->%s" % (self.type, name), column)
+            place = self.pointee()
+        elif operator == '->' and held.is_aggregate:
+            raise TraceError("this, '%s', is not a pointer: use .%s" % (self.type, name), column)
+        if not place.type.is_aggregate:
+            raise TraceError("this, '%s', has no members%s" % (
+                self.type, NO_MEMBERS.get(place.type.bare.kind, '')), column)
+        if place.type.size > POINTER_SIZE:
+            place.check_memory('members', column, '; if that holds its address, the type is %s *'
+                               % place.type)
+        return place
+
+    def member(self, name):
+        """Return the Place of the member that a Token names."""
+        found = self.type.member(name.text)
+        if found is None:
+            names = [member.name for member in self.type.members()]
+            raise TraceError("%s has no member '%s'%s" % (
+                self.type.bare, name.text, nearest(name.text, names) if names
+                else ': it is only declared in these types'), name.column)
+        if self.kind == 'memory':
+            bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
+            return self._replace(offset=self.offset + found.bit_offset // 8, type=found.type,
+                                 bits=bits)
+        first = (self.bits or (0,))[0] + found.bit_offset
+        count = found.bit_size or 8 * found.type.size
+        whole = first == 0 and count == 8 * found.type.size
+        return self._replace(type=found.type, bits=None if whole else (first, count))
+
+    def element(self, index):
+        """Return the Place of an array's element, or of what a pointer points at, as in C."""
+        held, at = self.bare_type('!(TYPE *)', index.column), below(index, OFFSET_LIMIT, 'array')
+        if held.kind == 'pointer':
+            place = self.pointee()
+            return place._replace(offset=place.offset + at * place.type.size)
+        if held.kind != 'array':
+            raise TraceError("this, '%s', is no array" % self.type, index.column)
+        self.check_memory('elements', index.column)
+        if held.length and at >= held.length:
+            raise TraceError('the index is past the end: the array has %s, 0 to %d' % (
+                count_of(held.length, 'element'), held.length - 1), index.column)
+        return self._replace(offset=self.offset + at * held.target.size, type=held.target)
+
+    def cast(self, written, source):
+        """Return it as of another type; as in C, an array cast to a pointer is its address."""
+        found = find_type(source, written.text, written.column)
+        before = self.type and self.type.bare
+        if before and before.kind == 'array' and found.bare.kind == 'pointer':
+            return self._replace(kind='address', type=found)
+        if before and before.kind in ('int', 'enum') and before.size < found.size:
+            if found.bare.kind == 'pointer' or found.is_aggregate:
+                raise TraceError("this, '%s', has %s, too few for '%s'" % (
+                    self.type, count_of(before.size, 'byte'), found), written.column)
+            # The bytes beside it belong to others.
+            found = found.to(found.bare.record._replace(size=before.size))
+        return self._replace(type=found)
+
+
 Place.__new__.__defaults__ = (0, None, None)
-
-
-def words_of(place):
-    """Return ftrace's words for a Place, without a type."""
-    if place.kind == 'register':
-        return place.base
-    if place.base.startswith('&'):      # ftrace's @ reads at the address of a symbol
-        return '@' + place.base[1:] + ('+0x%x' % place.offset if place.offset else '')
-    return '+0x%x(%s)' % (place.offset, place.base)
-
-
-def pointee(place):
-    """Return the Place that a pointer, or an address, leads to."""
-    target = place.type.bare.target
-    if place.kind == 'address':
-        return place._replace(kind='memory', type=target)
-    return Place('memory', words_of(place), 0, target)
-
-
-def this(found):
-    return "this, '%s'," % found
-
-
-def bare_type(place, cast, column):
-    """Return the bare Type of a Place; raises TraceError if it is not known."""
-    if place.type is None:
-        raise TraceError('the type of %s is not known here: cast it, %s' % (words_of(place), cast),
-                         column)
-    return place.type.bare
-
-
-def check_memory(place, what, column, hint=''):
-    """Check that a Place is no register, of which ftrace reads no parts."""
-    if place.kind == 'register':
-        raise TraceError('%s lies in a register, of which ftrace reads no %s%s' % (
-            this(place.type), what, hint), column)
-
-
-def step(place, access):
-    """Return the Place that an Access leads to: ->NAME, .NAME, [i], or a cast."""
-    if access.operator:
-        place = member_of(holder(place, access), access.name)
-    for index in access.indexes:
-        place = element_of(place, index)
-    if access.cast and place.bits:
-        raise TraceError('a bitfield, or a part of a register, cannot be cast', access.cast.column)
-    return cast(place, access.cast, place.type.source) if access.cast else place
-
-
-def holder(place, access):
-    """Return the Place of the struct or union that an Access takes a member of."""
-    operator, name = access.operator, access.name
-    whole = place.type
-    kind = bare_type(place, '!(struct NAME%s)%s%s%s' % (
-        ' *' if operator.text == '->' else '', words_of(place), operator.text, name.text),
-        operator.column).kind
-    if kind == 'pointer':
-        if operator.text == '.':
-            raise TraceError('%s is a pointer: use ->%s' % (this(whole), name.text),
-                             operator.column)
-        place = pointee(place)
-        kind = place.type.bare.kind
-    elif operator.text == '->' and place.type.is_aggregate:
-        raise TraceError('%s is not a pointer: use .%s' % (this(whole), name.text),
-                         operator.column)
-    if kind == 'array':
-        raise TraceError('%s is an array: take one element, [0]' % this(place.type),
-                         operator.column)
-    if not place.type.is_aggregate:
-        raise TraceError('%s has no members%s' % (this(whole), {
-            'void': ': cast it, !(struct NAME *)',
-            'pointer': ': put [0] before the ->, to follow one pointer more'}.get(kind, '')),
-            operator.column)
-    if place.type.size > POINTER_SIZE:
-        check_memory(place, 'members', operator.column,
-                     '; if that holds its address, the type is %s *' % place.type)
-    return place
-
-
-def member_of(place, name):
-    found = place.type.member(name.text)
-    if found is None:
-        names = [member.name for member in place.type.members()]
-        raise TraceError("%s has no member '%s'%s" % (
-            place.type.bare, name.text, nearest(name.text, names) if names
-            else ': it is only declared in these types'), name.column)
-    if place.kind == 'memory':
-        bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
-        return place._replace(offset=place.offset + found.bit_offset // 8, type=found.type,
-                              bits=bits)
-    first = (place.bits or (0,))[0] + found.bit_offset
-    count = found.bit_size or 8 * found.type.size
-    whole = first == 0 and count == 8 * found.type.size
-    return place._replace(type=found.type, bits=None if whole else (first, count))
-
-
-def element_of(place, index):
-    """Return the Place of an array's element, or of what a pointer points at, as in C."""
-    held, at = bare_type(place, '!(TYPE *)', index.column), below(index, OFFSET_LIMIT, 'array')
-    if held.kind == 'pointer':
-        place = pointee(place)
-        if not place.type.size:
-            raise TraceError('%s points at nothing that has a size: cast it' % this(held),
-                             index.column)
-        return place._replace(offset=place.offset + at * place.type.size)
-    if held.kind != 'array':
-        raise TraceError('%s is no array' % this(place.type), index.column)
-    check_memory(place, 'elements', index.column)
-    if held.length and at >= held.length:
-        raise TraceError('the index is past the end: the array has %s, 0 to %d' % (
-            count_of(held.length, 'element'), held.length - 1), index.column)
-    return place._replace(offset=place.offset + at * held.target.size, type=held.target)
-
-
-def cast(place, written, source):
-    """Return a Place as of another type; as in C, an array cast to a pointer is its address."""
-    found = find_type(source, written.text, written.column)
-    before = place.type and place.type.bare
-    if before and before.kind == 'array' and found.bare.kind == 'pointer':
-        return place._replace(kind='address', type=found)
-    if before and before.kind in ('int', 'enum') and before.size < found.size:
-        if found.bare.kind == 'pointer' or found.is_aggregate:
-            raise TraceError('%s has %s, too few for %s' % (
-                this(place.type), count_of(before.size, 'byte'),
-                'an address' if found.bare.kind == 'pointer' else "a '%s'" % found),
-                written.column)
-        # What lies beside the value is something else.
-        found = found.to(found.bare.record._replace(size=before.size))
-    return place._replace(type=found)
+NO_MEMBERS = {'void': ': cast it, !(struct NAME *)', 'array': ': take one element, [0]',
+              'pointer': ': put [0] before the ->, to follow one pointer more'}
 
 
 def below(token, limit, what):
@@ -1093,30 +1039,16 @@ def below(token, limit, what):
 
 # Packets: headers behind a struct sk_buff
 
-# By header: the layer it begins, or lies behind the start of, and the header before it.
-HEADERS = {'ethhdr': ('l2', None), 'vlan_hdr': ('l3', 'ethhdr'), 'ipv6hdr': ('l3', 'ethhdr'),
-           'iphdr': ('l3', 'ethhdr'), 'icmphdr': ('l4', 'iphdr'), 'tcphdr': ('l4', 'iphdr'),
-           'udphdr': ('l4', 'iphdr')}
-LAYERS = ('l2', 'l3', 'l4')
+# By header, for each layer that it can be read from: the headers between.
+NETWORK = {'l2': ('ethhdr',), 'l3': ()}
+TRANSPORT = {'l2': ('ethhdr', 'iphdr'), 'l3': ('iphdr',), 'l4': ()}
+HEADERS = {'ethhdr': {'l2': ()}, 'vlan_hdr': NETWORK, 'iphdr': NETWORK, 'ipv6hdr': NETWORK,
+           'icmphdr': TRANSPORT, 'tcphdr': TRANSPORT, 'udphdr': TRANSPORT}
 # What follows a header, as an array of 1, 2, 4 or 8 bytes, and as a string.
 PACKET_DATA = dict(
     (name, Record('array', target=Record('int', kind, size))) for name, kind, size in (
         ('cdata', 'u8', 1), ('sdata', 'u16', 2), ('ldata', 'u32', 4), ('qdata', 'u64', 8),
         ('Sdata', 'char', 1)))
-
-
-def headers_before(name, layer):
-    """Return the headers between the start of a layer and a header, None if it is not there."""
-    own, before = HEADERS[name]
-    if own == layer:
-        return ()
-    above = headers_before(before, layer) if before else None
-    return None if above is None else above + (before,)
-
-
-def layers_of(name):
-    return [layer for layer in LAYERS
-            if name in HEADERS and headers_before(name, layer) is not None]
 
 
 # A probe's values
@@ -1133,95 +1065,67 @@ class Compiler(object):
         self.is_inside = bool(trace.offset and below(trace.offset, OFFSET_LIMIT, 'function'))
         self._functions = None
 
-    # The function
-
     def function(self, base):
-        """Return the Function that is traced, None if no prototype is known.
-
-        Of a variant such as ip_rcv.constprop.0 the parameters are known only where debug info
-        tells: the compiler moves and drops arguments, and BTF has the prototype of ip_rcv.
-        """
+        """Return the Function that is traced, None if no prototype is known."""
         if self._functions is None:
-            found = self.source.functions(self.symbol)
-            if not found and '.' in self.symbol and self.source.kind == 'BTF':
-                found = [each._replace(parameters=None)
-                         for each in self.source.functions(self.symbol.partition('.')[0])][:1]
-            self._functions = dict((each.parameters is None or prototype(self.source, each), each)
-                                   for each in found)
+            self._functions = dict((prototype(self.source, each), each)
+                                   for each in self.source.functions(self.symbol))
         if len(self._functions) > 1:
             raise TraceError('several functions have this name: %s; say which with a cast, !(TYPE)'
                              % '; '.join(sorted(self._functions)), base.column)
         return list(self._functions.values())[0] if self._functions else None
 
     def compile(self, value):
-        """Return the Argument of a Value."""
         if value.raw:
             words, colon, fetch_type = value.raw.text.rpartition(':')
             known = colon and re.match(FETCH_TYPE, fetch_type)
             return self._finished(value, words if known else value.raw.text,
                                   written_type(fetch_type) if known else NO_TYPE, None)
-        place, accesses, letter = self._base(value), list(value.accesses), 'X'
+        place = getattr(self, '_base_' + value.base.kind)(value, value.base)
+        place = place.cast(value.cast, self.source) if value.cast else place
+        accesses, letter = list(value.accesses), 'X'
         if value.packet:
             place, letter = self._packet(value, place, accesses), 'U'
         for access in accesses:
-            place = step(place, access)
+            place = place.step(access)
         words, fetch_type, form = Shown(value, place).words(letter)
-        if self._may_be_error(value, place):
+        if value.base.text == '$retval' and value.letter and value.letter.text == 'S' and not (
+                value.accesses or value.fetch_type or place.type and place.type.names()):
             form = ERROR_FORM
         return self._finished(value, words, fetch_type, form)
 
-    def _may_be_error(self, value, place):
-        """Tell whether a value, S$retval, may be an error."""
-        if value.base.text != '$retval' or not value.letter or value.letter.text != 'S' or (
-                value.accesses or value.fetch_type):
-            return False
-        held = place.type and place.type.bare
-        return not held or held.kind == 'pointer' or held.kind == 'int' and held.name != '_Bool'
-
     def _finished(self, value, words, fetch_type, form):
-        """Return the Argument, once it fits what the kernel takes and what its name asks for."""
-        name, column = value.name.text, (value.raw or value.base).column
-        warning, asked = '', form_of(name)
+        """Return the Argument, checked against the kernel's limits and its name's prefix."""
+        name, column, warnings = value.name.text, (value.raw or value.base).column, []
+        prefix = prefix_of(name)
+        asked = FORMS.get(prefix)
         if not value.raw:
             fetch_type, warning = self.kernel.supported(fetch_type)
-        argument = Argument(name, words, fetch_type, asked or form, column,
-                            self._warned(value, warning))
+            if form and form.fetch_type and warning:
+                raise TraceError('%s takes an array: %s' % (prefix, warning), column)
+            warnings = [each for each in [warning] + self._copies(value) if each]
+        argument = Argument(name, words, fetch_type, asked or form, column, '; '.join(warnings))
         if len(argument.text) > VALUE_LIMIT:
             raise TraceError('the kernel takes a value of %d characters, this one becomes %d: %s; '
                              'start from a register nearer to it'
                              % (VALUE_LIMIT, len(argument.text), argument.text), column)
-        prefix = name[:name.find('_') + 1]
-        if form and form.fetch_type and warning:
-            raise TraceError('%s takes an array: %s' % (prefix, warning), column)
-        if asked and form != asked and not (
-                fetch_type == asked.fetch_type or fetch_type.kind in ('signed', 'unsigned')
-                and fetch_type.name != 'b' and fetch_type.bits == 8 * asked.size):
-            held = fetch_type.bits and fetch_type.name != 'b' and fetch_type.length is None
-            raise TraceError("'%s' shows a number of %d bytes, and this is %s; another name "
-                             'leaves it as it is' % (
-                                 prefix, asked.size, 'one of %d' % (fetch_type.bits // 8) if held
-                                 else 'none (name its :type)'), column)
+        if asked and form != asked and fetch_type != asked.fetch_type and (
+                fetch_type.number_size != asked.size):
+            raise TraceError("'%s' needs a number of %d bytes, and this is %s" % (
+                prefix, asked.size, 'one of %d' % fetch_type.number_size
+                if fetch_type.number_size else 'not one (give a :type)'), column)
         return argument
 
-    def _warned(self, value, warning):
-        """Return a warning that also tells if a cast names one of several structs."""
+    def _copies(self, value):
+        """Return a warning for each cast that names one of several structs."""
         casts = [value.cast] + [access.cast for access in value.accesses]
-        warnings = [warning] if warning else []
-        for kind, name in sorted(set(re.findall(r'(struct|union) +(\w+)', ' '.join(
-                cast.text for cast in casts if cast)))):
-            copies = self.source.copies(kind, name)
-            if copies > 1:
-                taken = Type(self.source, self.source.find(kind, name))
-                warnings.append('%d different ones are called %s %s here; taken is that of %d '
-                                'bytes' % (copies, kind, name, taken.size))
-        return '; '.join(warnings)
+        named = re.findall(r'(struct|union) +(\w+)', ' '.join(each.text for each in casts if each))
+        return ['%d types here are called %s %s; the one of %d bytes is taken' % (
+            self.source.copies(kind, name), kind, name,
+            Type(self.source, self.source.find(kind, name)).size)
+                for kind, name in sorted(set(named)) if self.source.copies(kind, name) > 1]
 
     # Bases: what a value starts from
-
-    def _base(self, value):
-        base = value.base
-        place = getattr(self, '_base_' + base.kind)(value, base)
-        return cast(place, value.cast, self.source) if value.cast else place
 
     def _base_register(self, _, base):
         # ftrace's names drop the r of %rdi.
@@ -1233,45 +1137,35 @@ class Compiler(object):
             base.column)
 
     def _base_variable(self, value, base):
-        if base.text == '$comm' and (value.cast or value.packet or value.accesses or value.letter):
+        goes_on = value.packet or value.accesses
+        if base.text == '$comm' and (value.cast or value.letter or goes_on):
             raise TraceError('$comm is a string: no letter, cast or member goes with it',
                              (value.letter or base).column)
-        if base.text != '$retval':
-            return Place('register', base.text)
-        if self.trace.kind != 'r':
+        if base.text == '$retval' and self.trace.kind != 'r':
             raise TraceError('$retval is there on return only: begin the trace with r', base.column)
-        checks = 'checks of types' in self.kernel.features
-        needs_type = value.accesses or value.packet or value.letter and not value.fetch_type
-        if value.cast and not checks or not (checks or needs_type):
+        needs_type = goes_on or value.letter and not value.fetch_type
+        if base.text != '$retval' or value.cast or not (
+                needs_type or 'checks of types' in self.kernel.features):
             return Place('register', base.text)
-        return Place('register', base.text, type=self._result(value, base, needs_type))
-
-    def _result(self, value, base, needs_type):
-        """Return the Type that the function returns, None if it is not known."""
-        try:
-            function = self.function(base)
-        except NoTypesError:
-            if value.accesses or value.packet:
-                raise
-            return None
-        except TraceError:
-            # Of several functions, those that return nothing are not meant.
-            results = self._results()
-            if len(results) != 1 and needs_type and not value.cast:
-                raise
-            return list(results.values())[0] if len(results) == 1 else None
+        function = self._function_if_known(base, goes_on, needs_type)
         result = function and Type(self.source, function.result)
         if result and result.bare.kind == 'void':
             raise TraceError('%s returns nothing (void)' % function.name, base.column)
-        return result
+        return Place('register', base.text, type=result)
 
-    def _results(self):
-        """Return the Types that the functions of this name return, by their words, but void."""
-        found = [Type(self.source, function.result) for function in self._functions.values()]
-        return dict((str(each), each) for each in found if each.bare.kind != 'void')
+    def _function_if_known(self, base, needs_types, needs_one):
+        """Return the Function, None if there are no types, or several functions."""
+        try:
+            return self.function(base)
+        except NoTypesError:
+            if needs_types:
+                raise
+        except TraceError:
+            if needs_one:
+                raise
+        return None
 
     def _base_symbol(self, _, base):
-        """Return the Place of a variable: what lies at the symbol."""
         try:
             known = self.source.variable(base.text)
         except NoTypesError:
@@ -1286,81 +1180,51 @@ class Compiler(object):
     def _base_argument(self, value, base):
         """Return where an argument lies at the entry, or on return what the kernel kept of it."""
         if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
-            raise TraceError('on return the argument registers hold something else, and this '
-                             'kernel keeps no arguments, as they do from Linux %s on: there is '
-                             '$retval, and an entry trace (p) for the arguments'
+            raise TraceError('this kernel keeps no arguments until the return, as Linux %s does: '
+                             'use an entry trace (p)'
                              % FEATURES['arguments on return'].version, base.column)
         if self.is_inside:
             raise TraceError('inside a function the argument registers hold something else: name a '
-                             'register, %%%s, with a cast where a member is wanted, '
-                             '!(struct NAME *)%%%s->...' % (self.architecture.arguments[:1] * 2),
+                             'register, !(struct NAME *)%%%s->...' % self.architecture.arguments[0],
                              base.column)
-        is_counted = base.text.isdigit()
-        try:
-            function = self.function(base)
-        except NoTypesError:
-            if value.accesses or value.packet or not is_counted:
-                raise
-            function = None
-        except TraceError:
-            if not (is_counted and value.cast):
-                raise
-            function = None
+        is_counted, goes_on = base.text.isdigit(), value.accesses or value.packet
+        function = self._function_if_known(base, goes_on or not is_counted,
+                                           not (is_counted and value.cast))
         if function and function.parameters is not None:
             return self._parameter(base, function)
-        if not is_counted or (value.accesses or value.packet) and not value.cast:
-            raise TraceError("no prototype of '%s' is known here, so %s %s%s" % (
-                self.symbol, spelled(base), self._untyped_problem(value),
-                self.kernel.spelling_hint(self.symbol, self.source)), base.column)
+        if not is_counted or goes_on and not value.cast:
+            raise TraceError("no prototype of '%s' is known here: count its arguments, or name a "
+                             'register, and cast: !(struct NAME *)%%0->...%s' % (
+                                 self.symbol, self.kernel.spelling_hint(self.symbol, self.source)),
+                             base.column)
         return self._slot(below(base, ARGUMENT_LIMIT, 'list of arguments'), (), None, base)
 
-    def _untyped_problem(self, value):
-        """Return what is wrong with an argument of no known type, and what to write."""
-        base, packet = value.base, value.packet
-        if packet:
-            return 'has no type: cast it, @(struct %s *)%s!(struct sk_buff **)%s->...' % (
-                packet.header.text, packet.layer.text if packet.layer else '', spelled(base))
-        if base.text.isdigit():
-            return 'has no type: cast it, !(struct NAME *)%s->...' % spelled(base)
-        if '.' not in self.symbol:
-            return ('is not known: count it, and cast it, !(struct NAME *)%0->... for the first '
-                    'argument')
-        return 'may lie anywhere: ' + (
-            'use an entry trace (p) and a register' if self.trace.kind == 'r' else
-            'name a register, with a cast where a member is wanted')
-
     def _parameter(self, base, function):
-        """Return the Place of a parameter of a Function whose prototype is known."""
         parameters = named_parameters(self.source, function)
         index = parameter_index(base, function, parameters, self.source)
         if '' in [parameter.location for parameter in parameters]:
-            left = ['%s in %%%s' % (parameter.name or Type(self.source, parameter.type),
-                                    parameter.location)
+            left = ['%s in %%%s' % (parameter.name, parameter.location)
                     for parameter in parameters if parameter.location]
-            raise TraceError('the compiler rearranged the arguments of %s, so %s cannot be '
-                             'located: name a register, with a cast where a member is wanted '
-                             '(known: %s)' % (function.name, spelled(base),
-                                              ', '.join(left) or 'none'), base.column)
+            raise TraceError('the compiler rearranged the arguments of %s: name a register, with a '
+                             'cast where a member is wanted (known: %s)' % (
+                                 function.name, ', '.join(left) or 'none'), base.column)
         place = self.parameter_place(index, function, base)
         if place is None:
-            raise TraceError('cannot tell where %s is passed: it, or one before it, is a float, 16 '
-                             'bytes long, or unaligned: name a register' % spelled(base),
+            raise TraceError('cannot tell where this is passed: it, or one before it, is a float, '
+                             '16 bytes long, unaligned, or of unknown size: name a register',
                              base.column)
         return place
 
     def parameter_place(self, index, function, base=None):
         """Return the Place of a Function's parameter, None if that cannot be told."""
         kinds = [Type(self.source, each.type) for each in function.parameters[:index + 1]]
+        result = Type(self.source, function.result)
         location = function.parameters[index].location
         if location is not None:
             return Place('register', '%' + location, type=kinds[index])
-        for found in kinds + [Type(self.source, function.result)]:
-            if found.bare.kind == 'missing' or found.is_declared_only:
-                raise SourceError("these types do not say how large '%s' is, an argument that "
-                                  'moves the others: name a register' % found)
-        if not all(is_passed_as_usual(found) for found in kinds):
+        if result.is_declared_only or not all(is_passed_as_usual(found) for found in kinds):
             return None
-        return self._slot(index, kinds, Type(self.source, function.result), base)
+        return self._slot(index, kinds, result, base)
 
     def _slot(self, index, kinds, result, base):
         """Return the Place of an argument by the calling convention (System V x86-64, AAPCS64).
@@ -1377,77 +1241,57 @@ class Compiler(object):
             is_behind_pointer = size > 16 and by_reference
             count = 1 if is_behind_pointer else (size + 7) // 8
             in_registers = count <= 2 and used + count <= len(names)
-            first = used if in_registers else stack
             if in_registers:
-                used += count
+                first, used = used, used + count
             else:
-                stack += count
+                first, stack = stack, stack + count
                 used = len(names) if by_reference and count > 1 else used
-        if in_registers:
-            base_words = '%' + (names[first:] + ('',))[0]
-        else:
-            base_words = '$stack%d' % first
-        is_on_stack = not in_registers and size > POINTER_SIZE and not is_behind_pointer
-        if self.trace.kind == 'r':
-            base_words = self._kept(first, in_registers, is_on_stack, base)
-        if is_behind_pointer:
-            return Place('memory', base_words, 0, found)
-        if is_on_stack:
-            return Place('memory', '$stack', 8 * first, found)
-        return Place('register', base_words, type=found)
-
-    def _kept(self, first, in_registers, is_struct, base):
-        """Return the words for what the kernel keeps of an argument until the return."""
-        if is_struct or not in_registers and self.architecture.by_reference:
+        is_struct, on_return = not in_registers and count > 1, self.trace.kind == 'r'
+        if on_return and (is_struct or not in_registers and by_reference):
             raise TraceError('on return the kernel keeps no argument that lies in $stack%d: use an '
                              'entry trace (p)' % first, base.column)
-        return '$arg%d' % (1 + (first if in_registers else len(self.architecture.arguments)
-                                - self.architecture.stack + first))
+        if is_struct:
+            return Place('memory', '$stack', 8 * first, found)
+        words = '%' + names[first] if in_registers else '$stack%d' % first
+        if on_return:
+            words = '$arg%d' % (1 + first if in_registers else
+                                1 + len(names) - self.architecture.stack + first)
+        return (Place('memory', words, 0, found) if is_behind_pointer else
+                Place('register', words, type=found))
 
     # Packets
 
     def _packet(self, value, place, accesses):
-        """Return where a packet's header begins, or what follows it (then accesses change)."""
+        """Return the Place of a packet's header, or of the data behind it (edits accesses)."""
         header, layer = value.packet.header, value.packet.layer
-        mark = layer.text if layer else 'l3'
-        if mark not in layers_of(header.text):
-            legal = layers_of(header.text)
+        layers, mark = HEADERS.get(header.text, {}), layer.text if layer else 'l3'
+        if mark not in layers:
             raise TraceError("there is no '%s' at %s: %s" % (
                 header.text, mark if layer else 'l3, the layer where none is named',
-                'its layers are ' + ', '.join(legal) if legal else
+                'its layers are ' + ', '.join(sorted(layers)) if layers else
                 'the headers are ' + ', '.join(sorted(HEADERS))), header.column)
-        data = self._skb_data(value, place)
+        data = self._packet_data(place, value)
         found = self._struct(header.text, header)
-        before = sum(self._struct(name, header).size
-                     for name in headers_before(header.text, mark))
-        if not accesses:
-            raise TraceError('name a member of the header: %s->%s' % (header.text, ' or ->'.join(
-                member.name for member in found.members())), value.base.column)
-        if not accesses[0].operator:
-            raise TraceError('leave out the index: of a struct sk_buff ** the first skb is taken',
-                             accesses[0].indexes[0].column)
-        behind = PACKET_DATA.get(accesses[0].name.text)
-        if behind and accesses[0].operator.text == '->':
-            accesses[0] = accesses[0]._replace(operator=None)
+        before = sum(self._struct(name, header).size for name in layers[mark])
+        first = accesses[0] if accesses and accesses[0].operator else None
+        behind = first and first.operator.text == '->' and PACKET_DATA.get(first.name.text)
+        if behind:
+            accesses[0] = first._replace(operator=None)
             return Place('memory', data, before + found.size, found.to(behind))
         return Place('address', data, before, found.pointer())
 
-    def _skb_data(self, value, place):
+    def _packet_data(self, place, value):
         """Return ftrace's words for sk_buff->data; a struct sk_buff ** is followed once more."""
         skb = self._struct('sk_buff', value.packet.header)
         if place.type is None:
             place = place._replace(type=skb.pointer())
-        elif place.type.bare.kind == 'pointer' and place.type.bare.target.bare.kind == 'pointer':
-            place = pointee(place)
+        if place.type.bare.kind == 'pointer' and place.type.bare.target.bare.kind == 'pointer':
+            place = place.pointee()
         held = place.type.bare
-        target = held.target.bare if held.kind == 'pointer' else held
-        if held.kind != 'pointer' or (target.kind, target.name) != ('struct', 'sk_buff'):
-            raise TraceError('%s is no struct sk_buff *: @(...) reads the packet of an skb; or '
-                             'cast it, !(struct sk_buff *)' % this(held), value.base.column)
-        data = skb.member('data')
-        if data is None:
-            raise SourceError('struct sk_buff has no member data in these types')
-        return words_of(pointee(place)._replace(offset=data.bit_offset // 8))
+        if held.kind != 'pointer' or held.target.bare.record[:2] != ('struct', 'sk_buff'):
+            raise TraceError("this, '%s', is no struct sk_buff *, whose packet @(...) reads: cast "
+                             'it, !(struct sk_buff *)' % held, value.base.column)
+        return place.pointee().member(Token('data', value.base.column)).words
 
     def _struct(self, name, token):
         ref = self.source.find('struct', name)
@@ -1456,22 +1300,17 @@ class Compiler(object):
         return Type(self.source, ref)
 
 
-def spelled(base):
-    """Return an argument as the person wrote it."""
-    return ('%' if base.text.isdigit() else '$') + base.text
-
-
 def parameter_index(base, function, parameters, source):
     """Return the number, from 0, of the parameter that a base counts or names."""
     names = [parameter.name for parameter in parameters]
     if base.text in names:
         return names.index(base.text)
     if not base.text.isdigit():
-        raise TraceError("%s has no argument '%s'%s" % (
-            function.name, base.text, nearest(base.text, names) or (
-                ': it has ' + ', '.join(names) if all(names) and names else
-                '; these types do not tell their names: count, %%0 is the first of %d' % len(names)
-                if names else ': it has none')), base.column)
+        hint = nearest(base.text, names) or (
+            ': it has ' + ', '.join(names) if all(names) and names else
+            '; count, %0 is the first' if names else ': it has none')
+        raise TraceError("%s has no argument '%s'%s" % (function.name, base.text, hint),
+                         base.column)
     index = below(base, ARGUMENT_LIMIT, 'list of arguments')
     if index >= len(parameters):
         raise TraceError('%s has %s: %s' % (function.name, count_of(
@@ -1485,10 +1324,11 @@ def is_passed_as_usual(found, at=0):
     if bare.kind == 'array':
         return is_passed_as_usual(bare.target, at)
     if bare.is_aggregate:
-        return all(member.bit_size or is_passed_as_usual(member.type, at + member.bit_offset)
-                   for member in bare.own_members())
-    return bare.kind != 'float' and bare.size <= POINTER_SIZE and not (
-        bare.size and at % (8 * bare.size))
+        return not bare.is_declared_only and all(
+            member.bit_size or is_passed_as_usual(member.type, at + member.bit_offset)
+            for member in bare.own_members())
+    is_plain = bare.kind not in ('float', 'missing') and bare.size <= POINTER_SIZE
+    return is_plain and not (bare.size and at % (8 * bare.size))
 
 
 # How a place is shown
@@ -1503,17 +1343,18 @@ class Shown(object):
         self.end = (names[-1] if names else value.base).column      # of the last word
 
     def words(self, letter):
-        """Return the three; letter is how a number is shown where the person did not say."""
-        value, place, asked = self.value, self.place, form_of(self.value.name.text)
+        """Return (words, FetchType, Form); letter is the default for numbers."""
+        value, place = self.value, self.place
+        asked = FORMS.get(prefix_of(value.name.text))
         if asked and asked.fetch_type:
-            return self._address(asked)
+            return self._bytes(asked)
         if value.fetch_type:
-            return self._written()
+            return self._written(written_type(value.fetch_type.text))
         if not (self.letter or value.cast or value.accesses or value.packet) and (
                 value.base.kind == 'register' or value.base.text in ('$retval', '$comm')):
             return place.base, NO_TYPE, None
         if self.type is None:
-            return words_of(place), number_type(self.letter or 'X', POINTER_SIZE), None
+            return place.words, number_type(self.letter or 'X', POINTER_SIZE), None
         if place.bits:
             return self._bitfield()
         if self.type.bare.kind == 'array':
@@ -1521,100 +1362,88 @@ class Shown(object):
         return self._single(letter)
 
     def _single(self, letter):
-        """The same of what is no array and no bitfield."""
         held, place = self.type.bare, self.place
         if not self.letter and held.kind == 'pointer':
             if held.target.is_text:
-                text = FetchType('ustring' if held.target.is_user else 'string')
-                return words_of(pointee(place)), text, None
+                is_user = ('type_tag', 'user') in held.target.qualifiers
+                return place.pointee().words, FetchType('ustring' if is_user else 'string'), None
             if held.target.bare.kind == 'function':
-                return words_of(place), FetchType('symbol'), None
+                return place.words, FetchType('symbol'), None
         if place.kind == 'address' or held.size not in (1, 2, 4, 8) or held.kind == 'void':
             raise TraceError(self._unshowable(), self.end)
         if self.letter:
-            return words_of(place), number_type(self.letter, held.size), None
-        if (held.kind, held.name) == ('int', 'char'):
-            return words_of(place), FetchType('char', 8), None
+            return place.words, number_type(self.letter, held.size), None
+        if held.record[:2] == ('int', 'char'):
+            return place.words, FetchType('char', 8), None
         letter = 'S' if held.kind == 'enum' and held.signed else letter
-        return words_of(place), number_type(letter, held.size), names_form(held)
+        return place.words, number_type(letter, held.size), names_form(held)
 
-    def _written(self):
+    def _written(self, fetch_type):
         """The same with a :type; a string or an array is read where a pointer points."""
-        token, fetch_type, place = self.value.fetch_type, written_type(
-            self.value.fetch_type.text), self.place
+        token, place = self.value.fetch_type, self.place
+        words = place.words
         if place.kind == 'register' and place.bits:
             raise TraceError('it is bits %d to %d of a register, which no type of ftrace takes: '
                              'leave out the %s' % (place.bits[0], sum(place.bits) - 1, token.text),
                              token.column)
         if place.kind == 'address' and not fetch_type.is_read_in_memory:
             raise TraceError(self._unshowable(), self.end)
-        words = words_of(place)
         if fetch_type.is_read_in_memory and self.value.base.text != '$comm':
             if self.type and self.type.bare.kind == 'pointer':
-                words = words_of(pointee(place))
-            elif place.kind == 'register' and self.type:
-                raise TraceError('%s lies in a register, and is no pointer: there is no %s there'
-                                 % (this(self.type), token.text), token.column)
+                words = place.pointee().words
+            elif self.type and place.kind == 'register':
+                raise TraceError("this, '%s', lies in a register, and is no pointer: there is no "
+                                 '%s there' % (self.type, token.text), token.column)
             elif place.kind == 'register':
                 words = '+0x0(%s)' % words
         return words, fetch_type, None
 
-    def _address(self, asked):
-        """The same for a MAC address (6 bytes) or an IPv6 address (16)."""
-        value, place, found = self.value, self.place, self.type
-        prefix = value.name.text[:value.name.text.index('_') + 1]
-        if value.letter or value.fetch_type:
-            token = value.letter or value.fetch_type
-            raise TraceError('%s shows an address: leave out the %s' % (prefix, token.text),
+    def _bytes(self, asked):
+        """The same for a Form that takes bytes in memory, of a MAC or an IPv6 address."""
+        value, place, prefix = self.value, self.place, prefix_of(self.value.name.text)
+        for token in [each for each in (value.letter, value.fetch_type) if each]:
+            raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, token.text),
                              token.column)
-        fits = False
-        if found and found.bare.kind == 'pointer':
-            place = pointee(place)
-            found = place.type
-            fits = found.bare.kind == 'int' and found.size == 1     # the first of its bytes
-        if found and (found.bare.kind == 'array' or (found.bare.kind, found.bare.name) == (
-                'struct', 'in6_addr')):
-            # (MAX_ADDR_LEN is 32, of which a MAC address is the first.)
-            fits = found.size in ((6, 32) if asked.size == 6 else (asked.size,))
-        if not fits or place.kind == 'register':
-            raise TraceError('%s takes the %d bytes of an address in memory, %s, or a pointer to '
-                             'them' % (prefix, asked.size, 'an array of u8' if asked.size == 6 else
-                                       'a struct in6_addr or an array'), self.end)
-        return words_of(place), asked.fetch_type, asked
+        points = self.type and self.type.bare.kind == 'pointer'
+        place = place.pointee() if points else place
+        kind, size = (place.type.bare.kind, place.type.size) if place.type else (None, 0)
+        # The first of the bytes that a pointer points at, or 32 (MAX_ADDR_LEN) for a MAC, will do.
+        fits = (size == asked.size or points and kind == 'int' and size == 1
+                or asked.size == 6 and kind == 'array' and size == 32)
+        if place.kind == 'register' or not fits:
+            raise TraceError('%s takes %d bytes in memory, or a pointer to them' % (
+                prefix, asked.size), self.end)
+        return place.words, asked.fetch_type, asked
 
     def _bitfield(self):
         """The same for a bitfield, or a part of a register: the smallest unit that holds it."""
         first, count = self.place.bits
         unit = [bits for bits in (8, 16, 32, 64) if first + count <= bits]
-        if self.type.is_aggregate or self.type.bare.kind == 'array' or not unit:
-            raise TraceError(self._unshowable() if unit else 'these %d bits lie in nine bytes, '
-                             'which ftrace cannot take in one' % count, self.end)
+        if self.type.is_aggregate or self.type.bare.kind == 'array':
+            raise TraceError(self._unshowable(), self.end)
+        if not unit:
+            raise TraceError('these %d bits lie in nine bytes, too many for one read' % count,
+                             self.end)
         if self.letter == 'X' or self.letter == 'S' and self.type.bare.signed:
             raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
                              'without a sign: leave out the %s' % self.letter,
                              self.value.letter.column)
-        return (words_of(self.place), FetchType('b', count, first, unit[0]),
+        return (self.place.words, FetchType('b', count, first, unit[0]),
                 None if self.letter else names_form(self.type))
 
     def _array(self):
         """The same for a whole array: of char as a string, else as numbers."""
-        held, element, letter = self.type.bare, self.type.element, self.letter or 'X'
-        check_memory(self.place, 'arrays', self.end)
-        if held.target.is_text and held.target.bare.name == 'char':
-            if not self.letter:
-                return words_of(self.place), FetchType('string'), None
-            if letter != 'X':
-                raise TraceError('a char array shows as a string, or with X as its bytes; %s goes '
-                                 'with an element, [0]' % letter, self.value.letter.column)
+        held, element = self.type.bare, self.type.element
+        self.place.check_memory('arrays', self.end)
+        if not self.letter and held.target.is_text and held.target.bare.name == 'char':
+            return self.place.words, FetchType('string'), None
         length = self.type.size // element.size if element.size else 0
-        if not element.is_number or not length:
-            raise TraceError('%s is an array: take one element, [0], or give a :type'
-                             % this(self.type), self.end)
-        if length > ARRAY_LIMIT:
-            raise TraceError('the kernel shows up to %d elements of an array, and this has %d: '
-                             'take one, [0]' % (ARRAY_LIMIT, length), self.end)
-        return (words_of(self.place),
-                number_type(letter, element.size)._replace(length=length), None)
+        if not element.is_number or not 0 < length <= ARRAY_LIMIT:
+            raise TraceError("this, '%s', is an array, and the kernel shows those of up to %d "
+                             'numbers: take one element, [0], or give a :type' % (
+                                 self.type, ARRAY_LIMIT), self.end)
+        return (self.place.words,
+                number_type(self.letter or 'X', element.size)._replace(length=length), None)
 
     def _unshowable(self):
         """Return why ftrace cannot show what is here."""
@@ -1623,14 +1452,12 @@ class Shown(object):
             return ('ftrace shows what lies at an address, not the address itself: take a member '
                     "of this '%s', ->..." % held.target)
         if self.type.is_declared_only:
-            return '%s is only declared in these types' % this(self.type)
+            return "this, '%s', is only declared in these types" % self.type
         if self.type.is_aggregate:
-            return '%s is %s long: take a member of it%s' % (
-                this(self.type), count_of(held.size, 'byte'),
+            return "this, '%s', is %s long: take a member of it%s" % (
+                self.type, count_of(held.size, 'byte'),
                 ', or call it ip6_...' if held.name == 'in6_addr' else '')
-        if held.kind == 'missing':
-            return "%s: these types do not say what '%s' is" % (this(self.type), held.name)
-        return '%s is no value that ftrace can show' % this(self.type)
+        return "this, '%s', is no value that ftrace can show" % self.type
 
 
 # ---------------------------------------------------------------------------
@@ -1657,7 +1484,6 @@ DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 i
 
 
 def probe_fields(trace, arguments):
-    """Return the Fields that the filter of a probe may name."""
     fields = dict(COMMON_FIELDS)
     for name in ('__probe_func', '__probe_ret_ip') if trace.kind == 'r' else ('__probe_ip',):
         fields[name] = Field('unsigned', 64)
@@ -1681,116 +1507,120 @@ def compile_filter(written, fields, source):
                 name.column)
         marks.append((len(text) + name.column - done, name.column))
         text += written.text[done - written.column:operand.column - written.column]
-        text += compile_operand(predicate, known.get(name.text, Field(None)), source)
+        text += Comparison(predicate, known.get(name.text, Field(None)), source).operand()
         done = operand.column + len(operand.text)
     return KernelFilter(text + written.text[done - written.column:], tuple(marks))
 
 
-def compile_operand(predicate, field, source):
-    """Return an operand in the kernel's words."""
-    kind, form, operand = field.kind, field.form, predicate.operand
-    check_comparison(predicate, kind)
-    written = re.match(DECIMAL_OR_HEXADECIMAL, operand.text)
-    if kind == 'ip' and not written:
-        form = FORMS['ip_']
-    if form and not (written and (form.names or form is ERROR_FORM)):
-        return read_operand(predicate, form)
-    if kind in ('signed', 'unsigned', 'ip'):
-        return checked_number(operand.text if written else
-                              '%d' % named_number(predicate, kind, source), predicate, field)
-    if is_quoted(operand) or kind == 'other' or written and kind is None:
-        return operand.text
-    if kind is None and (re.match('-E[A-Z]', operand.text)
-                         or re.match('[A-Z][A-Z0-9]*_[A-Z0-9_]+$', operand.text)
-                         and enumerator_numbers(operand.text, source)):
-        return '%d' % named_number(predicate, 'signed', source)
-    # The kernel takes an unquoted string no more (Linux 4.17).
-    return "'%s'" % operand.text if '"' in operand.text else '"%s"' % operand.text
+# What may be meant by an operand that is no number.
+NO_NUMBER = ((r'[0-9]+(?:\.[0-9]+){3}', '; call it ip_NAME to compare addresses'),
+             ('-E[A-Z]', '; a value with S takes the names of errors'),
+             ('-?0[0-9]', '; a zero in front would make it octal'),
+             ('[A-Z_]+$', '; macros are not in the types'), ('', ''))
 
 
-def check_comparison(predicate, kind):
-    """Check that the kernel can compare a field of a kind so, None if it is not known."""
-    name, suffix, operator, _ = predicate
-    if kind == 'user string' and not suffix:
-        raise TraceError("'%s' points into a program's memory, of which this would never match: "
-                         'write %s.ustring (from Linux 5.17 on)' % (name.text, name.text),
-                         name.column)
-    if suffix and kind not in ('user string', None):
-        raise TraceError("'%s' does not point into a program's memory: leave out .ustring"
-                         % name.text, suffix.column)
-    if kind == 'array':
-        raise TraceError("'%s' is an array, on which the kernel cannot filter; in a probe, give "
-                         'one element a name of its own, or write :string behind what is text'
-                         % name.text, name.column)
-    if kind in ('signed', 'unsigned') and operator.text == '~':
-        raise TraceError("'%s' is a number: ~ goes with strings" % name.text, operator.column)
-    if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
-        raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name.text,
-                         operator.column)
+class Comparison(object):
+    """One comparison of a filter; names are looked up in a source of types."""
 
+    def __init__(self, predicate, field, source):
+        self.name, self.suffix, self.operator, self.written = predicate
+        self.kind, self.bits, self.form = field
+        self.source, self.is_signed = source, field.kind == 'signed'
+        self.word = self.written.text.strip('"\'')
 
-def checked_number(text, predicate, field):
-    """Return a number, as text, that a field can be; the kernel would cut off what is too much."""
-    value, limit, is_signed = int(text, 0), 1 << (field.bits or 64), field.kind == 'signed'
-    if not is_signed and (value < 0 or not value and predicate.operator.text == '<'):
-        raise TraceError("'%s' has no sign here: write S before its value, if it is a probe's"
-                         % predicate.name.text, predicate.operand.column)
-    # In hexadecimal the bits are meant: 0xffffffff is -1, too.
-    highest = limit // 2 if is_signed and (text[:2] not in ('0x', '0X') or limit >> 64) else limit
-    if not (-limit // 2 if is_signed else 0) <= value < highest:
-        raise TraceError("'%s' is %s bits%s, which %s does not fit into" % (
-            predicate.name.text, field.bits or 64, ' with a sign' if is_signed else '', text),
-            predicate.operand.column)
-    return text
+    def operand(self):
+        self._check()
+        text, kind = self.written.text, self.kind
+        is_number = re.match(DECIMAL_OR_HEXADECIMAL, text)
+        form = FORMS['ip_'] if kind == 'ip' and not is_number else self.form
+        if form and not (is_number and (form.names or form is ERROR_FORM)):
+            return self._formed(form)
+        if kind in ('signed', 'unsigned', 'ip'):
+            return self._fitting(text if is_number else '%d' % self._named())
+        if is_quoted(self.written) or kind == 'other' or is_number and kind is None:
+            return text
+        if kind is None and (re.match('-E[A-Z]', text) or re.match(
+                '[A-Z][A-Z0-9]*_[A-Z0-9_]+$', text) and self._enumerators()):
+            self.is_signed = True
+            return '%d' % self._named()
+        # The kernel takes an unquoted string no more (Linux 4.17).
+        return "'%s'" % text if '"' in text else '"%s"' % text
 
+    def _check(self):
+        """Check that the kernel can compare a field of this kind (None: unknown) like this."""
+        name, kind, operator = self.name.text, self.kind, self.operator
+        if kind == 'user string' and not self.suffix:
+            raise TraceError("'%s' points into a program's memory: write %s.ustring (Linux 5.17)"
+                             % (name, name), self.name.column)
+        if self.suffix and kind not in ('user string', None):
+            raise TraceError("'%s' does not point into a program's memory: leave out .ustring"
+                             % name, self.suffix.column)
+        if kind == 'array':
+            raise TraceError("'%s' is an array, on which the kernel cannot filter; in a probe, "
+                             'give one element a name, or write :string behind text' % name,
+                             self.name.column)
+        if kind in ('signed', 'unsigned') and operator.text == '~':
+            raise TraceError("'%s' is a number: ~ goes with strings" % name, operator.column)
+        if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
+            raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name,
+                             operator.column)
 
-def named_number(predicate, kind, source):
-    """Return the number that an operand names: an enumerator, an error, or a character."""
-    name, _, _, operand = predicate
-    word = operand.text.strip('"\'')
-    if is_quoted(operand) and len(word) == 1 and not word.isdigit():
-        return ord(word)
-    if kind == 'signed' and re.match('-E[A-Z]', word):
-        return int(read_operand(predicate, ERROR_FORM))
-    numbers = enumerator_numbers(word, source)
-    if len(numbers) > 1:
-        raise TraceError("'%s' is %s, in different enums: write the number" % (
-            word, ' or '.join('%d' % each for each in numbers)), operand.column)
-    if not numbers:
-        hint = ('; call it ip_%s to compare addresses' % name.text
-                if re.match(r'[0-9]+(?:\.[0-9]+){3}', word) else
-                '; a value with S takes the names of errors' if re.match('-E[A-Z]', word) else
-                '; a zero in front would make it octal' if re.match('-?0[0-9]', word) else
-                '; macros are not in the types' if re.match(r'[A-Z_]+$', word) else '')
-        raise TraceError("'%s' is a number, '%s' is not%s" % (name.text, operand.text, hint),
-                         operand.column)
-    return numbers[0]
+    def _fitting(self, text):
+        """Return a number, as text, that fits the field; the kernel would cut off what does not."""
+        value, bits = int(text, 0), self.bits or 64
+        if not self.is_signed and (value < 0 or not value and self.operator.text == '<'):
+            raise TraceError("'%s' has no sign here: write S before its value, if it is a probe's"
+                             % self.name.text, self.written.column)
+        # In hexadecimal the bits are meant: 0xffffffff is -1, too.
+        is_decimal = text[:2] not in ('0x', '0X') or bits >= 64
+        highest = 1 << (bits - 1 if self.is_signed and is_decimal else bits)
+        if not -(1 << bits - 1) <= value < highest:
+            raise TraceError("'%s' is %s bits%s, which %s does not fit into" % (
+                self.name.text, bits, ' with a sign' if self.is_signed else '', text),
+                self.written.column)
+        return text
 
+    def _named(self):
+        """Return the number that the operand names: an enumerator, an error, or a character."""
+        word, column = self.word, self.written.column
+        if is_quoted(self.written) and len(word) == 1 and not word.isdigit():
+            return ord(word)
+        if self.is_signed and re.match('-E[A-Z]', word):
+            return int(self._formed(ERROR_FORM))
+        numbers = self._enumerators()
+        if len(numbers) > 1:
+            raise TraceError("'%s' is %s, in different enums: write the number" % (
+                word, ' or '.join('%d' % each for each in numbers)), column)
+        if not numbers:
+            hint = next(hint for pattern, hint in NO_NUMBER if re.match(pattern, word))
+            raise TraceError("'%s' is a number, '%s' is not%s" % (
+                self.name.text, self.written.text, hint.replace('NAME', self.name.text)), column)
+        return numbers[0]
 
-def enumerator_numbers(word, source):
-    """Return the numbers that have a name in the enums of these types, in order."""
-    try:
-        enums = source.enums_of(word) if re.match(r'[A-Za-z_]\w*$', word) else []
-    except NoTypesError:
-        return []
-    return sorted(set(dict(Type(source, ref).names()).get(word, 0) for ref in enums))
+    def _enumerators(self):
+        """Return the numbers that have this name in the enums of these types, in order."""
+        try:
+            is_name = re.match(r'[A-Za-z_]\w*$', self.word)
+            enums = self.source.enums_of(self.word) if is_name else []
+        except NoTypesError:
+            return []
+        return sorted(set(dict(Type(self.source, ref).names()).get(self.word, 0)
+                          for ref in enums))
 
-
-def read_operand(predicate, form):
-    """Return what a Form makes of an operand, as text for the kernel."""
-    name, _, operator, operand = predicate
-    word = operand.text.strip('"\'')
-    if form.size and operator.text not in ('==', '!=', '&'):
-        raise TraceError("the bytes of '%s' are in network order: only ==, != and & mean anything"
-                         % name.text, operator.column)
-    try:
-        return form.read(form, word)
-    except ValueError:
-        raise TraceError("'%s' is no %s" % (operand.text, form.what), operand.column)
-    except KeyError:
-        raise TraceError("'%s' is no number, and no %s%s" % (
-            operand.text, form.what or "value of '%s'" % name.text,
-            nearest(word, dict(form.names))), operand.column)
+    def _formed(self, form):
+        """Return what a Form makes of the operand, as text for the kernel."""
+        if form.size and self.operator.text not in ('==', '!=', '&'):
+            raise TraceError("the bytes of '%s' are in network order: only ==, != and & mean "
+                             'anything' % self.name.text, self.operator.column)
+        try:
+            return form.read(form, self.word)
+        except ValueError:
+            problem = "'%s' is no %s" % (self.written.text, form.what)
+        except KeyError:
+            problem = "'%s' is no number, and no %s%s" % (
+                self.written.text, form.what or "value of '%s'" % self.name.text,
+                nearest(self.word, dict(form.names)))
+        raise TraceError(problem, self.written.column)
 
 
 # ---------------------------------------------------------------------------
@@ -1843,13 +1673,11 @@ def compile_event(tree, sources, kernel, events):
 
 def compile_probe(tree, symbol, place, sources, kernel):
     """Return the Probe of a tree on a Symbol; place is its number among the probes."""
-    words = tree, 'f%d' % place, symbol.name
     try:
-        return compile_trace(*words + (sources.of(symbol.module), kernel))
+        return compile_trace(tree, 'f%d' % place, symbol.name, sources.of(symbol.module), kernel)
     except UnknownDebugInfo as unknown:
-        if not sources.fall_back(unknown):
-            raise
-        return compile_trace(*words + (sources.of(symbol.module), kernel))
+        sources.fall_back(unknown)
+        return compile_trace(tree, 'f%d' % place, symbol.name, sources.of(symbol.module), kernel)
 
 
 @sound
@@ -1872,7 +1700,7 @@ def compile_trace(tree, event, symbol, source, kernel):
 
 
 def compile_pattern(tree, symbols, first, sources, kernel, console):
-    """Return the Probes of a pattern's Symbols, but of those that lack what is asked for."""
+    """Return the Probes of a pattern's Symbols, except those that the values do not fit."""
     probes, errors = [], []
     for symbol in symbols:
         try:
@@ -1882,32 +1710,27 @@ def compile_pattern(tree, symbols, first, sources, kernel, console):
     if not probes:
         raise max(errors, key=lambda error: error.column or 0)      # which came furthest
     if errors:
-        console.note('left out: %s, of which this cannot be asked (%s ...)' % (
+        console.note('left out: %s that this does not fit (%s ...)' % (
             count_of(len(errors), 'function'), errors[0]))
     return probes
 
 
 def check_names(tree):
-    """Check the names of a trace's values."""
-    seen = set()
-    if len(tree.values) > ARGUMENT_LIMIT:
-        raise TraceError('a trace holds at most %d values, this has %d'
-                         % (ARGUMENT_LIMIT, len(tree.values)),
-                         tree.values[ARGUMENT_LIMIT].name.column)
+    seen = set(RESERVED_NAMES)
     for value in tree.values:
         name = value.name.text
-        if not re.match(r'[A-Za-z_][A-Za-z0-9_]*$', name):
-            problem = 'is no name: letters, digits and _, a letter or _ first'
-        elif len(name) > NAME_LIMIT:
-            problem = 'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)
-        elif name in RESERVED_NAMES:
-            problem = "is the kernel's own name; choose another"
-        elif name in seen:
-            problem = 'is there twice; values need different names'
-        else:
-            seen.add(name)
-            continue
-        raise TraceError("'%s' %s" % (name, problem), value.name.column)
+        problem = (
+            'is no name: letters, digits and _, a letter or _ first'
+            if not re.match(r'[A-Za-z_][A-Za-z0-9_]*$', name) else
+            'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)
+            if len(name) > NAME_LIMIT else
+            "is the kernel's own name; choose another" if name in RESERVED_NAMES else
+            'is there twice; values need different names' if name in seen else
+            'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT
+            if len(seen) == len(RESERVED_NAMES) + ARGUMENT_LIMIT else None)
+        if problem:
+            raise TraceError("'%s' %s" % (name, problem), value.name.column)
+        seen.add(name)
 
 
 # ---------------------------------------------------------------------------
@@ -1921,15 +1744,15 @@ def check_names(tree):
 # where another's undo does it.  origin: the Probe that a refusal by the kernel should point at.
 Step = namedtuple('Step', 'action path text undo origin')
 Step.__new__.__defaults__ = (None, None, None)
-# create makes the instance and the probes, start makes them fire; between the undo of the one and
-# of the other what is left in the ring buffer is read.
+# create makes the instance and the probes, start makes them fire.  At the end start is undone, the
+# rest of the ring buffer is read, and create is undone.
 Plan = namedtuple('Plan', 'create start')
 # What a person sets for a whole run: buffer_size in KB for each CPU, pids the threads that are
 # traced, maxactive the concurrent calls an r trace can track; None or empty for the kernel's own.
 Settings = namedtuple('Settings', 'stacks buffer_size pids maxactive')
 Settings.__new__.__defaults__ = (False, None, (), None)
 
-RUN_NAME = 'surftrace'      # of the instance and the group that -S shows
+RUN_NAME = 'surftrace'      # begins the name of each run's instance and group; -S shows it alone
 SCRIPT_RUN = '\0'           # stands for that of a script, which is known when it is run
 
 
@@ -1959,24 +1782,13 @@ def make_plan(probes, settings, run):
 
 
 def probe_line(probe, settings, run):
-    """Return the line for kprobe_events."""
     maxactive = str(settings.maxactive or '') if probe.kind == 'r' else ''
     words = ['%s%s:%s/%s' % (probe.kind, maxactive, run, probe.event), probe.place]
     return ' '.join(words + ['%s=%s' % (each.name, each.text) for each in probe.arguments])
 
 
-def joined_undo(steps):
-    """Return the undo of steps, in reverse; neighbours that append to one file are one Step."""
-    joined = []
-    for undo in [step.undo for step in reversed(steps) if step.undo]:
-        if joined and undo.action == 'append' == joined[-1].action:
-            undo = undo._replace(text=joined.pop().text + '\n' + undo.text)
-        joined.append(undo)
-    return joined
-
-
 def quoted(text):
-    """Return text as one word of a shell; of a script, "$run" is the name of its run."""
+    """Return text as one word of a shell; SCRIPT_RUN in it becomes "$run"."""
     return '"$run"'.join(
         part if not part or re.match(r'[A-Za-z0-9_./:+-]+$', part) else
         "'%s'" % part.replace("'", "'\\''") for part in text.split(SCRIPT_RUN)) or "''"
@@ -2000,14 +1812,12 @@ set -u
 say() { echo "surftrace: $*" >&2; }
 give_up() { say "$*"; exit 1; }
 
-run=surftrace_$$ step=0 reader= made= tracing= mounted= ended=
-find_mount() {
-    while read -r device directory type rest; do
-        case $type in
-            tracefs) tracing=$directory; break ;;
-            debugfs) [ -n "$tracing" ] || tracing=$directory/tracing ;;
-        esac
-    done < /proc/mounts
+run=surftrace_$$ step=0 reader= made= mounted= ended=
+find_tracefs() {
+    for tracing in /sys/kernel/tracing /sys/kernel/debug/tracing; do
+        [ ! -d "$tracing/instances" ] || return 0
+    done
+    return 1
 }
 warn() { say "not undone: $*"; status=1; }
 clean_up() {
@@ -2037,16 +1847,11 @@ trap 'ended=0' INT PIPE
 trap 'ended=129' HUP
 trap 'ended=131' QUIT
 trap 'ended=143' TERM
-find_mount
-[ -n "$tracing" ] || {
-    for mounted in /sys/kernel/tracing /sys/kernel/debug; do
-        mount -t "$([ "${mounted##*/}" = debug ] && echo debugfs || echo tracefs)" \\
-            surftrace "$mounted" && break
-        mounted=
-    done
-    find_mount
+find_tracefs || {
+    mounted=/sys/kernel/tracing
+    mount -t tracefs surftrace "$mounted" || mounted=
 } 2> /dev/null
-cd "${tracing:-/nonexistent}" 2> /dev/null || give_up 'no tracefs here: run as root'
+find_tracefs && cd "$tracing" || give_up 'no tracefs here: run as root'
 
 (trap '' HUP INT QUIT TERM; exec mkdir instances/"$run") 2> /dev/null ||
     give_up "no instance can be made in $tracing/instances: run as root"
@@ -2094,15 +1899,14 @@ def script(probes, settings, texts):
 # touch tracefs, its mount, /proc/kallsyms, and the list of what cannot be probed.
 # ---------------------------------------------------------------------------
 
-# copies: how many functions have that name.
-Symbol = namedtuple('Symbol', 'name module copies')
-Symbol.__new__.__defaults__ = (None, 1)
+Symbol = namedtuple('Symbol', 'name module')      # module None: the kernel itself
+Symbol.__new__.__defaults__ = (None,)
 
 DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and all kernels have it
 FORBIDDEN = '/sys/kernel/debug/kprobes/blacklist'
 NOT_A_FUNCTION = r'__(?:pfx|cfi)_|.*\.cold$'    # pieces of code that go with one
 VARIANT = r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$'
-MOUNTS = (('tracefs', '/sys/kernel/tracing', ''), ('debugfs', '/sys/kernel/debug', '/tracing'))
+MOUNT = ('mount', '-t', 'tracefs', 'surftrace', '/sys/kernel/tracing')      # Linux 4.1
 
 
 class KernelError(Error):
@@ -2127,31 +1931,21 @@ class Tracefs(object):
         try:
             return call(self.path(name), *rest)
         except EnvironmentError as error:
-            raise self.failure(name, error)
-
-    def failure(self, name, error):
-        """Return the KernelError for a file and what the system said of it."""
-        return KernelError('%s: %s' % (self.path(name), explain(error.errno)), error.errno)
+            raise KernelError('%s: %s' % (self.path(name), explain(error.errno)), error.errno)
 
     def read(self, name):
         return to_text(self.attempt(read_file, name))
 
     def read_if_there(self, name):
         """Return a file's text, '' if this kernel has no such file."""
-        try:
-            return self.read(name)
-        except KernelError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            return ''
+        return self.read(name) if self.has(name) else ''
 
     def write(self, name, text, append=False):
-        """Write a line; with append behind what is there (without it, everyone's is emptied)."""
+        """Write lines: append them, or empty the file first (for everyone)."""
         self.attempt(write_file, name, to_bytes(text + '\n'),
                      os.O_WRONLY | (os.O_APPEND if append else os.O_TRUNC))
 
     def names(self, name):
-        """Return the names in a directory."""
         return self.attempt(os.listdir, name)
 
     def has(self, name):
@@ -2180,86 +1974,64 @@ def explain(error_number):
         return reason + ': mount it again with -o remount,rw (a container: on the host)'
     if error_number not in (errno.EACCES, errno.EPERM):
         return reason
-    if os.geteuid():
-        return reason + ': run as root'
-    if '[confidentiality]' in text_if_there('/sys/kernel/security/lockdown'):
-        return reason + (': the kernel is locked down, which forbids tracing until it is booted '
-                         'with lockdown=integrity or none')
-    return reason + (': in a container, run it on the host or with --privileged; a kernel may also '
-                     'be locked down (lockdown=confidentiality)')
+    return reason + (': run as root' if os.geteuid() else
+                     ': in a container, run it on the host or with --privileged; or the kernel is '
+                     'locked down (boot it with lockdown=integrity or none)')
 
 
 def find_mount():
     """Return where /proc/mounts has tracefs, None if it has none."""
-    found = {}
-    # (What any user mounts may have every other white space in its name.)
-    for where, kind in re.findall(r'(?m)^[^ \n]+ ([^ \n]+) ([^ \n]+) ',
-                                  text_if_there('/proc/mounts')):
-        found.setdefault(kind, re.sub(r'\\([0-7]{3})', lambda match: chr(int(match.group(1), 8)),
-                                      where))
-    for kind, _, below_it in MOUNTS:
-        if kind in found:
-            return found[kind] + below_it
-    return None
-
-
-def mount_commands():
-    """Return (the command that mounts it, where tracefs is then), the best first."""
-    return [(['mount', '-t', kind, RUN_NAME, directory], directory + below_it)
-            for kind, directory, below_it in MOUNTS if os.path.isdir(directory)]
+    # (Not \s: what a user mounts may have a \v, \f or \r in its name.)
+    mounts = re.findall(r'(?m)^[^ \n]+ ([^ \n]+) ([^ \n]+) ', text_if_there('/proc/mounts'))
+    return next((directory + below_it for kind, below_it in (('tracefs', ''), (
+        'debugfs', '/tracing')) for directory, mounted in mounts if mounted == kind), None)
 
 
 def run_mount(command, console):
     """Run mount or umount, show it, and tell whether it succeeded."""
     import subprocess       # seldom needed, and slow to load
-    console.line(' '.join(quoted(word) for word in command))
+    console.echo(' '.join(command))
     try:
         # In a session of its own no second Ctrl+C reaches it.
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, close_fds=True,
-                                   preexec_fn=os.setsid)
+        return subprocess.call(command, close_fds=True, preexec_fn=os.setsid) == 0
     except EnvironmentError as error:
         console.note('%s: %s' % (command[0], explain(error.errno)))
         return False
-    complaint = to_text(process.communicate()[1]).strip()
-    if process.returncode:
-        console.note(complaint or '%s failed' % ' '.join(command))
-    return process.returncode == 0
 
 
 def make_mount(console):
-    """Mount tracefs; return where it is, and the directory to unmount."""
+    """Mount tracefs, and return where it is."""
     if os.geteuid():
         raise KernelError('tracing needs root; -S shows the lines without')
-    for command, root in mount_commands():
-        if run_mount(command, console):
-            return root, command[-1]
-    raise KernelError('tracefs cannot be mounted from here: in a container, run it on the host or '
-                      'with --privileged; else this kernel has none (CONFIG_FTRACE)')
+    if not run_mount(MOUNT, console):
+        raise KernelError('tracefs cannot be mounted from here: in a container, run it on the host '
+                          'or with --privileged; else this kernel has none (CONFIG_FTRACE)')
+    return MOUNT[-1]
 
 
 def open_tracefs(root):
-    """Return the Tracefs at a root (None: where it is mounted) that can be read, or None."""
-    root = root or find_mount()
-    tracefs = Tracefs(root) if root else None
-    try:
-        return tracefs if tracefs and tracefs.read('README') is not None else None
-    except KernelError:
-        return None
-
-
-def check_tracefs(tracefs):
-    """Raise the KernelError that this is no tracefs, cannot be read, or has no instances."""
+    """Return the Tracefs at a root; raises KernelError if there is none, or one that is too old."""
+    tracefs = Tracefs(root)
     try:
         tracefs.read('README')
     except KernelError as error:
         if error.errno == errno.ENOENT:
             raise KernelError('%s/README: no such file or directory: no tracefs is mounted there; '
-                              'mount -t tracefs nodev %s' % (tracefs.root, MOUNTS[0][1]),
-                              error.errno)
+                              '%s' % (root, ' '.join(MOUNT)))
         raise
     if not tracefs.has('instances'):
         raise KernelError('%s is not there: a kernel before Linux 3.10 cannot be traced with this'
                           % tracefs.path('instances'))
+    return tracefs
+
+
+def readable_tracefs(root):
+    """Return the Tracefs at a root (None: where it is mounted), None if it cannot be read."""
+    try:
+        root = root or find_mount()
+        return root and open_tracefs(root)
+    except KernelError:
+        return None
 
 
 def running_architecture():
@@ -2276,11 +2048,10 @@ class Kernel(object):
 
     def __init__(self, architecture, tracefs=None, here=True, vmlinux=None):
         self.architecture, self.tracefs, self.here = architecture, tracefs, here
-        self.vmlinux = vmlinux
+        self.vmlinux, self.lists = vmlinux, {}
         readme = tracefs.read_if_there('README') if tracefs else ''
         self.features = frozenset(name for name, feature in FEATURES.items()
                                   if feature.sign in readme) if readme else USUAL_FEATURES
-        self.lists = {}
 
     def supported(self, fetch_type):
         """Return a FetchType that this kernel has for one, and a warning if that shows less."""
@@ -2298,100 +2069,77 @@ class Kernel(object):
     # Symbols
 
     def listing(self, name):
-        """Return ftrace's list, 'traceable', or kallsyms, 'all'; '' if it cannot be read."""
+        """Return ftrace's list, 'traceable', or kallsyms, 'all'; '' if it cannot be read.
+
+        Then spelling goes unchecked, and the kernel refuses what it must.  Of a kernel elsewhere,
+        the functions of its vmlinux are the traceable ones.
+        """
         if name not in self.lists:
-            self.lists[name] = self._read_list(name)
+            if not self.here:
+                has_symbols = self.vmlinux and name == 'traceable'
+                self.lists[name] = function_symbols(self.vmlinux) if has_symbols else ''
+            else:
+                self.lists[name] = text_if_there('/proc/kallsyms' if name == 'all' else (
+                    self.tracefs.path('available_filter_functions') if self.tracefs else ''))
         return self.lists[name]
 
-    def _read_list(self, name):
-        if not self.here:
-            return function_symbols(self.vmlinux) if self.vmlinux and name == 'traceable' else ''
-        if name == 'all':
-            return text_if_there('/proc/kallsyms')
-        try:
-            return self.tracefs.read_if_there('available_filter_functions') if self.tracefs else ''
-        except KernelError as error:
-            if error.errno not in (errno.EPERM, errno.EACCES):
-                raise
-            return ''       # then spelling goes unchecked, and the kernel refuses what it must
-
     def functions(self):
-        """Return the Symbols of the functions that can be traced, none if no list can be read."""
+        """Return the Symbols of the functions that can be traced, as far as a list tells."""
         return all_symbols(self.listing('traceable') or self.listing('all'))
 
     def module(self, name):
         """Return the module that a function lives in, None for the kernel's own."""
-        for symbol in symbols_like(self.listing('traceable'), 0, name):
-            if symbol.name == name:
-                return symbol.module
-        return None
+        return next((symbol.module for symbol in symbols_like(self.listing('traceable'), 0, name)
+                     if symbol.name == name), None)
 
     def spelling_hint(self, symbol, source):
-        """Return what a function's name may be meant to be, '' where it is known to be right."""
-        if '.' in symbol or self.functions() or source.kind == 'gdb':      # it takes minutes
+        """Return a hint at similar functions, '' if the name is known to be right."""
+        if '.' in symbol or self.functions() or not source.lists_quickly:
             return ''
-        try:
-            return nearest(symbol, source.names('function')).replace(':', '; or', 1)
-        except SourceError:
-            return ''       # a server has no lists
+        return nearest(symbol, source.names('function')).replace(':', '; or', 1)
 
     def check_variable(self, base):
         """Raise the error that there is no symbol of that name; kallsyms may be unreadable."""
         listing = self.listing('all')
         if not listing or re.search(r' %s(?:\t|$)' % re.escape(base.text), listing, re.M):
             return
-        if ' jiffies\n' not in listing:
-            raise TraceError("this kernel tells the addresses of functions only (no "
-                             "CONFIG_KALLSYMS_ALL): it cannot read '%s'" % base.text, base.column)
-        raise TraceError("this kernel has no symbol '%s'%s" % (
-            base.text, nearest(base.text, symbol_names(listing))), base.column)
+        raise TraceError("this kernel lists no symbol '%s'%s" % (
+            base.text, nearest(base.text, symbol_names(listing)) if ' jiffies\n' in listing else
+            ': without CONFIG_KALLSYMS_ALL it lists functions alone'), base.column)
 
     def named(self, tree, console):
-        """Return the Symbol that a trace names, or its only variant."""
-        token, module = tree.symbol, tree.module.text if tree.module else None
-        symbol = self._find(token, not tree.offset, module)
-        if symbol is None:
-            return Symbol(token.text, module)
-        if symbol.copies > 1:
-            console.note("%d functions are named '%s': older kernels trace the first, newer ones "
-                         'refuse; MODULE:%s takes that of a module'
-                         % (symbol.copies, symbol.name, symbol.name))
-        if symbol.name != token.text:
-            console.note("this kernel has '%s' only as '%s', which is traced; the compiler may "
-                         'have moved or dropped arguments' % (token.text, symbol.name))
-        return symbol
+        """Return the Symbol that a trace names, or its only variant; tell if that may be wrong.
 
-    def _find(self, token, is_entry, module):
-        """Return the Symbol of a name, or of its only variant; None if no list can be read.
-
-        ftrace's own list is for the entry and the return of functions.
+        ftrace's own list does not count for a trace with an offset.
         """
-        fragments, is_listed = set(), False
-        for name, column in ((('traceable', 0),) if is_entry else ()) + (('all', 2),):
-            is_listed = is_listed or bool(self.listing(name))
-            found = {}
-            for symbol in symbols_like(self.listing(name), column, token.text):
-                if module in (None, symbol.module):
-                    found.setdefault(symbol.name, []).append(symbol)
-            if token.text in found:
-                return first_of(found[token.text])
-            variants = [each for each in found if re.match(VARIANT, each[len(token.text):])]
-            if len(variants) == 1:
-                return first_of(found[variants[0]])
-            if variants:
+        token, module = tree.symbol, tree.module and tree.module.text
+        fragments = set()
+        lists = [(name, column) for name, column in (('traceable', 0), ('all', 2))
+                 if self.listing(name) and not (tree.offset and name == 'traceable')]
+        for name, column in lists:
+            like = [symbol for symbol in symbols_like(self.listing(name), column, token.text)
+                    if module in (None, symbol.module)]
+            names = set(symbol.name for symbol in like)
+            variants = sorted(each for each in names if re.match(VARIANT, each[len(token.text):]))
+            if token.text in names:
+                variants = [token.text]
+            if len(variants) > 1:
                 raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
-                                 % (token.text, ', '.join(sorted(variants))), token.column)
-            fragments.update(found)
-        if is_listed and module and self.here:
+                                 % (token.text, ', '.join(variants)), token.column)
+            for variant in variants:
+                return chosen_symbol([each for each in like if each.name == variant], token.text,
+                                     console)
+            fragments |= names
+        if not lists or module and not self.here:
+            return Symbol(token.text, module)
+        if module:
             raise TraceError("the module '%s' has no function '%s', or it is not loaded" % (
                 module, token.text), token.column)
-        if is_listed and not module:
-            names = symbol_names(self.listing('all') or self.listing('traceable'))
-            raise TraceError("this kernel has no function '%s'%s" % (
-                token.text, '; there are only fragments of it, ' + ', '.join(sorted(fragments))
-                if fragments else nearest(token.text, names) or
-                ': it may be inlined, or have another name here'), token.column)
-        return None
+        names = symbol_names(self.listing('all') or self.listing('traceable'))
+        raise TraceError("this kernel has no function '%s'%s" % (
+            token.text, '; there are only fragments of it, ' + ', '.join(sorted(fragments))
+            if fragments else nearest(token.text, names) or
+            ': it may be inlined, or have another name here'), token.column)
 
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit."""
@@ -2406,13 +2154,12 @@ class Kernel(object):
         if len(found) > limit:
             raise TraceError('%d functions match: choose fewer, or allow them with --max-probes %d'
                              % (len(found), len(found)), token.column)
+        without = ('; left out: %d that cannot be probed, or of which there are several' % left_out
+                   if left_out else '')
         if not found:
             raise TraceError("no function that can be traced matches '%s'%s" % (
-                token.text, '; %d cannot, or are several of one name' % left_out if left_out else
-                ''), token.column)
-        console.note("'%s' takes %s%s" % (token.text, count_of(len(found), 'function'), (
-            '; left out: %d that cannot be probed, or of which there are several' % left_out)
-            if left_out else ''))
+                token.text, without), token.column)
+        console.note("'%s' takes %s%s" % (token.text, count_of(len(found), 'function'), without))
         return found
 
     def _matching(self, pattern, module):
@@ -2457,10 +2204,18 @@ class Kernel(object):
                     for declaration, name, array, size, signed in found) or None
 
 
-def first_of(symbols):
-    """Return the one of several Symbols of one name that the kernel takes: its own go first."""
+def chosen_symbol(symbols, asked, console):
+    """Return the one of several Symbols of a name that the kernel takes: its own go first."""
     own = [symbol for symbol in symbols if symbol.module is None]
-    return (own or symbols)[0]._replace(copies=len(symbols))
+    symbol = (own or symbols)[0]
+    if symbols[1:]:
+        console.note("%d functions are named '%s': older kernels trace the first, newer ones "
+                     'refuse; MODULE:%s takes that of a module'
+                     % (len(symbols), symbol.name, symbol.name))
+    if symbol.name != asked:
+        console.note("this kernel has '%s' only as '%s', which is traced; the compiler may have "
+                     'moved or dropped arguments' % (asked, symbol.name))
+    return symbol
 
 
 def symbols_like(listing, column, name):
@@ -2496,7 +2251,7 @@ def event_field(system, declaration, array, size, signed):
     if array == '[4]' and size == 4 and 'char' not in declaration:
         return Field('ip', 32)      # as sock/inet_sock_set_state has them
     if array and size not in (1, 2, 4, 8) and 'char' not in declaration:
-        return Field('array')       # (a comparison with it the kernel takes, and cannot make)
+        return Field('array')       # (the kernel accepts such a filter, and cannot apply it)
     if array or re.search(r'\*|struct|__data_loc|__rel_loc', declaration):
         return Field('other')
     return Field('signed' if signed else 'unsigned', 8 * size)
@@ -2505,7 +2260,7 @@ def event_field(system, declaration, array, size, signed):
 # Refusals
 
 ERROR_LOG = r'error: (?:error: )?(.*)\n  Command: (.*)\n( *)\^'
-# What the bare number means where the kernel keeps no error_log (before 5.2).
+# What is a refusal of the kernel's, and what it means if there is no error_log (before 5.2).
 REFUSALS = {
     errno.EINVAL: 'invalid argument (dmesg may know more)',
     errno.ENOENT: 'it has no such function',
@@ -2562,8 +2317,8 @@ def origin_column(step, position, command, is_filter):
 Counts = namedtuple('Counts', 'read left lost missed missed_returns')
 
 READ_SIZE = 1 << 16     # bytes
-# A run is named after its process; where that name is taken, a number is appended.
-RUN_PATTERN = RUN_NAME + r'_([0-9]+)(?:_[0-9]+)?$'
+# A run is named after its process; where that name is taken, _1 is appended.
+RUN_PATTERN = RUN_NAME + r'_([0-9]{1,9})(?:_1)*$'
 
 
 class StopRun(Exception):
@@ -2586,7 +2341,7 @@ class Signals(object):
         signal.set_wakeup_fd(self._write_end)
         self._taken = []
         for taken in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
-            # A shell's & ignores INT and QUIT, which would leave no way to end; nohup is meant.
+            # An ignored HUP (nohup) stays so; not INT and QUIT, which a shell's & ignores.
             if taken != signal.SIGHUP or signal.getsignal(taken) != signal.SIG_IGN:
                 self._taken.append(taken)
                 signal.signal(taken, self._take)
@@ -2596,11 +2351,6 @@ class Signals(object):
     def _take(self, number_of_signal, _):
         if self.received is None:
             self.received = number_of_signal
-
-    def check(self):
-        """Raise StopRun if the run is to end."""
-        if self.received is not None:
-            raise StopRun()
 
     def __exit__(self, *_):
         # The program is about to end: one more Ctrl+C must not change how.
@@ -2619,10 +2369,9 @@ def free_run_name(tracefs):
     """Return the first name for this process's run that nobody has."""
     taken = set(probe.partition('/')[0] for probe in tracefs.probes())
     taken.update(tracefs.names('instances'))
-    name, more = '%s_%d' % (RUN_NAME, os.getpid()), 0
+    name = '%s_%d' % (RUN_NAME, os.getpid())
     while name in taken:
-        more += 1
-        name = '%s_%d_%d' % (RUN_NAME, os.getpid(), more)
+        name += '_1'
     return name
 
 
@@ -2648,13 +2397,10 @@ def is_left_behind(pid):
         os.kill(pid, 0)
     except EnvironmentError as error:
         return error.errno == errno.ESRCH
-    except OverflowError:
-        return False        # a number that no process has
     return pid == os.getpid()
 
 
 def sweep_run(run, tracefs, console):
-    """Remove the instance and the probes of a run; raises KernelError, EBUSY if it is in use."""
     instance = 'instances/' + run
     found = tracefs.has(instance)
     if found:
@@ -2664,7 +2410,7 @@ def sweep_run(run, tracefs, console):
     probes = sorted(set(each for each in tracefs.probes() if each.startswith(run + '/')))
     if probes:
         tracefs.write('kprobe_events', '\n'.join('-:' + each for each in probes), append=True)
-    console.note('removed what a run that was killed had left: %s%s of %s' % (
+    console.note('removed what a killed run had left: %s%s of %s' % (
         'an instance and ' if found else '', count_of(len(probes), 'probe'), run))
 
 
@@ -2677,14 +2423,14 @@ class Session(object):
         self.top = plan.create[0].path + '/'
         self.pipe = None                        # trace_pipe, from the first step to the last
         self.created, self.started = [], []     # steps done
-        self.clean, self.is_left = True, False  # is_left: something could not be undone
+        self.clean = True                       # all has gone well so far
 
     def set_up(self):
         """Perform the plan; raises KernelError, or StopRun if a signal comes."""
         for steps, done in ((self.plan.create, self.created), (self.plan.start, self.started)):
             for step in steps:
-                self.signals.check()
-                self.console.line(shell_line(step, self.tracefs.root + '/'))
+                if self.signals.received is not None:
+                    raise StopRun()
                 try:
                     self._perform(step)
                 except KernelError as error:
@@ -2696,6 +2442,7 @@ class Session(object):
                                                      os.O_RDONLY | os.O_NONBLOCK)
 
     def _perform(self, step):
+        self.console.echo(shell_line(step, self.tracefs.root + '/'))
         if step.action in ('mkdir', 'rmdir'):
             self.tracefs.attempt(os.mkdir if step.action == 'mkdir' else os.rmdir, step.path)
         else:
@@ -2706,15 +2453,14 @@ class Session(object):
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)
         poll.register(self.signals.wake, select.POLLIN)
-        poll.register(output.descriptor, 0)     # wakes when its reader has gone
+        poll.register(output.writer.descriptor, 0)      # wakes when its reader has gone
         end, data = seconds and clock() + seconds, b''
-        while not (self.signals.received or output.closed or output.full or data is None
+        while not (self.signals.received or output.writer.closed or output.full or data is None
                    or end and clock() >= end):
             data = b''
-            if not output.pending:
-                ready = dict(wait_for(poll, end and 1000 * (end - clock())))
-                output.closed = bool(ready.get(output.descriptor, 0) & (
-                    select.POLLERR | select.POLLHUP))
+            if not output.writer.pending:
+                if output.writer.descriptor in wait_until(end, poll):
+                    output.writer.closed = True
                 data = self._events()
             output.write(data or b'', self.signals.wake, end)
 
@@ -2723,10 +2469,11 @@ class Session(object):
         parts, size = [], 0
         while size < READ_SIZE:
             try:
-                part = os.read(self.pipe, READ_SIZE)
-            except EnvironmentError as error:
+                part = self.tracefs.attempt(lambda _: os.read(self.pipe, READ_SIZE),
+                                            self.top + 'trace_pipe')
+            except KernelError as error:
                 if error.errno not in (errno.EAGAIN, errno.EINTR):
-                    raise self.tracefs.failure(self.top + 'trace_pipe', error)
+                    raise
                 break
             if not part:
                 return b''.join(parts) or None
@@ -2737,82 +2484,60 @@ class Session(object):
     def stop(self, output):
         """Stop the events, drain the buffer into output, count, and undo the rest.
 
-        Returns the Counts, None if the run did not come as far as that.  Whatever cannot be
-        undone is told, and does not keep the rest from being undone.
+        Returns the Counts, None if there are none.  Whatever cannot be undone is told, and does not
+        keep the rest from being undone.
         """
-        has_started, counts = bool(self.started), None
+        counts, has_started = None, bool(self.started)
         self._undo(self.started)
         if has_started:
-            try:
-                self._drain(output)
-            except Error as error:
-                self.clean = False
-                self.console.note(str(error))
-            try:
-                counts = self._count()
-            except Error as error:
-                self.clean = False
-                self.console.note(str(error))
+            self._attempt(self._drain, output)
+            counts = self._attempt(self._count)
         if self.pipe is not None:
             os.close(self.pipe)
         self._undo(self.created)
-        if self.is_left:
-            self.console.note('the next run removes what this one could not')
         return counts
 
+    def _attempt(self, call, *arguments):
+        """Return what a call gives; an error of it is told, and ends nothing."""
+        try:
+            return call(*arguments)
+        except Error as error:
+            self.clean = False
+            self.console.note(str(error))
+
     def _drain(self, output):
-        """Write what is in the buffer, as long as stdout takes it."""
         data = b''
-        while data is not None and not output.closed:
+        while data is not None and not output.writer.closed:
             output.write(data)
-            data = None if output.pending else self._events() or None
+            data = None if output.writer.pending else self._events() or None
         output.flush()
 
     def _undo(self, done):
-        """Undo steps in reverse; what cannot be undone is told."""
-        for step in joined_undo(done):
-            self.console.line(shell_line(step, self.tracefs.root + '/'))
+        for step in [step.undo for step in reversed(done) if step.undo]:
             try:
                 self._perform(step)
             except KernelError as error:
-                # One by one, what a write of several lines has left.
-                lines = step.text.split('\n') if step.action == 'append' else [None]
-                for line in lines if lines[1:] else [None]:
-                    self._undo_singly(step, line, error)
-
-    def _undo_singly(self, step, line, error):
-        """Undo one line of a Step, if it is still to be undone; None stands for all of it."""
-        try:
-            if line is None:
-                raise error
-            if line[2:] in self.tracefs.probes():
-                self.tracefs.write(step.path, line, append=True)
-        except KernelError as refused:
-            self.clean, self.is_left = False, True
-            self.console.note('not undone: %s%s' % (refused, ': ' + line[2:] if line else ''))
-
-    def _statistics(self, words):
-        """Return the sum over all CPUs of what the ring buffer counts under these words."""
-        counts = []
-        for name in self.tracefs.names(self.top + 'per_cpu'):
-            text = self.tracefs.read('%sper_cpu/%s/stats' % (self.top, name))
-            counts += re.findall(r'^(?:%s): (\d+)' % words, text, re.MULTILINE)
-        return sum(map(int, counts))
+                self.clean = False
+                self.console.note('not undone: %s (the next run removes what is left)' % error)
 
     def _count(self):
-        """Return the Counts of this run."""
         return Counts(self._statistics('read events'), self._statistics('entries'),
                       self._statistics('overrun|commit overrun|dropped events'),
                       self._missed('p'), self._missed('r'))
 
+    def _statistics(self, words):
+        """Return the sum over all CPUs of what the ring buffer counts under these words."""
+        texts = [self.tracefs.read('%sper_cpu/%s/stats' % (self.top, name))
+                 for name in self.tracefs.names(self.top + 'per_cpu')]
+        return sum(map(int, re.findall(r'(?m)^(?:%s): (\d+)' % words, '\n'.join(texts))))
+
     def _missed(self, kind):
-        """Return how often our probes of a kind, p or r, were missed."""
         for _ in range(9):
             lines = self.tracefs.read_if_there('kprobe_events').splitlines()
             profile = [line.split() for line in self.tracefs.read(
                 'kprobe_profile').splitlines()] if lines else []
-            # It has no group in its lines, but the order of kprobe_events, unless another run
-            # has added or removed probes between the one and the other.
+            # Its lines lack the group, but are in the order of kprobe_events, unless another run
+            # has added or removed probes in between.
             if [line.split()[0].partition('/')[2] for line in lines] == [
                     row[0] for row in profile]:
                 break
@@ -2832,9 +2557,9 @@ class Session(object):
 EVENT_LINE = to_bytes(r'(?m)^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
                       r'[^\n]*?[0-9]\.[0-9]{6}: ')
 NUMBERS = r'-?(?:0|[1-9][0-9]{0,19})|0x[0-9a-f]{1,16}'
-BYTES = r'\{0x[0-9a-f]{1,2}(?:,0x[0-9a-f]{1,2}){15}\}'
+BYTES = r'\{0x[0-9a-f]{1,2}(?:,0x[0-9a-f]{1,2}){%d}\}'
 SHOWN_LIMIT = 1 << 16   # numbers that are kept as they are shown: all that a port can be
-PATIENCE = 2000         # milliseconds that a reader may take nothing while the run ends
+PATIENCE = 2            # seconds that a reader may take nothing while the run ends
 
 # A character of UTF-8 that is no control character, or else a byte that a terminal may obey.
 KEPT_OR_OBEYED = (
@@ -2854,14 +2579,12 @@ def visible(data):
 class Writer(object):
     """A descriptor whose reader may be slow, gone, or asleep.
 
-    pending is what it has not taken yet.  patience: milliseconds, None for ever.
+    pending is what it has not taken yet.  patience: seconds, None for ever.
     """
 
     def __init__(self, descriptor):
-        self.descriptor = opened_again(descriptor)
         self.is_terminal = os.isatty(descriptor)
-        # Of a socket there is no other open file: it is given what it can take without waiting.
-        self.at_once = select.PIPE_BUF if is_socket(descriptor) else None
+        self.descriptor, self.at_once = opened_again(descriptor)
         self.pending, self.closed, self.patience = b'', False, PATIENCE
 
     def add(self, data):
@@ -2879,52 +2602,39 @@ class Writer(object):
         if wake is not None:
             poll.register(wake, select.POLLIN)
         while self.pending and not self.closed:
+            if wake is None and self.patience is not None:
+                end = clock() + self.patience
+            if self.descriptor not in wait_until(end, poll):
+                if wake is None:
+                    self.patience = 0       # it has been waited for once
+                return
             try:
-                if self.at_once and self.descriptor not in dict(wait_for(poll, 0)):
-                    raise OSError(errno.EAGAIN, '')
-                self.pending = self.pending[
-                    os.write(self.descriptor, self.pending[:self.at_once]):]
+                written = os.write(self.descriptor, self.pending[:self.at_once])
+                self.pending = self.pending[written:]
             except EnvironmentError as error:
                 if error.errno != errno.EAGAIN:
                     self.closed = True      # its reader has gone, or its disk is full
                     if error.errno != errno.EPIPE:
                         raise
-                elif not self._is_ready(poll, wake, end):
-                    return
-
-    def _is_ready(self, poll, wake, end):
-        left = 1000 * max(end - clock(), 0) if end else None
-        ready = dict(wait_for(poll, self.patience if wake is None else left))
-        if self.descriptor not in ready and wake is None:
-            self.patience = 0       # it has been waited for once
-        return self.descriptor in ready
 
 
 def opened_again(descriptor):
-    """Return a descriptor of the same pipe or terminal whose writes do not block.
+    """Return a descriptor of the same file, and how many bytes can be written to it at once.
 
-    It is an open file of our own, since others share the first; else the descriptor itself.
+    Of a pipe or terminal it is an open file of our own whose writes do not block, since others
+    share the first.  A socket has no other: it is given what it takes without waiting.
     """
     try:
         mode = os.fstat(descriptor).st_mode
         if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
-            return descriptor
+            return descriptor, select.PIPE_BUF if stat.S_ISSOCK(mode) else None
         opened = os.open('/proc/self/fd/%d' % descriptor,
                          os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        if opened > 2:
-            return opened
         copy = fcntl.fcntl(opened, fcntl.F_DUPFD, 3)    # not in place of a stdout that is closed
         os.close(opened)
-        return copy
+        return copy, None
     except EnvironmentError:
-        return descriptor       # closed, or somebody else's: it will have to do
-
-
-def is_socket(descriptor):
-    try:
-        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
-    except EnvironmentError:
-        return False        # it is closed
+        return descriptor, None     # closed, or somebody else's: it will have to do
 
 
 class Console(object):
@@ -2942,13 +2652,13 @@ class Console(object):
             self.writer.closed = False      # a full disk may have room again
         self.writer.pending = b''
 
-    def line(self, text):
+    def echo(self, text):
         """Write a line, with whatever could steer a terminal made visible."""
         self.progress('')
         self._write(visible(to_bytes(text)) + b'\n')
 
     def note(self, text):
-        self.line('surftrace: ' + text)
+        self.echo('surftrace: ' + text)
 
     def progress(self, text):
         """Show on a terminal what takes long, in a line that the next one replaces; '' ends it."""
@@ -2959,9 +2669,9 @@ class Console(object):
     def error(self, error):
         self.note(str(error))
         if error.text is not None:
-            self.line('  ' + error.text)
+            self.echo('  ' + error.text)
             if error.column is not None:
-                self.line('  ' + ' ' * error.column + '^')
+                self.echo('  ' + ' ' * error.column + '^')
 
 
 class Output(object):
@@ -2972,23 +2682,16 @@ class Output(object):
     """
 
     def __init__(self, rewrite=None, count=None, descriptor=1):
-        self.writer = Writer(descriptor)
-        self.descriptor = self.writer.descriptor
-        self.rewrite = rewrite
+        self.writer, self.rewrite = Writer(descriptor), rewrite
         self.count = self.left = count
         self.is_beyond = False      # one more than are wanted has come
         self.stacks = 0             # written so far; each is an event to the ring buffer
         self.partial = b''          # a line whose end has not been read yet
-        self.closed = False         # nothing more is to be written
-
-    @property
-    def pending(self):
-        return self.writer.pending
 
     @property
     def full(self):
         """Whether all events that are wanted have been written."""
-        return self.left == 0 and not self.pending
+        return self.left == 0 and not self.writer.pending
 
     def write(self, data, wake=None, end=None):
         """Write events; for what stdout does not take see Writer.push()."""
@@ -3003,12 +2706,9 @@ class Output(object):
 
     def _push(self, wake=None, end=None):
         try:
-            if not self.closed:
-                self.writer.push(wake, end)
+            self.writer.push(wake, end)
         except EnvironmentError as error:
             raise Error('stdout: %s' % os.strerror(error.errno).lower())
-        finally:
-            self.closed = self.closed or self.writer.closed
 
     def _wanted(self, data):
         """Return the lines up to the last event that is wanted, its stack among them."""
@@ -3026,9 +2726,9 @@ class Output(object):
         self.writer.add(b'' if self.left == 0 else self.partial)
         self.partial = b''
         self._push()
-        if self.pending and not self.closed:
+        if self.writer.pending and not self.writer.closed:
             raise Error('stdout took nothing for a while: %d bytes of events were not written'
-                        % len(self.pending))
+                        % len(self.writer.pending))
 
 
 class ShownValues(dict):
@@ -3041,7 +2741,7 @@ class ShownValues(dict):
     def __missing__(self, printed):
         if len(self) == SHOWN_LIMIT:
             self.clear()
-        self[printed] = text = to_bytes(self.form.shown(to_text(printed)))
+        self[printed] = text = to_bytes(self.form.show(self.form, to_text(printed)))
         return text
 
 
@@ -3094,7 +2794,8 @@ def event_pattern(events, arguments):
                 r'[^\n]*' if argument is strings[-1] else r'[^"\n]*')
         if argument.form:
             numbers.append(ShownValues(argument.form))
-            value = r')(%s)(' % (BYTES if argument.kind == 'array' else NUMBERS)
+            length = argument.fetch_type.length
+            value = r')(%s)(' % (BYTES % (length - 1) if length else NUMBERS)
         text += ' %s=%s' % (argument.name, value)
     return re.compile(to_bytes('(?ms)(%s$)' % text)), numbers
 
@@ -3102,45 +2803,30 @@ def event_pattern(events, arguments):
 # ---------------------------------------------------------------------------
 # Command line: arguments -> a run
 #
-# Options are declared, read and checked here, and nowhere else; main() is the only place
-# that ends the program.
+# Options are declared, read and checked here; main() runs what they ask for, and tells errors.
 # ---------------------------------------------------------------------------
 
 MAX_PROBES = 100        # functions
 
 
-def above_zero(kind):
-    """Return a function that reads a number, of a Python type, above zero."""
-    def read(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = -1
-        if not 0 < value < 1 << 31:
-            import argparse
-            raise argparse.ArgumentTypeError(
-                "takes a number above zero, below 2^31, not '%s'" % text)
-        return value
-    return read
+def above_zero(text, kind=int):
+    """Return the number that an option's value is."""
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < 1 << 31:
+        raise argparse.ArgumentTypeError("takes a number above zero, below 2^31, not '%s'" % text)
+    return value
 
 
-def source_mode(text):
-    """Return a mode of the sources of types."""
-    modes = ['auto'] + [source[0] for source in SOURCES]
-    if text not in modes:
-        import argparse
-        raise argparse.ArgumentTypeError("takes %s or %s, not '%s'" % (
-            ', '.join(modes[:-1]), modes[-1], text))
-    return text
-
-
+MODES = ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')
 # An option: its names, what the help calls its value ('' if it takes none), the help, and perhaps a
 # function that reads the value, or the values that there are.
 OPTIONS = (
     ('-h', '--help', '', 'show this help'),
     ('-v', '--vmlinux', 'FILE', 'take types from this vmlinux, or raw BTF (with -r: a release)'),
-    ('-m', '--mode', 'MODE', 'where types come from: auto, btf, dwarf, gdb, local, remote',
-     source_mode),
+    ('-m', '--mode', 'MODE', 'where types come from: ' + ', '.join(MODES), MODES),
     ('-g', '--gdb', 'FILE', 'the gdb for -m gdb, -F and -l'),
     ('-d', '--database', 'FILE', 'take types from this database'),
     ('-r', '--rip', 'HOST[:PORT]', 'ask this server for types'),
@@ -3148,15 +2834,15 @@ OPTIONS = (
     ('-o', '--output', 'FILE', 'write a shell script that does the same'),
     ('-a', '--arch', 'ARCH', 'take the registers of aarch64 or x86_64', sorted(ARCHITECTURES)),
     ('-s', '--stack', '', 'show the kernel stack of each event'),
-    ('-c', '--count', 'N', 'end after N events', above_zero(int)),
-    ('-t', '--time', 'SECONDS', 'end after so long', above_zero(float)),
+    ('-c', '--count', 'N', 'end after N events', above_zero),
+    ('-t', '--time', 'SECONDS', 'end after so long',
+     lambda text: above_zero(text, float)),
     ('-p', '--pid', 'PID', 'only this process: its threads, and what it starts from now on',
-     above_zero(int)),
-    ('-b', '--buffer', 'KB', 'the size of the ring buffer of each CPU', above_zero(int)),
+     above_zero),
+    ('-b', '--buffer', 'KB', 'the size of the ring buffer of each CPU', above_zero),
     ('', '--maxactive', 'N', 'concurrent calls of a function that an r trace can track',
-     above_zero(int)),
-    ('', '--max-probes', 'N', 'functions that a pattern may take (%d)' % MAX_PROBES,
-     above_zero(int)),
+     above_zero),
+    ('', '--max-probes', 'N', 'functions that a pattern may take (%d)' % MAX_PROBES, above_zero),
     ('-S', '--show', '', 'show the lines, and touch nothing'),
     ('-F', '--func', 'FUNC', 'disassemble a function'),
     ('-l', '--line', 'FILE:LINE', 'disassemble a line of the source'),
@@ -3208,33 +2894,32 @@ EXAMPLES = (
 
 
 def help_lines():
-    rows = ['  %-3s %-22s %s' % (letter and letter + ',', '%s %s' % (name, value), words)
-            for letter, name, value, words in (option[:4] for option in OPTIONS)]
+    rows = ['  %-3s %-22s %s' % (option[0] and option[0] + ',', ' '.join(option[1:3]), option[3])
+            for option in OPTIONS]
     examples = ['  surftrace.py %s\n      %s' % example for example in EXAMPLES]
     return HELP.splitlines() + ['', 'options:'] + rows + ['', 'examples:'] + examples
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError('%s; -h shows how' % re.sub(r'^argument (\S+):', r'\1', message))
+
+
+class Once(argparse.Action):
+    """An option that is there twice is a slip."""
+
+    def __call__(self, parser, namespace, value, name=None):
+        if getattr(namespace, self.dest) is not None:
+            raise UsageError('%s is there twice' % name)
+        setattr(namespace, self.dest, value)
+
+
 def parse_arguments(argv):
     """Return the namespace that argparse makes of a command line, with the traces in `traces`."""
-    import argparse
-
-    class Once(argparse.Action):
-        """An option that is there twice is a slip."""
-
-        def __call__(self, parser, namespace, value, name=None):
-            if getattr(namespace, self.dest) is not None:
-                raise UsageError('%s is there twice' % name)
-            setattr(namespace, self.dest, value)
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message):
-            raise UsageError('%s; -h shows how' % re.sub(r'^argument (\S+):', r'\1', message))
-
-    parser = Parser(add_help=False, argument_default=None)
-    for letter, name, value, _, read in (option + (None,) * (5 - len(option))
-                                         for option in OPTIONS):
-        names = [name] if not letter else [letter, name]
-        if not value:
+    parser = Parser(add_help=False)
+    for option in OPTIONS:
+        names, read = [name for name in option[:2] if name], (option + (None,))[4]
+        if not option[2]:
             parser.add_argument(*names, action='store_true')
         elif callable(read):
             parser.add_argument(*names, action=Once, type=read)
@@ -3262,7 +2947,6 @@ def refuse_unknown(argv):
 
 
 def read_options(argv):
-    """Return the checked options."""
     options = parse_arguments(argv)
     if options.help:
         return options
@@ -3271,22 +2955,17 @@ def read_options(argv):
     options.choice = read_choice(options)
     options.settings = Settings(options.stack, options.buffer, threads_of(options),
                                 options.maxactive)
-    texts = [one_line(text) for text in options.traces]
-    if options.file is not None:
-        texts += read_trace_file(options.file)
-    options.trees = [parsed(text) for text in texts]
+    options.trees = []
+    for text in [one_line(text) for text in options.traces] + read_trace_file(options.file):
+        try:
+            options.trees.append(parse_trace(text))
+        except TraceError as error:
+            error.text = text
+            raise
     if bool(options.trees) != (options.action in (show, trace_live)):
         raise UsageError('traces do not go with --info, --make-db, -F or -l' if options.trees else
                          "no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
     return options
-
-
-def parsed(text):
-    try:
-        return parse_trace(text)
-    except TraceError as error:
-        error.text = text
-        raise
 
 
 def chosen_action(options):
@@ -3306,7 +2985,7 @@ def check_machine(options):
     if changes_nothing and options.vmlinux and not options.arch and options.rip is None:
         elf = elf_of(options.vmlinux) if options.mode != 'remote' else None
         options.arch = elf.architecture if elf and elf.architecture in ARCHITECTURES else None
-    if options.arch and options.arch != here and not changes_nothing:
+    if options.arch not in (None, here) and not changes_nothing:
         raise UsageError('-a %s on a machine that is %s: add -S, which shows the lines for it'
                          % (options.arch, here))
     if not options.arch and here not in ARCHITECTURES:
@@ -3346,46 +3025,62 @@ def read_choice(options):
 
 
 def read_trace_file(path):
-    """Return the traces in a file; blank lines and those that begin with # are none."""
+    """Return the traces in a file, if one is named; blank lines, and those behind #, are none."""
     try:
-        if path == '-':
-            with os.fdopen(os.dup(0), 'rb') as stream:
-                data = stream.read()
-        else:
-            data = read_file(path)
+        data = b'' if path is None else read_file('/dev/stdin' if path == '-' else path)
     except EnvironmentError as error:
         raise UsageError('%s: %s' % (path, os.strerror(error.errno).lower()))
     if b'\0' in data:
-        raise UsageError('%s: no text, and so no traces; -v names a file with types' % path)
+        raise UsageError('%s: not text, so no traces; types come from -v FILE' % path)
     lines = [one_line(line) for line in to_text(data).splitlines()]
     return [line for line in lines if line.strip() and not line.lstrip().startswith('#')]
 
 
 # Actions
 
-def kernel_of(options, tracefs):
+def kernel_of(options, tracefs=None):
+    """Return the Kernel that is traced, with the Tracefs of this machine if none is given."""
+    if not (tracefs or options.elsewhere):
+        tracefs = readable_tracefs(options.tracefs)
     return Kernel(ARCHITECTURES[options.arch], tracefs, not options.elsewhere,
                   options.choice.vmlinux)
 
 
 def compiled(options, sources, kernel, console):
-    """Return the Probes of all traces."""
+    """Return the Probes of all traces, once the script that is asked for is written."""
     if not kernel.tracefs and kernel.here and any(tree.kind == 'e' for tree in options.trees):
         console.note('no tracefs can be read here: the names of events and fields are not checked')
-    return compile_all(options.trees, sources, kernel, console, options.max_probes or MAX_PROBES)
+    probes = compile_all(options.trees, sources, kernel, console,
+                         options.max_probes or MAX_PROBES)
+    if options.output is not None:
+        write_script(options, probes, console)
+    return probes
+
+
+def write_script(options, probes, console):
+    for name, used in (('-c', options.count), ('-t', options.time)):
+        if used:
+            console.note('%s: a script has no %s, it runs until Ctrl+C' % (options.output, name))
+    if make_rewriter(probes):
+        console.note('%s: a script shows addresses and names as the numbers that the kernel has'
+                     % options.output)
+    text = script(probes, options.settings, [tree.text for tree in options.trees])
+    try:
+        with os.fdopen(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777),
+                       'wb') as stream:
+            stream.write(to_bytes(text))
+    except EnvironmentError as error:
+        raise Error('%s: %s' % (options.output, os.strerror(error.errno).lower()))
 
 
 def show(options, sources, console):
     """Print the set-up, and touch nothing."""
-    tracefs = None if options.elsewhere else open_tracefs(options.tracefs)
-    probes = compiled(options, sources, kernel_of(options, tracefs), console)
-    if options.output is not None:
-        write_script(options, probes, console)
+    probes = compiled(options, sources, kernel_of(options), console)
     plan, lines, root = make_plan(probes, options.settings, RUN_NAME), [], options.tracefs
     if not root and not options.elsewhere:
         root = find_mount()
-        for command, mounted in mount_commands()[:1] if not root else ():
-            lines, root = [' '.join(command)], mounted      # as a live run would begin
+        if not root and os.path.isdir(MOUNT[-1]):       # as a live run would begin
+            lines, root = [' '.join(MOUNT)], MOUNT[-1]
     return print_lines(lines + [shell_line(step, (root or DEFAULT_ROOT) + '/')
                                 for step in plan.create + plan.start])
 
@@ -3400,75 +3095,36 @@ def print_lines(lines):
 
 
 def show_information(options, sources, console):
-    """Print what is known of a function, a type, or the functions of a pattern."""
     if not options.info.strip():
         raise UsageError('--info takes the name of a function, struct, union or enum')
-    tracefs = None if options.elsewhere else open_tracefs(options.tracefs)
-    kernel = kernel_of(options, tracefs)
-    names = [symbol.name for symbol in kernel.functions()]
+    kernel = kernel_of(options)
     source = sources.of(kernel.module(options.info))
-    if not names and is_pattern(options.info):
-        names = source.names('function')
-    return print_lines(information(options.info, source, names, kernel))
+    return print_lines(information(options.info, source, kernel))
 
 
 def make_database(options, sources, console):
-    """Write a database of all types."""
-    size = write_database(options.make_db, sources.of(None), options.arch, console)
-    console.note('%s: %.1f MB' % (options.make_db, size / 1e6))
+    write_database(options.make_db, sources.of(None), options.arch, console)
     return 0
 
 
 def show_instructions(options, sources, console):
-    """Print the instructions of a function, or of a line of the source."""
-    names = function_symbols(options.vmlinux).splitlines() if options.vmlinux else ()
-    if options.func and names and options.func not in names:
-        raise UsageError("-F: there is no function '%s'%s" % (
-            options.func, nearest(options.func, names)))
     disassembler = sources.disassembler()
-    if options.func is not None:
-        return print_lines([disassembler.function(options.func).rstrip()])
-    lines = []
-    for symbol, instructions in disassembler.line(options.line):
-        lines += ['%s is at %s' % (options.line, symbol), instructions]
-    return print_lines(lines)
-
-
-def write_script(options, probes, console):
-    """Write a script that can be executed, and tell what it cannot do."""
-    for name, used in (('-c', options.count), ('-t', options.time)):
-        if used:
-            console.note('%s: a script has no %s, it runs until Ctrl+C' % (options.output, name))
-    if make_rewriter(probes):
-        console.note('%s: a script shows addresses and names as the numbers that the kernel has'
-                     % options.output)
-    try:
-        with open(options.output, 'wb') as stream:
-            stream.write(to_bytes(script(probes, options.settings,
-                                         [tree.text for tree in options.trees])))
-            mode = os.fstat(stream.fileno()).st_mode
-            if stat.S_ISREG(mode):
-                os.fchmod(stream.fileno(), stat.S_IMODE(mode) | (mode & 0o444) >> 2)
-    except EnvironmentError as error:
-        raise Error('%s: %s' % (options.output, os.strerror(error.errno).lower()))
+    return print_lines(disassembler.function(options.func) if options.func is not None else
+                       disassembler.line(options.line))
 
 
 def trace_live(options, sources, console):
-    """Set up, stream until the end, and clean up; return the exit status."""
     root, mounted = options.tracefs or find_mount(), None
     try:
         if not root:
-            root, mounted = make_mount(console)
-        tracefs = Tracefs(root)
-        check_tracefs(tracefs)
+            root = mounted = make_mount(console)
+        tracefs = open_tracefs(root)
         if not tracefs.has('kprobe_events') and any(tree.kind != 'e' for tree in options.trees):
             raise KernelError('%s is not there: this kernel has no kprobes (CONFIG_KPROBE_EVENTS); '
                               'events (e ...) can be traced, and -S shows the lines for another'
                               % tracefs.path('kprobe_events'))
         probes = compiled(options, sources, kernel_of(options, tracefs), console)
         sources.close()         # gdb holds much memory
-        if options.output is not None:
-            write_script(options, probes, console)
         with Signals() as signals:
             return run_session(options, probes, tracefs, signals, console)
     finally:
@@ -3502,7 +3158,6 @@ def run_session(options, probes, tracefs, signals, console):
 
 
 def tell_counts(counts, output, console):
-    """Say what was seen and what was not."""
     seen = max(counts.read - output.stacks, 0)
     if output.count is not None:
         seen = output.count - output.left
@@ -3520,16 +3175,12 @@ def tell_counts(counts, output, console):
     console.note(message)
 
 
-def leave(number_of_signal, _):
-    """End by way of all that is to be closed; a live run has its own way."""
-    sys.exit(128 + number_of_signal)
-
-
 def main(argv):
     console = Console()
     for number_of_signal in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number_of_signal) != signal.SIG_IGN:
-            signal.signal(number_of_signal, leave)
+            # By way of all that is to be closed; a live run has its own way.
+            signal.signal(number_of_signal, lambda number, _: sys.exit(128 + number))
     try:
         try:
             os.fstat(1)
@@ -3572,7 +3223,6 @@ DEBUG_FILES = ('/usr/lib/debug/lib/modules/%s/vmlinux', '/usr/lib/debug/boot/vml
                '/usr/lib/debug/usr/lib/modules/%s/vmlinux', '/lib/modules/%s/build/vmlinux',
                '/boot/vmlinux-%s', '/usr/lib/debug/boot/vmlinux-%s.debug',
                '/usr/lib/debug/usr/lib/modules/%s/vmlinux.debug')       # the last two: SUSE
-UNPACKERS = {'.zst': 'unzstd', '.xz': 'unxz', '.gz': 'gunzip'}
 # How distributions' packages with a vmlinux that has debug info are installed, by os-release ID.
 DEBUG_PACKAGES = (
     (('ubuntu',), 'apt-get install linux-image-%s-dbgsym'),     # it says it is like Debian
@@ -3588,7 +3238,7 @@ class Sources(object):
 
     def __init__(self, choice, console):
         self.choice, self.console = choice, console
-        self.opened = {}        # by module, None for the kernel
+        self.opened = {}        # by module, None for the kernel; and the disassembler
         self.elves = {}         # by path, None for raw BTF
 
     def of(self, module):
@@ -3596,18 +3246,16 @@ class Sources(object):
         return LazySource(self, module)
 
     def close(self):
-        """Close what was opened, and end gdb."""
         for opened in list(self.opened.values()) + list(self.elves.values()):
             if opened is not None:
                 opened.close()
 
     def fall_back(self, unknown):
-        """Let gdb read what is unknown, if it was ours to choose; return whether it was."""
+        """Let gdb read what is unknown, if it was ours to choose; else raise that error."""
         if self.choice.mode != 'auto':
-            return False
+            raise unknown
         self.console.note('%s; gdb reads it instead' % unknown)
         self.opened = {None: self._told(self._gdb(self._vmlinux()))}
-        return True
 
     def disassembler(self):
         """Return the Disassembler of a vmlinux, of which the symbols are enough."""
@@ -3629,36 +3277,31 @@ class Sources(object):
     def lacks(self, module):
         """Tell whether what open() gives for a module knows only the kernel's own functions."""
         kernel = self.open(None)
-        if module is None or self.open(module) is not kernel or kernel.kind not in (
-                'BTF', 'DWARF', 'gdb'):
+        if module is None or self.open(module) is not kernel or kernel.knows_modules:
             return False
         elf = self._elf(kernel.name)        # a module's own, if -v names that
         return elf is None or not elf.relocatable
 
     def _elf(self, path):
-        """Return the Elf at a path, None if that is raw BTF."""
         if path not in self.elves:
             self.elves[path] = elf_of(path)
         return self.elves[path]
 
     def _chosen(self):
-        """Return the source that the mode asks for, or the first that is there."""
         mode, choice = self.choice.mode, self.choice
         if mode != 'remote' and not (choice.here or choice.vmlinux or choice.database):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
-                               'file with that kernel\'s types with -v or -d'
-                               % choice.architecture)
+                               "file with that kernel's types with -v or -d" % choice.architecture)
         for name, find, open_source, missing in SOURCES:
             place = find(self) if mode in ('auto', name) else None
             if place is not None:
                 return open_source(self, place)
             if mode == name:
-                raise NoTypesError(missing % {'release': choice.release,
-                                              'package': debug_package(choice.release)})
-        raise NoTypesError(ways_out(choice.release))
+                break
+        raise NoTypesError((WAYS_OUT if mode == 'auto' else missing) % {
+            'release': choice.release, 'package': debug_package(choice.release)})
 
     def _told(self, source):
-        """Return a source of types once the person knows which it is."""
         registers = '' if self.choice.here else ', registers of ' + self.choice.architecture
         self.console.note('types from %s (%s)%s' % (source.name, source.kind, registers))
         return source
@@ -3672,12 +3315,10 @@ class Sources(object):
             return path if os.path.exists(path) else None
         elf = self._elf(path) if self.choice.mode == 'auto' else None
         # (A module's BTF is only what its kernel's lacks.)
-        lacks = elf and ('.BTF' not in elf.sections
-                         or elf.relocatable and elf.has_debug_info)
+        lacks = elf and ('.BTF' not in elf.sections or elf.relocatable and elf.has_debug_info)
         return None if lacks else path
 
     def _vmlinux(self):
-        """Return the path of a vmlinux, the person's or one with debug info of this kernel."""
         if self.choice.vmlinux:
             return self.choice.vmlinux
         for pattern in DEBUG_FILES:
@@ -3718,48 +3359,28 @@ class Sources(object):
             return path if path != kernel.name and is_btf(path) else None
         if kernel.kind != 'DWARF' or not self.choice.here or self.choice.vmlinux:
             return None
-        return self._module_debug_file(module)
-
-    def _module_debug_file(self, module):
-        """Return the file with the debug info of a module, as distributions place it, or None."""
-        for pattern in DEBUG_MODULES:
-            for directory, _, names in os.walk(pattern % self.choice.release):
-                for name in names:
-                    path, ending = os.path.join(directory, name), os.path.splitext(name)[1]
-                    if module_of(name) != module or '.ko' not in name:
-                        continue
-                    if ending not in UNPACKERS:
-                        return path
-                    self.console.note('%s is compressed, and skipped: %s %s unpacks it'
-                                      % (path, UNPACKERS[ending], path))
-        return None
+        return next((os.path.join(directory, name) for pattern in DEBUG_MODULES
+                     for directory, _, names in os.walk(pattern % self.choice.release)
+                     for name in names if module_of(name) == module
+                     and name.endswith(('.ko', '.ko.debug'))), None)
 
     # Opening: each takes a place that was found
 
     def _btf(self, path):
         elf, data = self._elf(path), read_btf(path)
-        if data is None:
-            raise SourceError('%s: this ELF file has no section .BTF; -m gdb reads its debug info'
-                              % path)
         if elf:
             self._check_machine(elf)
-        if elf and elf.relocatable:
-            raise SourceError("%s: a module's BTF is only what its kernel's lacks; %s" % (
-                path, '-m dwarf reads its debug info' if elf.has_debug_info else
-                "name the kernel's vmlinux"))
+        if data is None or elf and elf.relocatable:
+            raise SourceError('%s: %s; -m dwarf reads its debug info' % (
+                path, 'this ELF file has no section .BTF' if data is None else
+                "a module's BTF is only what its kernel's lacks"))
         source = Btf(data, path)
         if self.choice.vmlinux and not elf:
             self._check_architecture(path, btf_architecture(source))
         return source
 
     def _dwarf(self, path):
-        try:
-            return Dwarf(self._debug_elf(path), self.console)
-        except UnknownDebugInfo as unknown:
-            if self.choice.mode != 'auto':
-                raise
-            self.console.note('%s; gdb reads it instead' % unknown)
-            return self._gdb(path)
+        return Dwarf(self._debug_elf(path), self.console)
 
     def _gdb(self, path):
         return Gdb(self._start_gdb(path, Gdb.ARGUMENTS))
@@ -3775,34 +3396,34 @@ class Sources(object):
     def _module(self, path):
         kernel = self.open(None)
         return (Btf(read_btf(path), path, kernel) if kernel.kind == 'BTF' else
-                self._told(Dwarf(self._debug_elf(path), self.console)))
+                self._told(self._dwarf(path)))
 
     def _start_gdb(self, path, arguments, debug_info=True):
         elf = self._debug_elf(path, debug_info)
-        return GdbProcess(elf, self.choice.gdb or default_gdb(elf.architecture), self.console,
-                          arguments)
+        usual = 'gdb' if elf.architecture == running_architecture() else 'gdb-multiarch'
+        return GdbProcess(elf, self.choice.gdb or usual, self.console, arguments)
 
     # Checks: another kernel's offsets would be wrong numbers that look right
 
     def _debug_elf(self, path, debug_info=True):
         """Return the Elf of a vmlinux of the right kernel, which is to have debug info."""
-        elf, package = self._elf(path), debug_package(self.choice.release)
+        elf = self._elf(path)
         if elf is None:
             raise SourceError('%s: no ELF file, which a vmlinux is' % path)
         self._check_machine(elf)
-        if '.symtab' not in elf.sections:
-            raise SourceError('%s is stripped: it has neither types nor symbols; %s' % (
-                path, package))
-        if debug_info and not elf.has_debug_info:
-            raise SourceError('%s has symbols and no debug info; %s' % (path, package))
+        if '.symtab' not in elf.sections or debug_info and not elf.has_debug_info:
+            raise SourceError('%s %s; %s' % (
+                path, 'has symbols and no debug info' if '.symtab' in elf.sections else
+                'is stripped: it has neither types nor symbols',
+                debug_package(self.choice.release)))
         return elf
 
     def _check_machine(self, elf):
-        """Raise the error that an Elf is another kernel's than the one that is traced."""
         self._check_architecture(elf.path, elf.architecture)
         notes = RUNNING_MODULE_NOTES % module_of(elf.path) if elf.relocatable else RUNNING_NOTES
         if self.choice.here and os.path.exists(notes):
-            ids = build_id(read_file(notes)), elf.build_id
+            ids = [build_id(data) for data in (
+                read_file(notes), elf.whole('.notes') or elf.whole('.note.gnu.build-id'))]
             if None not in ids and ids[0] != ids[1]:
                 raise SourceError('%s is not of the running kernel, %s: their build ids differ'
                                   % (elf.path, self.choice.release))
@@ -3829,6 +3450,13 @@ SOURCES = (
      'one with --make-db'),
     ('remote', Sources._server, Sources._remote, ''),
 )
+WAYS_OUT = '''\
+nothing on this machine tells the types of kernel %(release)s. Ways out:
+  %(package)s, then trace again
+  surftrace.py -v FILE ...   a vmlinux of this kernel, or its BTF
+  surftrace.py -d FILE ...   a database of it; one is made, where there is a vmlinux, with
+                             surftrace.py -v VMLINUX --make-db info-%(release)s.db
+  surftrace.py -r HOST ...   a server that knows it'''
 
 
 class LazySource(object):
@@ -3849,15 +3477,6 @@ class LazySource(object):
         return self._sources.open(self._module).functions(re.sub(r'\.llvm\.[0-9]+$', '', name))
 
 
-def default_gdb(architecture):
-    """Return the gdb to start where none is named: one that can read the architecture."""
-    if architecture != running_architecture():
-        for directory in os.environ.get('PATH', '').split(':'):
-            if directory and os.access(os.path.join(directory, 'gdb-multiarch'), os.X_OK):
-                return 'gdb-multiarch'
-    return 'gdb'
-
-
 def module_of(path):
     """Return the name of the module that a file is of: x_y for x-y.ko.debug."""
     return os.path.basename(path).partition('.')[0].replace('-', '_')
@@ -3868,27 +3487,15 @@ def debug_package(release):
     ids = re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)', text_if_there('/etc/os-release'), re.M)
     for names, command in DEBUG_PACKAGES:
         if set(' '.join(ids).split()) & set(names):
-            return 'to get one that has: ' + (command % release if '%s' in command else command)
-    return "the distribution's kernel debug package brings one that has"
-
-
-def ways_out(release):
-    return ('nothing on this machine tells the types of kernel %s. Ways out:\n'
-            '  %s, then trace again\n'
-            '  surftrace.py -v FILE ...   a vmlinux of this kernel, or its BTF\n'
-            '  surftrace.py -d FILE ...   a database of it; one is made, where there is a vmlinux, '
-            'with\n'
-            '                             surftrace.py -v VMLINUX --make-db info-%s.db\n'
-            '  surftrace.py -r HOST ...   a server that knows it'
-            % (release, debug_package(release), release))
+            return 'debug info: ' + (command % release if '%s' in command else command)
+    return "debug info comes with the distribution's kernel debug package"
 
 
 # ---------------------------------------------------------------------------
 # BTF: a file -> types
 #
-# Takes the bytes of raw BTF, or of an ELF file's section .BTF.  All of it stays in memory; where
-# each type's record begins is marked once, and a name is found by where the offset of its string
-# stands.
+# Takes the bytes of raw BTF, or of an ELF file's section .BTF.  Where each type's record begins is
+# marked once; a name is found by where the offset of its string stands.
 # ---------------------------------------------------------------------------
 
 # BTF, as Documentation/bpf/btf.rst lays it down: a header, the types, the strings.  A type's record
@@ -3900,7 +3507,7 @@ BTF_KINDS = ('void', 'int', 'pointer', 'array', 'struct', 'union', 'enum', 'forw
 # By kind, how many words a record has, and how many more for each member, value or parameter.
 BTF_WORDS = ((3, 0), (4, 0), (3, 0), (6, 0), (3, 3), (3, 3), (3, 2), (3, 0), (3, 0), (3, 0), (3, 0),
              (3, 0), (3, 0), (3, 2), (4, 0), (3, 3), (3, 0), (4, 0), (3, 0), (3, 3))
-# By the top byte of a record's second word, 1 for those of which no other word has one: not for
+# By the top byte of a record's second word: 1 if no other word of the record has one, so not for
 # int, enum, section, decl_tag and enum64, nor for what has the kind_flag, as bitfields do.
 BTF_PLAIN = b'\0\2\1\1\1\1\2\1\1\1\1\1\1\1\1\2\1\2\1\2' + b'\2' * 236
 BTF_BLOCK = 512             # words; ids are counted from the start of each
@@ -3921,6 +3528,7 @@ class Btf(Source):
     """
 
     kind = 'BTF'
+    lists_quickly = True
 
     def __init__(self, data, name, kernel=None):
         self.name = name
@@ -3941,24 +3549,16 @@ class Btf(Source):
         return SourceError('%s: damaged BTF: %s' % (self.name, why))
 
     def _parts(self, data):
-        """Return the types, and the strings, as bytes."""
-        if data[:2] == BTF_MAGIC[::-1]:
-            raise SourceError('%s: big-endian BTF; only little-endian machines are known'
+        if data[:3] != BTF_MAGIC + b'\1' or len(data) < 24:
+            raise SourceError('%s: neither BTF (version 1, little-endian) nor an ELF file'
                               % self.name)
-        if data[:2] != BTF_MAGIC:
-            raise SourceError('%s: neither BTF nor an ELF file' % self.name)
-        if len(data) < 24:
-            raise self._damaged('it is cut short')
-        version, _, header, type_offset, type_size, string_offset, string_size = (
-            struct.unpack_from('<BBIIIII', data, 2))
-        if version != 1:
-            raise SourceError('%s: BTF version %d; only 1 is known' % (self.name, version))
+        header, type_offset, type_size, string_offset, string_size = (
+            struct.unpack_from('<IIIII', data, 4))
         types = data[header + type_offset:header + type_offset + type_size]
         strings = data[header + string_offset:header + string_offset + string_size]
-        if len(types) != type_size or type_size % 4 or len(strings) != string_size:
+        if len(types) != type_size or type_size % 4 or len(strings) != string_size or (
+                strings[-1:] != b'\0'):
             raise self._damaged('it is cut short')
-        if strings[-1:] != b'\0':
-            raise self._damaged('its strings are not closed')
         return types, strings
 
     def _marked(self, types):
@@ -3968,9 +3568,7 @@ class Btf(Source):
         offsets are small: of a plain record, the second word is the only one whose top byte, the
         kind, is not zero.  So plain records are marked at once, and leapt over if the last one
         ends where one that is not plain begins, and no marks are closer than the three words that
-        each record has: a size or an array's length that is large, or the offset of a struct's
-        last member, would be marked within two words of a record's second.  (That would miss some
-        structs of 12 to 16 MB; there are none.)
+        each record has, as one on a large size or offset would be.
         """
         infos, kinds, at = array.array('I', types), set(), 0
         marks = bytearray(types[3::4].translate(BTF_PLAIN))
@@ -3995,7 +3593,6 @@ class Btf(Source):
         return marks, not kinds.isdisjoint((0x86, 19, 0x80 + 19))
 
     def _start(self, ref):
-        """Return where a type's record begins, in words."""
         if not 0 < ref <= self.before[-1]:
             raise self._damaged('there is no type %d' % ref)
         block = bisect.bisect_left(self.before, ref) - 1
@@ -4005,9 +3602,8 @@ class Btf(Source):
         return at - 1
 
     def _id(self, word):
-        """Return the id of the type in whose record a word stands."""
-        # (The first word of a record stands before its mark.)
-        end = word + 2
+        """Return the id of the record that a word is in."""
+        end = word + 2      # (the first word of a record stands before its mark)
         block = end // BTF_BLOCK
         return self.before[block] + self.marks.count(b'\1', BTF_BLOCK * block, end)
 
@@ -4057,7 +3653,6 @@ class Btf(Source):
         return self.index.get((kind, name), ())
 
     def _index(self):
-        """Return the ids of all types that have a name, by kind and name."""
         words, index = array.array('I', self.types), {}
         for ref, match in enumerate(re.finditer(b'\1', self.marks), 1):
             offset, info = words[match.start() - 1], words[match.start()]
@@ -4085,9 +3680,14 @@ class Btf(Source):
         return sorted(name for each, name in self.index if each == wanted)
 
     def functions(self, name):
-        # What a compiler made of a function has a suffix; newer pahole gives it the prototype of
-        # the original, whose arguments it may not have.
-        refs = [] if '.' in name else self._all('symbol', name)
+        """Return the Functions of a name; of a variant (ip_rcv.constprop.0) only what it returns.
+
+        The compiler moves and drops its arguments, which BTF does not tell.
+        """
+        if '.' in name:
+            plain = self.functions(name.partition('.')[0])
+            return [function._replace(parameters=None) for function in plain[:1]]
+        refs = self._all('symbol', name)
         return [self._function(name, target)
                 for target in sorted(set(self._record(ref)[3] for ref in refs))]
 
@@ -4107,7 +3707,7 @@ class Btf(Source):
         return None
 
     def enums_of(self, name):
-        enums = [(ref, self.describe(ref)) for ref, word in self._places(name) if word >= 3]
+        enums = set((ref, self.describe(ref)) for ref, word in self._places(name) if word >= 3)
         return self._own([ref for ref, record in enums
                           if record.kind == 'enum' and name in dict(self.enumerators(record))])
 
@@ -4142,15 +3742,13 @@ class Btf(Source):
         return Record(kind, name, last if kind == 'float' else 0)
 
     def members(self, record):
-        """Return the Members of a struct or union; none of one that is only declared."""
-        if record.target is None:
+        if record.target is None:       # it is only declared
             return []
         _, flag, _, _, rows = self._record(record.target)
         return [Member(self._text(name), ref, place & 0xffffff, place >> 24) if flag else
                 Member(self._text(name), ref, place, 0) for name, ref, place in rows]
 
     def enumerators(self, record):
-        """Return the (name, number) pairs of an enum."""
         _, _, _, size, rows = self._record(record.target)
         bits = 32
         if rows and len(rows[0]) == 3:
@@ -4172,11 +3770,10 @@ def open_types_file(path):
 
 
 def is_btf(path):
-    """Tell whether a file is raw BTF, of either order of bytes."""
     if not os.path.isfile(path):
         return False
     with open_types_file(path) as stream:
-        return stream.read(2) in (BTF_MAGIC, BTF_MAGIC[::-1])
+        return stream.read(2) == BTF_MAGIC
 
 
 def read_btf(path):
@@ -4207,7 +3804,7 @@ ELF_RELOCATABLE, ELF_NO_BITS, ELF_COMPRESSED, ELF_FUNCTION = 1, 8, 1 << 11, 2
 ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
 SECTION_LIMIT = 1 << 30     # bytes of a section that is unpacked, or read as a whole
 SEARCH_WINDOW = 1 << 20     # bytes that a search reads at a time
-# Bytes that the types of relocations set which the debug info of modules has.
+# By type of relocation, of those in a module's debug info: the bytes that it sets.
 RELOCATIONS = {'x86_64': {1: 8, 10: 4, 11: 4}, 'aarch64': {257: 8, 258: 4}}
 SYMBOL = re.compile(br'[A-Za-z_][\w.$]*\Z')
 # gzip, zstd, xz, lz4 (both), bzip2; a vmlinuz of x86 (bzImage), and of EFI (zboot).
@@ -4231,13 +3828,10 @@ class Elf(object):
         self.kept = {}          # sections that were asked for as a whole
         head = self.stream.read(518)
         if PACKED.match(head):
-            raise SourceError('%s: is compressed: unpack it first; extract-vmlinux of the '
-                              "kernel's scripts does that for a vmlinuz" % self.path)
-        if head[:4] != b'\x7fELF':
-            raise SourceError('%s: neither BTF nor an ELF file' % self.path)
-        if head[4:6] != b'\2\1':
-            raise SourceError('%s: a %s ELF file; only 64-bit little-endian ones are known' % (
-                self.path, '32-bit' if head[4:5] == b'\1' else 'big-endian'))
+            raise SourceError("%s: is compressed: unpack it first; the kernel's "
+                              'scripts/extract-vmlinux does that for a vmlinuz' % self.path)
+        if head[:6] != b'\x7fELF\2\1':
+            raise SourceError('%s: neither BTF nor an ELF file of 64 bits, little-endian' % path)
         kind, machine, _, _, _, table, _, _, _, _, _, count, names = struct.unpack_from(
             '<HHIQQQIHHHHHH', head, 16)
         self.relocatable = kind == ELF_RELOCATABLE
@@ -4268,10 +3862,6 @@ class Elf(object):
     @property
     def has_debug_info(self):
         return '.debug_info' in self.sections
-
-    @property
-    def build_id(self):
-        return build_id(self.whole('.notes') or self.whole('.note.gnu.build-id'))
 
     # Sections
 
@@ -4364,7 +3954,6 @@ class Elf(object):
 
     @sound
     def addresses(self, name):
-        """Return the addresses of the functions of a name, in order."""
         return sorted(set(address for kind, _, address in self._symbols(name)
                           if kind & 15 == ELF_FUNCTION))
 
@@ -4420,8 +4009,8 @@ ENCODING_FLOATS, ENCODING_SIGNED = (3, 4), (5, 6)
 LANGUAGE_ASSEMBLER = 0x8001
 OPERATION_REGISTER = 0x50
 HAS_CODE = frozenset(('low_pc', 'ranges'))      # what a function has one of, if it is not inlined
-# By form: what its bytes are, and how many, None if these tell.  An 'entry' is counted from its
-# unit's start; what is 'unused' is passed over.
+# By form: what its bytes are, and how many (of a block, how many its length has), None if these
+# tell.  An 'entry' is counted from its unit's start; what is 'unused' is passed over.
 DWARF_FORMS = {
     0x01: ('number', 8), 0x03: ('block', 2), 0x04: ('block', 4), 0x05: ('number', 2),
     0x06: ('number', 4), 0x07: ('number', 8), 0x08: ('text', None), 0x09: ('block', None),
@@ -4446,10 +4035,9 @@ ENTRY_GAP = 16      # bytes from a symbol to where its function's debug info beg
 
 # start, entries and end are places in .debug_info.  table: where its abbreviations stand.
 Unit = namedtuple('Unit', 'start entries end version table')
-# attributes: (name, form, constant) each.  size: bytes of them all, None if they vary.  offsets: of
-# each attribute, the bytes before it, None if they vary.  sibling: the offset of the reference to
-# the next entry that is no child, None if there is none.
-Abbreviation = namedtuple('Abbreviation', 'tag children attributes size offsets sibling')
+# attributes: (name, form, constant) each.  names: of these.  size: bytes of them all, None if they
+# vary.  sibling: the bytes before the reference to the next entry that is no child, or None.
+Abbreviation = namedtuple('Abbreviation', 'tag children attributes names size sibling')
 # values: of its attributes, by name.  below: where its children begin, 0 if it has none.
 Entry = namedtuple('Entry', 'ref unit tag values below')
 
@@ -4474,7 +4062,7 @@ def signed_leb128(data, at):
 def defines(abbreviation, tag):
     """Tell whether an Abbreviation is of a definition; of a variable, a declaration will do."""
     return abbreviation.tag == tag and (
-        'declaration' not in abbreviation.offsets or tag == NAMED_TAGS['variable'])
+        'declaration' not in abbreviation.names or tag == NAMED_TAGS['variable'])
 
 
 class Dwarf(Source):
@@ -4492,8 +4080,6 @@ class Dwarf(Source):
         for section in ('.gnu_debugaltlink', '.debug_types'):
             if section in self.elf.sections:
                 raise self._unknown('it has %s' % section)
-        if self.elf.sections['.debug_info'].packed:
-            self.console.note('%s: its debug info is compressed, which takes a moment' % self.name)
         self.tables = bytearray(self.elf.whole('.debug_abbrev'))
         self.units, at = [], 0
         while at < self.elf.size('.debug_info'):
@@ -4518,17 +4104,15 @@ class Dwarf(Source):
             kind, width, table = struct.unpack('<BBI', more)
         else:
             kind, (table, width) = 1, struct.unpack('<IB', more[:5])
-        if length == 0xffffffff or width != 8:
-            raise self._unknown('64-bit DWARF, or addresses that are not')
-        if not 2 <= version <= 5:
-            raise self._unknown('DWARF version %d' % version)
-        if kind not in (1, 3):          # a compiled file, or what several share
-            raise self._unknown('it has type units' if kind == 2 else
-                                'it lies in other files (.dwo)')
+        # (Kind 1 is a compiled file, 3 what several share.)
+        if length == 0xffffffff:
+            raise self._unknown('64-bit DWARF')
+        if not 2 <= version <= 5 or kind not in (1, 3) or width != 8:
+            raise self._unknown('DWARF version %d, units of kind %d, addresses of %d bytes' % (
+                version, kind, width))
         return Unit(start, start + (12 if version == 5 else 11), start + 4 + length, version, table)
 
     def _unit_at(self, ref):
-        """Return the Unit that a reference lies in."""
         return self.units[max(bisect.bisect(self.starts, ref) - 1, 0)]
 
     def _at_hand(self, unit):
@@ -4548,29 +4132,23 @@ class Dwarf(Source):
             if not code:
                 return found
             tag, at = leb128(self.tables, at)
-            children, at, attributes = self.tables[at], at + 1, []
+            children, at, attributes, size, sibling = self.tables[at], at + 1, [], 0, None
             while True:
                 attribute, at = leb128(self.tables, at)
                 form, at = leb128(self.tables, at)
-                constant = None
-                if form == FORM_CONSTANT:
-                    constant, at = signed_leb128(self.tables, at)
                 if not form:
                     break
-                attributes.append((ATTRIBUTES.get(attribute, attribute), form, constant))
-            found[code] = self._abbreviation(tag, children, attributes)
-
-    def _abbreviation(self, tag, children, attributes):
-        size, offsets, sibling = 0, {}, None
-        for name, form, _ in attributes:
-            if form not in DWARF_FORMS:
-                raise self._unknown('a form of attributes 0x%x' % form)
-            if name == 'sibling' and form == FORM_ENTRY:
-                sibling = size
-            offsets[name] = size
-            kind, each = DWARF_FORMS[form]
-            size = None if size is None or each is None or kind == 'block' else size + each
-        return Abbreviation(tag, children, attributes, size, offsets, sibling)
+                name, constant = ATTRIBUTES.get(attribute, attribute), None
+                if form == FORM_CONSTANT:
+                    constant, at = signed_leb128(self.tables, at)
+                if form not in DWARF_FORMS:
+                    raise self._unknown('a form of attributes 0x%x' % form)
+                sibling = size if (name, form) == ('sibling', FORM_ENTRY) else sibling
+                kind, each = DWARF_FORMS[form]
+                size = None if None in (size, each) or kind == 'block' else size + each
+                attributes.append((name, form, constant))
+            names = [name for name, _, _ in attributes]
+            found[code] = Abbreviation(tag, children, attributes, names, size, sibling)
 
     def _entry(self, ref):
         """Return the Entry at a reference."""
@@ -4612,13 +4190,12 @@ class Dwarf(Source):
         return None if kind == 'unused' else (kind, value), at
 
     def _text(self, entry, attribute='name'):
-        """Return the text of an attribute, '' if there is none."""
         value = entry.values.get(attribute, b'')
         if isinstance(value, tuple):
             section, place = value
             if section == 'string_base':
-                place = self._indexed(entry.unit, section, '.debug_str_offsets', place, 4)
-                section = '.debug_str'
+                section, place = '.debug_str', self._indexed(
+                    entry.unit, section, '.debug_str_offsets', place, 4)
             strings = self.elf.whole(section)
             value = strings[place:strings.index(b'\0', place)]
         if not isinstance(value, bytes):
@@ -4626,19 +4203,17 @@ class Dwarf(Source):
         return to_text(value)
 
     def _address(self, entry):
-        """Return where the code of an Entry begins, None if it does not say."""
         value = entry.values.get('low_pc')
         if isinstance(value, tuple):
             return self._indexed(entry.unit, value[0], '.debug_addr', value[1], 8)
         return value
 
     def _indexed(self, unit, base, section, number, size):
-        """Return a number from a section in which a Unit's begin at a base (DWARF 5, 7.26)."""
+        """Return an entry of a section, counted from a Unit's base (DWARF 5, 7.26)."""
         at = self._root(unit).values[base] + number * size
         return STRUCT_CODES[size](self.elf.part(section, at, size))[0]
 
     def _number(self, entry, attribute, default=0):
-        """Return a size or a count."""
         value = entry.values.get(attribute)
         return value if isinstance(value, int) and 0 <= value < OFFSET_LIMIT else default
 
@@ -4683,7 +4258,6 @@ class Dwarf(Source):
         return [top[max(bisect.bisect([ref for ref, _ in top], place) - 1, 0)]]
 
     def _children(self, entry, *tags):
-        """Yield the Entries of some tags that stand directly below another."""
         for ref, abbreviation in self._below(entry.unit, entry.below) if entry.below else ():
             if abbreviation.tag in tags:
                 yield self._entry(ref)
@@ -4699,13 +4273,12 @@ class Dwarf(Source):
         return self.found[kind, name]
 
     def _search(self, tag, name):
-        """Return the reference of a definition, of those at hand the first, or None."""
+        # Those at hand come first.
         at_hand = [(self._unit_at(start), None) for start in sorted(self.at_hand)]
-        for places in (at_hand, self._places(name)):
-            for unit, place in places:
-                for ref in self._definitions(unit, place, tag):
-                    if self._text(self._entry(ref)) == name:
-                        return ref
+        for unit, place in itertools.chain(at_hand, self._places(name)):
+            for ref in self._definitions(unit, place, tag):
+                if self._text(self._entry(ref)) == name:
+                    return ref
         return None
 
     def _places(self, name):
@@ -4722,7 +4295,7 @@ class Dwarf(Source):
             yield self._unit_at(place), None if key in bases else place
 
     def _bases(self, keys):
-        """Return what units that number one of these strings have as their base, as bytes."""
+        """Return, as bytes, the bases of units that name one of these strings by number."""
         section, starts, at, found = '.debug_str_offsets', [], 0, set()
         while at < self.elf.size(section):
             starts.append(at + 8)
@@ -4744,7 +4317,7 @@ class Dwarf(Source):
         before = data[place - unit.start - 1]
         # A name is mostly the first attribute; before it stands the abbreviation's number.
         return any(defines(each, tag) and (
-            each.offsets.get('name') != 0 or before == (code if code < 0x80 else code >> 7))
+            each.names[:1] != ['name'] or before == (code if code < 0x80 else code >> 7))
                    for code, each in table.items())
 
     @sound
@@ -4770,7 +4343,6 @@ class Dwarf(Source):
         return sorted(name for each, name in self.index if each == kind)
 
     def _index(self):
-        """Return the references of all definitions, by kind and name."""
         kinds, index, seen = dict((tag, kind) for kind, tag in NAMED_TAGS.items()), {}, set()
         for number, unit in enumerate(self.units):
             if not number % 50:
@@ -4778,8 +4350,8 @@ class Dwarf(Source):
             data = self._at_hand(unit)[0]
             for ref, abbreviation in self._top(unit):
                 kind = kinds.get(abbreviation.tag)
-                if not kind or 'declaration' in abbreviation.offsets or (
-                        kind == 'function' and HAS_CODE.isdisjoint(abbreviation.offsets)):
+                if not kind or 'declaration' in abbreviation.names or (
+                        kind == 'function' and HAS_CODE.isdisjoint(abbreviation.names)):
                     continue
                 # What headers define stands in each unit again, its name's offset first.
                 start = ref - unit.start + (1 if data[ref - unit.start] < 0x80 else 2)
@@ -4798,7 +4370,6 @@ class Dwarf(Source):
 
     @sound
     def functions(self, name):
-        """Return the Functions of that name; of a variant, with where its arguments lie."""
         found = []
         if self.index is not None:
             found = [self._function(name, self._origin(self._entry(ref)))
@@ -4837,7 +4408,7 @@ class Dwarf(Source):
         units = [self._unit_at(ref) for first, end, ref in around
                  if first - ENTRY_GAP <= address < end]
         if not around or not around[0][0] <= address < around[0][1]:
-            # A compiler may leave out .debug_aranges (clang), or an assembler's be all there is.
+            # A compiler may leave out .debug_aranges (clang), or they cover assembler files only.
             units += [unit for unit, place in self._places(name) if place is None
                       or self._may_define(unit, place, NAMED_TAGS['function'])]
         return sorted(set(units))
@@ -4856,12 +4427,11 @@ class Dwarf(Source):
         return sorted(found)
 
     def _origin(self, entry):
-        """Return the Entry that an instance of a function, or of a parameter, is made from."""
         ref = entry.values.get('origin') or entry.values.get('specification')
         return self._origin(self._entry(ref)) if ref else entry
 
     def _function(self, name, entry, variant=None, address=0):
-        """Return the Function of an Entry; variant is that of its own code, at an address."""
+        """Return the Function of an Entry; variant is the Entry of its own code, at an address."""
         places = dict((self._origin(each).ref, self._register(each, address))
                       for each in self._children(variant, TAG_PARAMETER)) if variant else {}
         parameters = [
@@ -5013,7 +4583,6 @@ Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and
 # A member as databases and servers list it: offset and size in bytes, bits 'first:count' or ''.
 Row = namedtuple('Row', 'type name offset size bits')
 
-TAGS = ('struct', 'union', 'enum')
 C_QUALIFIERS = ('const', 'volatile', 'restrict')
 C_TYPE = r'(?:[A-Za-z_][A-Za-z0-9_$ *()\[\],.{}]*|\.\.\.)\Z'
 C_NAME = r'(?:[A-Za-z_][A-Za-z0-9_.\[\]]{0,500}|\$[0-9]*)?\Z'
@@ -5128,11 +4697,10 @@ class TextTypes(Source):
         if isinstance(found, Record):
             return found
         words = found.split()
-        known = Record('void') if words == ['void'] else find_integer(words)
-        return known or (self._tagged(words) if words[0] in TAGS else self._typedef(found))
+        return find_integer(words) or (
+            self._tagged(words) if words[0] in TAGS else self._typedef(found))
 
     def _tagged(self, words):
-        """Return the Record of a struct, union or enum."""
         text = ' '.join(words)
         layout = self.layout(text) if len(words) == 2 else None
         # A $ suffix distinguishes types that share a name or have none.
@@ -5140,7 +4708,6 @@ class TextTypes(Source):
                       layout.size if layout else 0, target=text if layout else None)
 
     def _typedef(self, text):
-        """Return the Record of a name without a tag."""
         alias = self.alias(text)
         if alias is None:
             return Record('missing', text)
@@ -5316,7 +4883,7 @@ def find(kind, name):
     return number_of(found) if KINDS.get(found.code) == kind else None
 
 def meaning(name):
-    """Return the number and the kind of the type of what a name is, and its address."""
+    """Return the number and kind of a name's type, and its address."""
     value = gdb.parse_and_eval(re.match(r"[A-Za-z_]\w*\Z", name).group())
     return number_of(value.type), KINDS.get(value.type.code), value.address
 
@@ -5403,7 +4970,7 @@ class GdbProcess(object):
             if clock() > began + self.seconds or len(data) > GDB_ANSWER_SIZE:
                 raise SourceError('%s: %s gave no answer in %g s' % (
                     self.path, self.command, self.seconds))
-            if not wait_for(poll, min(500, 1000 * self.seconds)):
+            if not wait_until(clock() + min(0.5, self.seconds), poll):
                 self.console.progress('%s reads %s: %d s' % (
                     self.command, self.path, clock() - began))
                 continue
@@ -5418,7 +4985,7 @@ class GdbProcess(object):
 
     def _ended(self, printed):
         if 'Python scripting is not supported' in printed:
-            return SourceError('%s: this gdb has no Python, which -m gdb takes; -m dwarf does '
+            return SourceError('%s: this gdb has no Python, which -m gdb needs; -m dwarf does '
                                'without it' % self.command)
         status, last = self.process.wait(), printed.strip().rpartition('\n')[2]
         return SourceError('%s: %s ended in the middle, with %s%s' % (
@@ -5427,7 +4994,6 @@ class GdbProcess(object):
             ': ' + last if last else ''))
 
     def close(self):
-        """End the process, whatever it is doing."""
         self.console.progress('')
         if self.process.poll() is None:
             self.process.kill()
@@ -5458,7 +5024,6 @@ class Gdb(Source):
 
     @sound
     def _ask(self, *question):
-        """Return the program's answer, None if gdb has none; each question is asked once."""
         import json
         if question not in self.answers:
             self.answers[question] = as_text(json.loads(self.process.ask(json.dumps(question))[1]))
@@ -5516,20 +5081,19 @@ class Disassembler(object):
         self._ask('')       # what it says of the file and of settings that it does not know
 
     def _ask(self, command):
-        """Return what a command of gdb's prints, with its errors."""
         return self.process.ask('%s\necho \\n%s\\n' % (command, GDB_MARK))[0].strip('\n')
 
     def function(self, name):
-        """Return the instructions of a function, with source lines where there are some."""
+        """Return the lines of a function's instructions, with the source's if they are there."""
         if not re.match(r'[A-Za-z_][\w.]*\Z', name):
             raise UsageError("'%s' is no symbol's name" % name)
         # (In quotes, short names would be characters.)
         said = self._ask('disassemble /s ' + ("'%s'" % name if '.' in name else name))
         if not re.search('0x[0-9a-f]+ <', said):
             raise UsageError('-F %s: %s' % (name, said))
-        # The source is not there, which gdb says once.
+        # Where the source is not there, gdb says so once.
         return self._from_symbol(re.sub(r'(?m)^(\d+)\t(.*): No such file or directory\.$',
-                                        r'\1\tin \2', said))
+                                        r'\1\tin \2', said)).splitlines()
 
     def _from_symbol(self, text):
         """Return instructions with offsets that count from the symbol, as kprobes do.
@@ -5546,7 +5110,7 @@ class Disassembler(object):
         return self._ask('info symbol 0x%x' % address).split(' in section')[0].replace(' + ', '+')
 
     def line(self, place):
-        """Return (SYMBOL+OFFSET, instructions) for each range of addresses of a FILE:LINE."""
+        """Return the lines of the instructions of a FILE:LINE, each range below its place."""
         path, _, line = place.rpartition(':')
         if not re.match(r'[\w./+-]+\Z', path) or not re.match(r'[0-9]{1,7}\Z', line):
             raise UsageError('-l takes FILE:LINE, like fs/read_write.c:455')
@@ -5559,8 +5123,11 @@ class Disassembler(object):
             raise UsageError('-l %s: %s%s' % (place, 'that line has no code' if table else said,
                                               '; the next that has is %d' % later[0] if later
                                               else ''))
-        return [(self._symbol(first), '\n'.join(self._from_symbol(self._ask(
-            'disassemble 0x%x,0x%x' % (first, end))).splitlines()[1:-1])) for first, end in ranges]
+        lines = []
+        for first, end in ranges:
+            said = self._from_symbol(self._ask('disassemble 0x%x,0x%x' % (first, end)))
+            lines += ['%s is at %s' % (place, self._symbol(first))] + said.splitlines()[1:-1]
+        return lines
 
 
 def line_table(text, path):
@@ -5581,11 +5148,9 @@ def line_table(text, path):
 # Types from a database: an SQLite file made for one kernel -> records, and back
 #
 # The files that are published for distributions' kernels come in two generations; both are read,
-# the second is written.  Nothing that lies beside a database is ever read, made or removed.
+# the second is written.  Of what lies beside one that is read, nothing is read, made or removed.
 # ---------------------------------------------------------------------------
 
-# Of one question: seconds, and rows and characters that it may give.
-QUESTION_SECONDS, QUESTION_SIZE = 10, 1 << 27
 DATABASE_TABLES = {
     'files': 'id INTEGER PRIMARY KEY, file TEXT',
     'funs': 'id INTEGER PRIMARY KEY, func VARCHAR, args VARCHAR, argi VARCHAR, ret VARCHAR, '
@@ -5596,7 +5161,6 @@ DATABASE_TABLES = {
     'types': 'id INTEGER PRIMARY KEY, name VARCHAR, alias VARCHAR, bytes INTEGER',
     'kernel': 'architecture VARCHAR',       # our own
 }
-DATABASE_MAGIC = b'SQLite format 3\0'
 
 
 def sqlite():
@@ -5604,15 +5168,15 @@ def sqlite():
     try:
         import sqlite3
     except ImportError:
-        raise SourceError('this Python has no sqlite3, which databases take: install it, or use '
+        raise SourceError('this Python has no sqlite3, which databases need: install it, or use '
                           'another source of types, -m btf or -m gdb')
     return sqlite3
 
 
-def database_header(path):
-    """Return the first bytes of a file (sqlite.org/fileformat.html)."""
+def is_database(path):
+    """Tell whether a file begins as SQLite's do (sqlite.org/fileformat.html)."""
     with open_types_file(path) as stream:
-        return bytearray(stream.read(100))
+        return stream.read(16) == b'SQLite format 3\0'
 
 
 def open_database(module, path):
@@ -5642,24 +5206,19 @@ class Database(TextTypes):
     """The types in a database file."""
 
     kind = 'database'
+    lists_quickly = knows_modules = True
 
     def __init__(self, path):
         TextTypes.__init__(self, path)
-        header = database_header(path)
-        if not header.startswith(DATABASE_MAGIC):
+        if not is_database(path):
             raise SourceError('%s: not an SQLite database' % path)
-        if 2 in header[18:20]:
-            raise SourceError("%s: a part of it may still lie in %s-wal: where it was made, "
-                              "sqlite3 %s 'PRAGMA journal_mode=DELETE' puts all into one file"
-                              % (path, path, os.path.basename(path)))
         module = sqlite()
-        self.errors, self.deadline = (module.Error, UnicodeError), 0
+        self.errors = module.Error, UnicodeError
         try:
             self.connection = open_database(module, path)
         except self.errors as error:
             raise SourceError('%s: a damaged database: %s' % (path, error))
         self.connection.text_factory = str
-        self.connection.set_progress_handler(lambda: clock() > self.deadline, 100000)
         # A view that stands in for a table could compute for ever.
         tables = set(row[0] for row in self._query(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE %'"))
@@ -5672,17 +5231,10 @@ class Database(TextTypes):
         self.has_names = 'argi' in [row[1] for row in self._query('PRAGMA table_info(funs)')]
 
     def _query(self, question, *values):
-        self.deadline = clock() + QUESTION_SECONDS
-        rows, size = [], 0
         try:
-            for row in self.connection.execute(question, values):
-                rows.append(row)
-                size += sum(len(value) if isinstance(value, (str, bytes)) else 1 for value in row)
-                if size > QUESTION_SIZE:
-                    raise self.damaged('one answer takes more than %d bytes' % QUESTION_SIZE)
+            return self.connection.execute(question, values).fetchall()
         except self.errors as error:
             raise SourceError('%s: a damaged database: %s' % (self.name, error))
-        return rows
 
     def close(self):
         self.connection.close()
@@ -5759,7 +5311,6 @@ class DatabaseWriter(object):
             table, ', ?' * len(values)), values).lastrowid
 
     def _write(self, kind, name):
-        """Write what has a name."""
         if kind == 'function':
             return self._functions(name)
         ref = self.source.find(kind, name)
@@ -5816,19 +5367,16 @@ class DatabaseWriter(object):
 
 
 def write_database(path, source, architecture, console):
-    """Write all that a source of types knows into a new database file; return its size in bytes.
+    """Write all that a source of types knows into a new database file.
 
     It has its name only when it is whole, and takes the place of nothing but a database.
     """
     import shutil
     import tempfile
     module = sqlite()
-    if os.path.exists(path):
-        if not os.path.isfile(path):
-            raise Error('%s: no place for a database: it is no file' % path)
-        header = database_header(path)
-        if header and not header.startswith(DATABASE_MAGIC):
-            raise Error('%s: there is a file already, which is no database' % path)
+    if os.path.exists(path) and not (os.path.isfile(path) and (
+            os.path.getsize(path) == 0 or is_database(path))):
+        raise Error('%s: there is a file already, which is no database' % path)
     scratch = None
     try:
         # In a directory of its own nobody else can lay a journal for SQLite.
@@ -5848,7 +5396,7 @@ def write_database(path, source, architecture, console):
     finally:
         if scratch:
             shutil.rmtree(scratch)
-    return os.path.getsize(path)
+    console.note('%s: %.1f MB' % (path, os.path.getsize(path) / 1e6))
 
 
 # ---------------------------------------------------------------------------
@@ -5860,7 +5408,7 @@ def write_database(path, source, architecture, console):
 
 SERVER = 'pylcc.openanolis.cn'
 SERVER_PORT = 7655
-SERVER_SECONDS = 15             # for one question
+SERVER_SECONDS = 15             # that it may say nothing
 SERVER_ANSWER_SIZE = 1 << 24    # bytes
 
 
@@ -5868,6 +5416,7 @@ class Server(TextTypes):
     """The types of one published kernel, as a server tells them."""
 
     kind = 'server'
+    knows_modules = True
 
     def __init__(self, address, release, architecture, seconds=SERVER_SECONDS):
         match = re.match(r'([\w.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?$', address)
@@ -5908,40 +5457,28 @@ class Server(TextTypes):
             raise self.damaged('what should be a %s is none' % command)
 
     def _post(self, body):
-        """Return the body of the answer to a POST."""
         try:
             from http import client
         except ImportError:     # Python 2
             import httplib as client
-        connection = client.HTTPConnection(self.host, self.port)
+        connection = client.HTTPConnection(self.host, self.port, timeout=self.seconds)
         connection.strict = 1   # or Python 2 takes anything for an answer
-        before = signal.signal(signal.SIGALRM, self._expire)
-        signal.setitimer(signal.ITIMER_REAL, self.seconds)
         try:
-            connection.request('POST', '/lbc', body, {'Content-Type': 'application/json',
-                                                      'Connection': 'close'})
-            response, parts, size = connection.getresponse(), [], 0
-            if response.status != 200:
-                raise self._failed('HTTP status %d' % response.status)
-            while size <= SERVER_ANSWER_SIZE:
-                parts.append(response.read(1 << 16))
-                size += len(parts[-1])
-                if not parts[-1]:
-                    return b''.join(parts)
-            raise self._failed('the answer does not end: more than %d bytes' % SERVER_ANSWER_SIZE)
+            connection.request('POST', '/lbc', body, {'Content-Type': 'application/json'})
+            response = connection.getresponse()
+            data = response.read(SERVER_ANSWER_SIZE + 1)
         except client.HTTPException:
             raise self._failed('what answers there speaks no HTTP')
         except (EnvironmentError, UnicodeError) as error:
             raise self._failed('%s; is -r right, and can it be reached from here?' % (
                 getattr(error, 'strerror', None) or error))
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
             connection.close()
-
-    def _expire(self, *_):
-        """End the waiting for an answer, a whole one, however slowly it comes."""
-        raise self._failed('no whole answer in %g s' % self.seconds)
+        if response.status != 200:
+            raise self._failed('HTTP status %d' % response.status)
+        if len(data) > SERVER_ANSWER_SIZE:
+            raise self._failed('the answer has more than %d bytes' % SERVER_ANSWER_SIZE)
+        return data
 
     def look_up_layout(self, text):
         return self._ask('struct', text, lambda found: Layout(
@@ -5975,14 +5512,14 @@ def said(text):
 # ---------------------------------------------------------------------------
 
 ROW_LIMIT = 100000      # lines of a layout; the longest of a kernel has 2,000
-VALUE_NAMES = r'(?:retval|comm|stack[0-9]*|arg[0-9]+)$'     # what $NAME means to ftrace
 
 
 @sound
-def information(name, source, names, kernel):
-    """Return the lines on a name; names are those of functions, of which a pattern takes some."""
+def information(name, source, kernel):
+    """Return the lines on a function or a type, or on the functions like a pattern."""
+    names = [symbol.name for symbol in kernel.functions()]
     if is_pattern(name):
-        return pattern_lines(name, source, names)
+        return pattern_lines(name, source, names or source.names('function'))
     lines = []
     for function in source.functions(name) if re.match(r'[\w.]+$', name) else ():
         lines += function_lines(function, source, kernel)
@@ -5993,7 +5530,7 @@ def information(name, source, names, kernel):
         return ['%s: a function without a known prototype' % name]
     if not lines:
         # (The others would take long to list theirs.)
-        structs = source.names('struct') if source.kind in ('BTF', 'database') else []
+        structs = source.names('struct') if source.lists_quickly else []
         raise UsageError("there is no function, struct, union or enum '%s'%s" % (
             name, nearest(tag, structs + list(names or source.names('function')
                                               if structs else names))))
@@ -6035,10 +5572,12 @@ def function_lines(function, source, kernel):
     compiler = Compiler(entry, function.name, source, kernel)
     for index, parameter in enumerate(named_parameters(source, function)):
         place = None if parameter.location == '' else compiler.parameter_place(index, function)
-        name = parameter.name and '$' + parameter.name
+        name = '$' + parameter.name
+        scan = Scanner(name)
+        is_argument = parameter.name and not scan.take(RAW) and (
+            parse_base(scan).kind == 'argument')        # ($comm, $arg1 are ftrace's own)
         lines.append('  %%%-3d %-16s %-10s %s' % (
-            index, '' if re.match(VALUE_NAMES, parameter.name) else name,
-            words_of(place).lstrip('%') if place else '?',
+            index, name if is_argument else '', place.words.lstrip('%') if place else '?',
             Type(source, parameter.type).declare(parameter.name)))
     result = str(Type(source, function.result))
     return lines + ['  $retval                          ' + result] * (result != 'void')

@@ -43,4 +43,4 @@ class Forbidden(unittest.TestCase):
         if not os.path.exists('/sys/kernel/security/lockdown'):
             subprocess.check_call(['mount', '-t', 'securityfs', 'none', '/sys/kernel/security'])
         write('/sys/kernel/security/lockdown', 'confidentiality')
-        self.refused(': the kernel is locked down', 'lockdown=integrity')
+        self.refused('the kernel is locked down', 'lockdown=integrity')

@@ -51,4 +51,4 @@ class Functions(Live):
         self.assertIn("%d functions are named '%s': " % (counts[name], name), said)
         self.assertEqual((status, 'the symbol is not unique; kprobe_events was given' in said),
                          (1, True) if KERNEL >= (6, 1) else (0, False))     # 6.6, and stable
-        self.refused('1 cannot, or are several of one name', 'p %s[%s]' % (name[:-1], name[-1]))
+        self.refused('left out: 1 that cannot be probed', 'p %s[%s]' % (name[:-1], name[-1]))

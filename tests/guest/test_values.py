@@ -88,7 +88,7 @@ class Values(Live):
         trace = ('r vfs_read r=S$retval count=U$count name=$file->f_path.dentry->d_name.name '
                  'f:name==returned&&r>5')
         if not ARGUMENTS_ON_RETURN:
-            return self.refused('keeps no arguments, as they do from Linux 6.9 on', trace)
+            return self.refused('keeps no arguments until the return, as Linux 6.9 does', trace)
         lines = self.trace(trace, workload=self.reading('returned'))
         self.assertEqual(self.values(lines), ['r=77 count=77 name="returned"'])
 
@@ -141,7 +141,7 @@ class Values(Live):
                   'line=!(const char *)@saved_command_line')
         trace = 'p wake_up_new_task %s new=%%0->comm f:new==variables' % values
         if ' init_task\n' not in kallsyms():
-            return self.refused('no CONFIG_KALLSYMS_ALL', trace)
+            return self.refused('CONFIG_KALLSYMS_ALL', trace)
         lines = self.trace(trace, workload=lambda: fork('variables'))
         self.assertEqual([re.sub('swapper/0', 'swapper', value) for value in self.values(lines)], [
             'a="swapper" pid=0 b="kthreadd" line="%s" new="variables"'

@@ -67,7 +67,8 @@ def run(arguments, on=None, stdin=b'', stdout=None, stderr=None, patience=None):
     before, given = os.listdir('/proc/self/fd'), [link(each) for each in (stdout, stderr) if each]
     handlers = [(number, signal.getsignal(number)) for number in SIGNALS
                 ] if threading.current_thread().name == 'MainThread' else []
-    usual, surftrace.PATIENCE = surftrace.PATIENCE, patience or surftrace.PATIENCE
+    usual = surftrace.PATIENCE
+    surftrace.PATIENCE = patience / 1000.0 if patience else usual
     search = os.environ.get('PATH', '')
     if on is not None:
         surftrace.os, surftrace.open = on.system, on.system.open_file
@@ -157,7 +158,8 @@ class CType(object):
 
     def members(self):
         """Those that have a name, of nameless members too; bit_offset counts from the start."""
-        return [self._member(member) for member in self.found.bare.members()]
+        return [self._member(member._replace(type=self.found.to(member.type)))
+                for member in self.found.bare.members()]
 
     @staticmethod
     def _member(found):
@@ -258,8 +260,9 @@ class Source(object):
 
     def information(self, name, names=(), architecture='x86_64'):
         """What --info says of a name, as lines; names are the functions that can be traced."""
-        return surftrace.information(name, self.types, names,
-                                     surftrace.Kernel(surftrace.ARCHITECTURES[architecture]))
+        kernel = surftrace.Kernel(surftrace.ARCHITECTURES[architecture])
+        kernel.lists = {'traceable': '\n'.join(names), 'all': ''}
+        return surftrace.information(name, self.types, kernel)
 
 
 def from_btf(data, name='sample', base=None):
@@ -426,9 +429,10 @@ def rewriter(texts, source=None):
                                     for number, text in enumerate(texts)]) or (lambda data: data)
 
 
-def wait_for(poll, milliseconds):
-    """What poll says within that time, whatever signals come."""
-    return surftrace.wait_for(poll, milliseconds)
+def wait_for(poll, seconds):
+    """What poll says within that time (None: ever), by descriptor, whatever signals come."""
+    end = None if seconds is None else surftrace.clock() + seconds
+    return surftrace.wait_until(end, poll)
 
 
 def quoted(text):

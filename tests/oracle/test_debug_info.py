@@ -145,12 +145,12 @@ class Compilers(Debugged):
         ['clang', '-gdwarf-5', '-gdwarf-aranges']]      # (of C, clang makes no units of types)
     OTHERS = [['aarch64-linux-gnu-gcc', '-c', '-gdwarf-%d' % version] for version in (4, 5)]
     # What the tool says of the others, which gdb reads.
-    UNKNOWN = [(['gcc', '-g', '-gsplit-dwarf'], 'in other files'),
-               (['clang', '-g', '-gsplit-dwarf', '-c'], 'in other files'),
+    UNKNOWN = [(['gcc', '-g', '-gsplit-dwarf'], 'units of kind 4'),
+               (['clang', '-g', '-gsplit-dwarf', '-c'], 'units of kind 4'),
                (['gcc', '-gdwarf-4', '-gsplit-dwarf'], 'in other files'),
                (['gcc', '-gdwarf-2'], 'DWARF version 2'), (['clang', '-gdwarf-3'], 'version 3'),
                (['gcc', '-gdwarf-4', '-fdebug-types-section'], 'it has .debug_types'),
-               (['gcc', '-gdwarf-5', '-fdebug-types-section'], 'it has type units'),
+               (['gcc', '-gdwarf-5', '-fdebug-types-section'], 'units of kind 2'),
                (['gcc', '-gdwarf-5', '-gdwarf64'], '64-bit DWARF'),
                (['gcc', '-gdwarf-4', '-gdwarf64', '-c'], '64-bit DWARF'),
                (['clang', '-gdwarf-5', '-gdwarf64'], '64-bit DWARF')]

@@ -98,13 +98,10 @@ class Shells(unittest.TestCase):
             shutil.rmtree(os.path.join(self.root, 'instances/surftrace'))
 
     def test_script(self):
-        mounts = os.path.join(self.directory, 'mounts')
-        with open(mounts, 'w') as stream:
-            stream.write('nodev %s tracefs rw 0 0\n' % self.root)
         with open(self.script, 'rb') as stream:
             text = tool.text_of(stream.read())
-        self.assertIn('/proc/mounts', text)
-        text = text.replace('/proc/mounts', mounts)
+        self.assertEqual(text.count(' /sys/kernel/tracing '), 1)
+        text = text.replace(' /sys/kernel/tracing ', ' %s ' % tool.quoted(self.root))
         for shell in SHELLS:
             script = self.start(shell, text, stdout=subprocess.PIPE)
             run = 'surftrace_%d' % script.pid

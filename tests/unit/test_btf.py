@@ -270,8 +270,9 @@ class Records(unittest.TestCase):
             if listed:
                 types.names('function')
             self.assertEqual(types.prototypes('f'), ['int f(int *)'])
-            for name in ('f.constprop.0', 'f.constprop.0.isra.0', 'g.isra.0'):
-                self.assertEqual(types.functions(name), [])
+            for name in ('f.constprop.0', 'f.constprop.0.isra.0'):
+                self.assertEqual(types.prototypes(name), ['int f(...)'])
+            self.assertEqual(types.functions('g.isra.0'), [])
         with self.assertRaises(tool.Error) as caught:
             tool.compiled('p f.constprop.0 a=%0->x', types)
         self.assertIn('f.constprop.0', str(caught.exception))
@@ -493,13 +494,12 @@ class Damage(unittest.TestCase):
 
     def test_header(self):
         good = btf.sample().data()
-        self.refused(b'', 'neither BTF nor an ELF file')
-        self.refused(b'hello, world, this is a text', 'neither BTF nor an ELF file')
-        self.refused(b'\xeb\x9f' + good[2:], 'big-endian')
-        self.refused(good[:2] + b'\x02' + good[3:], 'version 2')
-        for size in (2, 20, 23, 24, 100, len(good) - 1):
+        for data in (b'', b'hello, world, this is a text', b'\xeb\x9f' + good[2:],
+                     good[:2] + b'\x02' + good[3:], good[:23]):
+            self.refused(data, 'neither BTF (version 1, little-endian) nor an ELF file')
+        for size in (24, 100, len(good) - 1):
             self.refused(good[:size], 'cut short')
-        self.refused(good[:-1] + b'x', 'strings are not closed')
+        self.refused(good[:-1] + b'x', 'cut short')
 
     def test_sections(self):
         """Where the header says that they are, and whole words of types."""
@@ -512,8 +512,8 @@ class Damage(unittest.TestCase):
         self.assertEqual(tool.from_btf(moved).find('int', 'int').size, 4)
         self.refused(file(24, 0, 15, 16, 5) + integer + strings, 'cut short')
         self.refused(file(24, 0, 14, 16, 5) + integer + strings, 'cut short')
-        self.refused(file(24, 0, 16, 16, 4) + integer + strings, 'strings are not closed')
-        self.refused(file(24, 0, 16, 16, 0) + integer + strings, 'strings are not closed')
+        self.refused(file(24, 0, 16, 16, 4) + integer + strings, 'cut short')
+        self.refused(file(24, 0, 16, 16, 0) + integer + strings, 'cut short')
         empty = file(24, 0, 0, 0, 1) + b'\0'
         self.assertEqual(tool.from_btf(empty).names('int'), [])
 
@@ -548,20 +548,12 @@ class Damage(unittest.TestCase):
         writer = btf.Writer()
         writer.pointer(1)
         writer.function('f', 0, [('p', 1)])
-        self.assertEqual(opened(writer).prototypes('f'), ['void f(...)'])
+        self.damaged(opened(writer).prototypes, 'f')
 
-    def test_wrappers_in_a_row(self):
-        """There may be 64 of them."""
-        for wrappers, fine in ((64, True), (65, False)):
-            writer = btf.Writer()
-            last = writer.integer('int', 4)
-            for number in range(wrappers):
-                last = writer.add('typedef', 't%d' % number, last)
-            found = opened(writer).find('typedef', 't%d' % (wrappers - 1))
-            if fine:
-                self.assertEqual(found.name, 'int')
-            else:
-                self.damaged(lambda: found.name)
+    def test_wrappers_that_never_end(self):
+        writer = btf.Writer()
+        writer.add('typedef', 't', 1)
+        self.damaged(lambda: opened(writer).find('typedef', 't').name)
 
     def test_structs_that_hold_themselves_or_each_other(self):
         writer = btf.Writer()
@@ -571,27 +563,6 @@ class Damage(unittest.TestCase):
         types = opened(writer)
         self.damaged(types.find('struct', 'outer').member, 'y')
         self.damaged(types.information, 'outer')
-        for _ in range(50):     # 2 ** 50 ways to the innermost
-            inner = writer.struct('', 8, [('', inner, 0), ('', inner, 0)])
-        writer.struct('outermost', 8, [('', inner, 0)])
-        types = opened(writer)
-        self.assertEqual(types.find('struct', 'outermost').member('x').bit_offset, 32)
-        self.damaged(types.find('struct', 'outermost').member, 'y')
-        self.damaged(types.information, 'outermost')
-
-    def test_structs_without_a_name_in_one(self):
-        for count, fine in ((999, True), (1001, False)):
-            writer = btf.Writer()
-            integer = writer.integer('int', 4)
-            inner = [writer.struct('', 4, [('m%d' % number, integer, 0)])
-                     for number in range(count)]
-            writer.struct('outer', 4 * count, [('', ref, 32 * place) for place, ref
-                                               in enumerate(inner)], kind_flag=0)
-            found = opened(writer).find('struct', 'outer')
-            if fine:
-                self.assertEqual(found.member('m998').bit_offset, 32 * 998)
-            else:
-                self.damaged(found.member, 'm1000x')
 
     def test_functions_without_a_prototype(self):
         for target in (0, 1, 99):
@@ -672,18 +643,18 @@ class Files(FileTest):
     def test_elf_without_btf(self):
         path = self.write('vmlinux', elf([(b'.text', b'code')]))
         self.assertIsNone(tool.btf_section(path))
-        self.refused('no section .BTF; -m gdb reads its debug info', '-S', '-m', 'btf', '-v', path,
-                     self.TRACE)
+        self.refused('no section .BTF; -m dwarf reads its debug info', '-S', '-m', 'btf', '-v',
+                     path, self.TRACE)
 
     def test_elf_of_another_kind(self):
         path = self.write('vmlinux', elf([], IDENT[:4] + b'\1' + IDENT[5:]))
-        self.refused('a 32-bit ELF file; only 64-bit little-endian ones are known', '-S', '-v',
+        self.refused('neither BTF nor an ELF file of 64 bits, little-endian', '-S', '-v',
                      path, self.TRACE)
 
     def test_big_endian(self):
         data = btf.sample().data()
         path = self.write('raw', b'\xeb\x9f' + data[2:])
-        self.refused('big-endian BTF; only little-endian machines are known', '-S', '-v', path,
+        self.refused('neither BTF nor an ELF file of 64 bits, little-endian', '-S', '-v', path,
                      self.TRACE)
 
     def test_no_file(self):
@@ -705,7 +676,8 @@ class Files(FileTest):
         path = self.write('raw', b'\x9f\xeb\2'.ljust(24, b'.'))
         self.assertEqual(self.words(path, 'p f a=%di:u32'), 'a=%di:u32')
         self.assertEqual(self.noted, '')
-        self.refused('%s: BTF version 2; only 1 is known' % path, '-S', '-v', path, self.TRACE)
+        self.refused('neither BTF (version 1, little-endian) nor an ELF file', '-S', '-v', path,
+                     self.TRACE)
         path = self.write('text', b'this is a text')
         for trace in ('p f a=%di:u32', self.TRACE):
             self.refused('%s: neither BTF nor an ELF file' % path, '-S', '-v', path, trace)

@@ -136,7 +136,7 @@ class Refusing(WithFiles):
                 (['-S', '-v', tool.SCRIPT, TASK], 1, 'neither BTF nor an ELF file'),
                 (['-S', '-v', self.btf, '-o', '/nonexistent/x', TASK], 1, '/nonexistent/x'),
                 (['--tracefs', '/nonexistent', 'e sched/sched_switch'], 1, '/nonexistent'),
-                (['-S', '-v', self.btf, TASK + '->x'], 2, 'is an array'),
+                (['-S', '-v', self.btf, TASK + '->x'], 2, 'take one element'),
                 (['--info', 'x', '-F', 'y'], 2, 'one at a time'),
                 (['--info', 'x', TASK], 2, 'traces do not go with'),
                 (['--info', ''], 2, '--info takes the name'),
@@ -149,7 +149,7 @@ class Refusing(WithFiles):
                 (['-S', '-v', self.btf, 'p vfs_* a=%0'], 2, 'which functions match'),
                 (['-S', 'p vfs,read'], 2, "--info 'vfs_*'"),
                 (['-S', 'e sched/x f:a=="b'], 2, 'not closed'),
-                (['-m', 'x', TASK], 2, "local or remote, not 'x'"),
+                (['-m', 'x', TASK], 2, "invalid choice: 'x'"),
                 (['-p', '999999999', TASK], 2, 'no process 999999999'),
                 (['-c', '1', '--count', '2', TASK], 2, '--count is there twice'),
                 (['--vmlin', self.btf, TASK], 2, 'option --vmlin not recognized; -h shows how'),
@@ -176,7 +176,7 @@ class Refusing(WithFiles):
                       result.err)
 
     def test_files_that_are_no_traces(self):
-        self.refused(2, 'no text, and so no traces', '-S', '-f',
+        self.refused(2, 'not text, so no traces', '-S', '-f',
                      self.write('vmlinux', b'\x7fELF\0\0'))
 
     def test_files_that_never_end(self):

@@ -103,7 +103,7 @@ class SeveralStructs(unittest.TestCase):
         w.struct('slot', 64, [('mm', w.pointer(0), 256)])
         for value, said in (('!(struct slot *)%0->mm', True), ('!(struct mm_struct *)%0', False)):
             self.assertEqual(
-                "'a': 2 different ones are called struct slot here; taken is that of 48 bytes"
+                "'a': 2 types here are called struct slot; the one of 48 bytes is taken"
                 in self.shown(w, 'p ip_rcv a=' + value).err, said)
 
 
@@ -128,13 +128,12 @@ class Variants(unittest.TestCase):
     def test_it_has_not_its_functions_prototype(self):
         self.assertIn('a=+0x70(%di):x32', self.shown(
             'p ip_rcv.constprop.0 a=!(struct sk_buff *)%0->len'))
-        for value, message in [('%0->len', '!(struct NAME *)%0->...'), ('$skb', 'name a register'),
-                               ('@(struct iphdr *)l3%0->saddr', 'l3!(struct sk_buff **)%0->')]:
-            self.refused('p ip_rcv.constprop.0 a=' + value, 'ip_rcv.constprop.0', message)
+        for value in ('%0->len', '$skb', '@(struct iphdr *)l3%0->saddr'):
+            self.refused('p ip_rcv.constprop.0 a=' + value, 'ip_rcv.constprop.0', 'name a register')
 
     def test_it_returns_what_its_function_does(self):
         self.assertIn('a=$retval:s32', self.shown('r ip_rcv.constprop.0 a=S$retval'))
-        self.refused('r ip_rcv.constprop.0 a=$skb->len', 'use an entry trace (p)')
+        self.refused('r ip_rcv.constprop.0 a=$skb->len', 'no prototype of')
 
     def test_a_function_that_is_not_in_the_types(self):
         for text in ('p ip_rcvv a=$skb', 'p ip_rcvv a=%0->len'):

@@ -48,7 +48,6 @@ class Exchange(ServerTest):
             self.assertTrue(head.startswith(b'POST /lbc HTTP/1.1\r\n'), head)
             lines = head.decode().split('\r\n')
             self.assertIn('Host: ' + self.server.address, lines)
-            self.assertIn('Connection: close', lines)
             self.assertIn('Content-Type: application/json', lines)
             body = self.server.requests[0].partition(b'\r\n\r\n')[2]
             self.assertIn('Content-Length: %d' % len(body), lines)
@@ -174,11 +173,10 @@ class Wrong(ServerTest):
             self.assertRaises(tool.SourceError, types.information, 'struct s')
 
     def test_too_slow(self):
-        self.told('no whole answer in 0.3 s', [b'H'] * 600, limit=0.3, pause=0.05)
-        self.told('no whole answer in 0.2 s', [b'', b''], limit=0.2, pause=60)
+        self.told('timed out; is -r right', [b'', b''], limit=0.2, pause=60)
 
     def test_too_much(self):
-        self.told('the answer does not end: more than 16777216 bytes', [http(b'x' * 4000000)] * 5)
+        self.told('the answer has more than 16777216 bytes', [http(b'x' * 4000000)] * 5)
 
     def test_nobody_there(self):
         self.refused('Connection refused; is -r right, and can it be reached from here?', '-S',
