@@ -416,7 +416,7 @@ traces = [tool.compiled_trace(text, None, event='f0') for text in sys.argv[1:]]
 output = surftrace.Output(surftrace.make_rewriter(traces))
 with surftrace.Signals() as signals:
     plan = surftrace.make_plan([], surftrace.Settings(), '')
-    session = surftrace.Session(None, plan, None, signals)
+    session = surftrace.Session(surftrace.Tracefs('/'), plan, None, signals)
     session.pipe = 0
     session.stream(output, None)
 output.flush()
