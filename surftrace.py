@@ -3544,6 +3544,7 @@ class Btf(Source):
         for at in range(0, len(marks), BTF_BLOCK):
             self.before.append(self.before[-1] + marks.count(b'\1', at, at + BTF_BLOCK))
         self.named, self.index = {}, None       # ids by name; later by kind and name
+        self.described = {}                     # Records by id
 
     def _damaged(self, why):
         return SourceError('%s: damaged BTF: %s' % (self.name, why))
@@ -3715,6 +3716,11 @@ class Btf(Source):
 
     def describe(self, ref):
         """Return the Record of an id; 0 is void."""
+        if ref not in self.described:
+            self.described[ref] = self._described(ref)
+        return self.described[ref]
+
+    def _described(self, ref):
         if ref == 0:
             return Record('void')
         kind, flag, name, last, more = self._record(ref)
