@@ -129,6 +129,11 @@ Parameter = collections.namedtuple('Parameter', 'name type place')
 Function = collections.namedtuple('Function', 'prototype parameters result')
 
 
+def asked(question):
+    """A property: what is asked of a type, as the tool's own callers ask damaged ones."""
+    return property(lambda self: surftrace.sound(question)(self.found))
+
+
 class CType(object):
     """A type of a source: what is left of it when typedefs and qualifiers are taken off.
 
@@ -142,12 +147,12 @@ class CType(object):
     def __init__(self, found):
         self.found = found
 
-    kind = property(lambda self: self.found.bare.kind)
-    name = property(lambda self: self.found.bare.name)
-    length = property(lambda self: self.found.bare.length)
-    signed = property(lambda self: self.found.bare.signed)
-    size = property(lambda self: self.found.size)
-    words = property(lambda self: str(self.found))
+    kind = asked(lambda found: found.bare.kind)
+    name = asked(lambda found: found.bare.name)
+    length = asked(lambda found: found.bare.length)
+    signed = asked(lambda found: found.bare.signed)
+    size = asked(lambda found: found.size)
+    words = asked(str)
 
     @property
     def target(self):
@@ -175,7 +180,7 @@ class CType(object):
         return [where for _, where, _ in surftrace.member_rows(self.found.bare, 0, '->', 1)]
 
     def member(self, name):
-        return self._member(self.found.bare.member(name))
+        return self._member(surftrace.sound(lambda found: found.bare.member(name))(self.found))
 
     def values(self):
         """(name, number) of each value of an enum."""
@@ -243,7 +248,8 @@ class Source(object):
         return found
 
     def prototypes(self, name):
-        return [surftrace.prototype(self.types, each) for each in self.types.functions(name)]
+        prototype = surftrace.sound(surftrace.prototype)
+        return [prototype(self.types, each) for each in self.types.functions(name)]
 
     def values_with(self, name):
         """The values of each enum that has one of that name."""
