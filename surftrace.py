@@ -16,9 +16,9 @@ The file reads in the order in which the data flows:
 
     language -> types -> values -> filters -> traces -> plan -> kernel -> session -> output
 
-to the command line.  Behind it, as an appendix, stands where types come from: BTF, debug info
-(DWARF), gdb, a database, a server; and what --info tells.  Only Kernel and Session change the
-kernel.  Sizes and offsets are in bytes; what is in bits says so in its name.
+and then comes the command line.  An appendix holds where types come from (BTF, debug info in
+DWARF, gdb, a database, a server) and what --info tells.  Only Kernel and Session change the kernel.
+Sizes and offsets are in bytes; what is in bits says so in its name.
 """
 
 import sys
@@ -406,7 +406,8 @@ def is_quoted(operand):
 #   describe(ref)       the Record behind a reference
 #   members(record)     the Members of a struct or union, in order
 #   enumerators(record) (name, number) pairs of an enum
-#   enums_of(name)      references to the enums that have an enumerator of that name, one at least
+#   enums_of(name)      references to the enums that have an enumerator of that name (debug info
+#                       and gdb tell the first alone)
 #   variable(name)      the Variable of that name, None if these types do not have it
 #   names(kind)         all names of a kind; that of functions is 'function'
 #
@@ -2490,14 +2491,14 @@ class Session(object):
         counts, has_started = None, bool(self.started)
         self._undo(self.started)
         if has_started:
-            self._attempt(self._drain, output)
-            counts = self._attempt(self._count)
+            self._tolerate(self._drain, output)
+            counts = self._tolerate(self._count)
         if self.pipe is not None:
             os.close(self.pipe)
         self._undo(self.created)
         return counts
 
-    def _attempt(self, call, *arguments):
+    def _tolerate(self, call, *arguments):
         """Return what a call gives; an error of it is told, and ends nothing."""
         try:
             return call(*arguments)
@@ -3477,6 +3478,16 @@ class LazySource(object):
         return self._sources.open(self._module).functions(re.sub(r'\.llvm\.[0-9]+$', '', name))
 
 
+def open_types_file(path):
+    """Return the file that types are to be read from, open."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise SourceError('%s: not a file that types can be read from' % path)
+        return open(path, 'rb', 0)
+    except EnvironmentError as error:
+        raise SourceError('%s: %s' % (path, os.strerror(error.errno).lower()))
+
+
 def module_of(path):
     """Return the name of the module that a file is of: x_y for x-y.ko.debug."""
     return os.path.basename(path).partition('.')[0].replace('-', '_')
@@ -3763,16 +3774,6 @@ class Btf(Source):
             rows = []
         sign = 1 << bits - 1 if record.signed else 0
         return [(self._text(name), (number ^ sign) - sign) for name, number in rows]
-
-
-def open_types_file(path):
-    """Return the file that types are to be read from, open."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise SourceError('%s: not a file that types can be read from' % path)
-        return open(path, 'rb', 0)
-    except EnvironmentError as error:
-        raise SourceError('%s: %s' % (path, os.strerror(error.errno).lower()))
 
 
 def is_btf(path):

@@ -1,6 +1,7 @@
 """Types from a database: what is written into one, both generations, and what is no database."""
 import os
 import sqlite3
+import stat
 import unittest
 
 from tests.lib import btf, database, dwarf, elf, tool
@@ -84,14 +85,17 @@ class Written(DatabaseTest):
             self.said('-v', raw, '--make-db', self.path)
         self.write('empty.db', b'')
         self.said('-v', raw, '--make-db', 'empty.db')
-        other = self.write('text', b'somebody needs this text\n')
+        other, pipe = self.write('text', b'somebody needs this text\n'), self.path + '-pipe'
+        os.mkfifo(pipe)
         for path, message in ((other, 'there is a file already, which is no database'),
                               (self.directory, 'which is no database'),
-                              (os.devnull, 'which is no database'),
+                              (pipe, 'which is no database'),
                               ('/nonexistent/info.db', 'no such file or directory')):
             self.assertIn(path, self.refused(message, '-v', raw, '--make-db', path))
         self.assertEqual(os.path.getsize(other), 25)
-        self.assertEqual(sorted(os.listdir(self.directory)), ['empty.db', 'info.db', 'raw', 'text'])
+        self.assertTrue(stat.S_ISFIFO(os.stat(pipe).st_mode))
+        self.assertEqual(sorted(os.listdir(self.directory)), [
+            'empty.db', 'info.db', 'info.db-pipe', 'raw', 'text'])
 
     def test_anybody_may_read_it(self):
         before = os.umask(0o027)

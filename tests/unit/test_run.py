@@ -589,8 +589,8 @@ class Failures(OnABox):
         """The message says what to do about it."""
         for number, user, words in [
                 (errno.EROFS, 0, 'remount,rw'), (errno.EACCES, 1000, 'run as root'),
-                (errno.EPERM, 0, 'lockdown=integrity'),
-                (errno.EPERM, 0, 'in a container, run it on the host')]:
+                (errno.EPERM, 0, 'in a container, run it on the host or with --privileged; or '
+                 'the kernel is locked down (boot it with lockdown=integrity or none)')]:
             self.box.log, self.box.user, self.box.fail = [], user, (0, number)
             result = self.run_on(TASK)
             self.assertEqual(result.status, 1)
