@@ -42,7 +42,7 @@ import select
 import signal
 import stat
 import struct
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 # Bytes at the edges, text inside.  On Python 2 text is bytes already.
 if sys.version_info[0] == 2:
@@ -82,13 +82,6 @@ def text_if_there(path):
         return to_text(read_file(path))
     except EnvironmentError:
         return ''
-
-
-def number(text):
-    """Return the number written in decimal or, with 0x, in hexadecimal; else raise ValueError."""
-    if len(text) > 20 or not re.match(r'(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$', text):
-        raise ValueError(text)
-    return int(text, 16 if text[:2] in ('0x', '0X') else 10)
 
 
 def count_of(count, noun):
@@ -176,7 +169,7 @@ Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name suffix operator operand')
 
 # What a value can start from: its pattern, and the kind of Base that it is.
-BASES = ((r'%[0-9]+(?!\w)', 'argument'), (r'%\w+', 'register'),
+BASES = ((r'%[0-9]{1,2}(?!\w)', 'argument'), (r'%\w+', 'register'),
          (r'\$(?:retval|comm|stack[0-9]*)(?!\w)', 'variable'), (r'\$[A-Za-z_]\w*', 'argument'),
          (r'@[A-Za-z_]\w*(?:\.(?:constprop|isra|part|cold)(?:\.[0-9]+)*)*', 'symbol'))
 # The error if there is no base, by what stands there instead.
@@ -184,13 +177,12 @@ NO_BASE = (
     ('->', 'what -> starts from is missing: put the trace in single quotes, or the shell takes '
            '$NAME away'),
     (r'\(', 'a cast is written !(struct NAME *)%0->...'),
-    ('@', "the name of a kernel symbol is missing after '@'"),
     ('', 'a value starts from %0 (the first argument), $NAME (an argument), %REGISTER, $retval, '
          '$comm, $stackN or @SYMBOL'))
 RAW = (r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[0-9]+(?!\w))[^ ]*')
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|string|ustring|symbol|symstr|'
               r'char)(?:\[[0-9]+\])?$')
-NUMBER = r'0[xX][0-9a-fA-F]+|[0-9]+'
+NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
 FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
 PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
 
@@ -224,11 +216,6 @@ class Scanner(object):
         return TraceError(message, self.at)
 
 
-def one_line(text):
-    """Return a trace with its white space turned into blanks, and none at the end."""
-    return re.sub(r'[\t\n\v\f\r]', ' ', text.rstrip())
-
-
 def parse_trace(text):
     """Return the Trace or EventTrace that text spells; raises TraceError."""
     control = re.search(r'[\x00-\x1f\x7f]', text)
@@ -256,14 +243,11 @@ def parse_event(scan, kind):
 def parse_probe(scan, kind):
     module = scan.take(r'[A-Za-z_]\w*(?=:)')
     scan.take(':' if module else '')
-    symbol = scan.need('[^ +=]+', 'the name of a kernel function is missing; a trace is one '
+    symbol = scan.need('[^ +]+', 'the name of a kernel function is missing; a trace is one '
                        'argument, in single quotes')
     if not re.match(PATTERN if is_pattern(symbol.text) else FUNCTION, symbol.text):
         raise TraceError("'%s' is no function's name: --info 'vfs_*' lists functions, -l finds the "
                          'place of FILE:LINE, and an event is traced with e' % symbol.text,
-                         symbol.column)
-    if scan.sees('='):
-        raise TraceError('the name of a kernel function is missing before the values',
                          symbol.column)
     offset = scan.take(r'\+') and scan.need(NUMBER, 'the offset, a number of bytes, is missing')
     if offset and is_pattern(symbol.text):
@@ -307,13 +291,10 @@ def parse_value(scan):
 def parse_packet(scan):
     if not scan.take(r'@\('):
         return None
-    shape = "a packet's header is written @(struct iphdr *): '%s' is missing"
-    scan.need('struct +', shape % 'struct')
-    header = scan.need(r'\w+', shape % 'its name')
-    scan.take(' *')
-    scan.need(r'\*', shape % '*')
-    scan.take(' *')
-    scan.need(r'\)', shape % ')')
+    shape = "a packet's header is written @(struct iphdr *)"
+    scan.need('struct +', shape)
+    header = scan.need(r'\w+', shape)
+    scan.need(r' *\* *\)', shape)
     return Packet(header, scan.take('l[234]'))
 
 
@@ -463,9 +444,6 @@ class Source(object):
     """
 
     lists_quickly = knows_modules = False
-
-    def close(self):
-        """Nothing is kept open."""
 
     def copies(self, kind, name):
         return 1
@@ -749,12 +727,6 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
     def is_read_in_memory(self):
         return self.name in ('string', 'ustring') or self.length is not None
 
-    @property
-    def number_size(self):
-        """Bytes of a whole number, None of anything else."""
-        is_whole = self.bits and self.name != 'b' and self.length is None
-        return self.bits // 8 if is_whole else None
-
 
 FetchType.__new__.__defaults__ = (None, None, None, None)
 NO_TYPE = FetchType('')
@@ -799,25 +771,17 @@ Form = namedtuple('Form', 'size what show read fetch_type names')
 Form.__new__.__defaults__ = (None, ())
 
 
-def swapped(value, size):
-    """Return a number with its bytes, size of them, in the other order."""
-    data = struct.pack('<Q', value & (1 << 8 * size) - 1)
-    return struct.unpack('>Q', data)[0] >> 64 - 8 * size
+def swapping(size, shape):
+    """Return the Form of a number whose bytes, size of them, are in the other order."""
+    def swapped(value):
+        data = struct.pack('<Q', value & (1 << 8 * size) - 1)
+        return shape % (struct.unpack('>Q', data)[0] >> 64 - 8 * size)
 
-
-def show_hexadecimal(form, text):
-    return '0x%x' % swapped(int(text, 0), form.size)
-
-
-def show_decimal(form, text):
-    return '%d' % swapped(int(text, 0), form.size)
-
-
-def read_swapped(form, text):
-    value = number(text)
-    if value >> 8 * form.size:
-        raise ValueError(text)
-    return ('0x%x' if form.show is show_hexadecimal else '%d') % swapped(value, form.size)
+    def read(_, text):
+        if int(text, 0) >> 8 * size:
+            raise ValueError(text)
+        return swapped(int(text, 0))
+    return Form(size, 'number of %d bytes' % size, lambda _, text: swapped(int(text, 0)), read)
 
 
 def show_ip(_, text):
@@ -875,10 +839,9 @@ FORMS = {       # by the beginning of a value's name
                  FetchType('b', 48, 0, 64)),        # as a number, which filters take
     'ip6_': Form(16, 'IPv6 address', show_ip6, None, FetchType('x', 8, length=16)),
 }
-for bytes_swapped in (2, 4, 8):
-    for initial, show_as in (('B', show_hexadecimal), ('b', show_decimal)):
-        FORMS['%s%d_' % (initial, 8 * bytes_swapped)] = Form(
-            bytes_swapped, 'number of %d bytes' % bytes_swapped, show_as, read_swapped)
+for width in (16, 32, 64):
+    FORMS['B%d_' % width] = swapping(width // 8, '0x%x')
+    FORMS['b%d_' % width] = swapping(width // 8, '%d')
 ERROR_FORM = Form(None, 'name of an error, as in -ENOENT', show_error, read_error)
 # Errors within the kernel (include/linux/errno.h), which no program sees, those that Python 2 does
 # not know, and the kernel's own names where there are two.
@@ -995,7 +958,7 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
 
     def element(self, index):
         """Return the Place of an array's element, or of what a pointer points at, as in C."""
-        held, at = self.bare_type('!(TYPE *)', index.column), below(index, OFFSET_LIMIT, 'array')
+        held, at = self.bare_type('!(TYPE *)', index.column), int(index.text, 0)
         if held.kind == 'pointer':
             place = self.pointee()
             return place._replace(offset=place.offset + at * place.type.size)
@@ -1027,17 +990,6 @@ NO_MEMBERS = {'void': ': cast it, !(struct NAME *)', 'array': ': take one elemen
               'pointer': ': put [0] before the ->, to follow one pointer more'}
 
 
-def below(token, limit, what):
-    """Return the number that a token is, which is to be below a limit."""
-    try:
-        value = number(token.text)
-    except ValueError:
-        value = limit
-    if value >= limit:
-        raise TraceError('no %s is as large as that' % what, token.column)
-    return value
-
-
 # Packets: headers behind a struct sk_buff
 
 # By header, for each layer that it can be read from: the headers between.
@@ -1063,7 +1015,7 @@ class Compiler(object):
     def __init__(self, trace, symbol, source, kernel):
         self.trace, self.symbol, self.source, self.kernel = trace, symbol, source, kernel
         self.architecture = kernel.architecture
-        self.is_inside = bool(trace.offset and below(trace.offset, OFFSET_LIMIT, 'function'))
+        self.is_inside = bool(trace.offset and int(trace.offset.text, 0))
         self._functions = None
 
     def function(self, base):
@@ -1110,11 +1062,12 @@ class Compiler(object):
             raise TraceError('the kernel takes a value of %d characters, this one becomes %d: %s; '
                              'start from a register nearer to it'
                              % (VALUE_LIMIT, len(argument.text), argument.text), column)
-        if asked and form != asked and fetch_type != asked.fetch_type and (
-                fetch_type.number_size != asked.size):
+        is_whole = fetch_type.bits and fetch_type.name != 'b' and fetch_type.length is None
+        size = fetch_type.bits // 8 if is_whole else None
+        if asked and form != asked and fetch_type != asked.fetch_type and size != asked.size:
             raise TraceError("'%s' needs a number of %d bytes, and this is %s" % (
-                prefix, asked.size, 'one of %d' % fetch_type.number_size
-                if fetch_type.number_size else 'not one (give a :type)'), column)
+                prefix, asked.size, 'one of %d' % size if size else 'not one (give a :type)'),
+                             column)
         return argument
 
     def _copies(self, value):
@@ -1195,14 +1148,19 @@ class Compiler(object):
             return self._parameter(base, function)
         if not is_counted or goes_on and not value.cast:
             raise TraceError("no prototype of '%s' is known here: count its arguments, or name a "
-                             'register, and cast: !(struct NAME *)%%0->...%s' % (
-                                 self.symbol, self.kernel.spelling_hint(self.symbol, self.source)),
+                             'register, and cast: !(struct NAME *)%%0->...' % self.symbol,
                              base.column)
-        return self._slot(below(base, ARGUMENT_LIMIT, 'list of arguments'), (), None, base)
+        return self._slot(int(base.text), (), None, base)
 
     def _parameter(self, base, function):
         parameters = named_parameters(self.source, function)
-        index = parameter_index(base, function, parameters, self.source)
+        names = [parameter.name for parameter in parameters]
+        index = names.index(base.text) if base.text in names else (
+            int(base.text) if base.text.isdigit() else len(names))
+        if index >= len(names):
+            raise TraceError("%s has no argument '%s'%s" % (
+                function.name, base.text, nearest(base.text, names) or
+                ': ' + prototype(self.source, function)), base.column)
         if '' in [parameter.location for parameter in parameters]:
             left = ['%s in %%%s' % (parameter.name, parameter.location)
                     for parameter in parameters if parameter.location]
@@ -1299,24 +1257,6 @@ class Compiler(object):
         if ref is None:
             raise TraceError("these types have no 'struct %s'" % name, token.column)
         return Type(self.source, ref)
-
-
-def parameter_index(base, function, parameters, source):
-    """Return the number, from 0, of the parameter that a base counts or names."""
-    names = [parameter.name for parameter in parameters]
-    if base.text in names:
-        return names.index(base.text)
-    if not base.text.isdigit():
-        hint = nearest(base.text, names) or (
-            ': it has ' + ', '.join(names) if all(names) and names else
-            '; count, %0 is the first' if names else ': it has none')
-        raise TraceError("%s has no argument '%s'%s" % (function.name, base.text, hint),
-                         base.column)
-    index = below(base, ARGUMENT_LIMIT, 'list of arguments')
-    if index >= len(parameters):
-        raise TraceError('%s has %s: %s' % (function.name, count_of(
-            len(parameters), 'argument'), prototype(source, function)), base.column)
-    return index
 
 
 def is_passed_as_usual(found, at=0):
@@ -1422,9 +1362,6 @@ class Shown(object):
         unit = [bits for bits in (8, 16, 32, 64) if first + count <= bits]
         if self.type.is_aggregate or self.type.bare.kind == 'array':
             raise TraceError(self._unshowable(), self.end)
-        if not unit:
-            raise TraceError('these %d bits lie in nine bytes, too many for one read' % count,
-                             self.end)
         if self.letter == 'X' or self.letter == 'S' and self.type.bare.signed:
             raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
                              'without a sign: leave out the %s' % self.letter,
@@ -1494,7 +1431,7 @@ def probe_fields(trace, arguments):
 
 
 def compile_filter(written, fields, source):
-    """Return the KernelFilter; fields is a dictionary, None for an event whose own are unknown."""
+    """Return the KernelFilter; fields is a dictionary, None for an event that is not known."""
     known = fields
     if fields is None:      # (an event may have a cpu of its own)
         known = dict((name, COMMON_FIELDS[name]) for name in COMMON_FIELDS if name != 'cpu')
@@ -1553,9 +1490,6 @@ class Comparison(object):
         if kind == 'user string' and not self.suffix:
             raise TraceError("'%s' points into a program's memory: write %s.ustring (Linux 5.17)"
                              % (name, name), self.name.column)
-        if self.suffix and kind not in ('user string', None):
-            raise TraceError("'%s' does not point into a program's memory: leave out .ustring"
-                             % name, self.suffix.column)
         if kind == 'array':
             raise TraceError("'%s' is an array, on which the kernel cannot filter; in a probe, "
                              'give one element a name, or write :string behind text' % name,
@@ -1632,7 +1566,7 @@ class Comparison(object):
 # ---------------------------------------------------------------------------
 
 # text: the person's.  kind: p, r or e.  event: its name; place: what is probed, or the event's
-# system.  columns: where in the text each word of the kprobe line comes from.
+# system.  columns: where in the text each word of the kprobe line comes from, and the filter.
 Probe = namedtuple('Probe', 'text kind event place arguments filter columns')
 
 
@@ -1748,42 +1682,38 @@ Step.__new__.__defaults__ = (None, None, None)
 # create makes the instance and the probes, start makes them fire.  At the end start is undone, the
 # rest of the ring buffer is read, and create is undone.
 Plan = namedtuple('Plan', 'create start')
-# What a person sets for a whole run: buffer_size in KB for each CPU, pids the threads that are
-# traced, maxactive the concurrent calls an r trace can track; None or empty for the kernel's own.
-Settings = namedtuple('Settings', 'stacks buffer_size pids maxactive')
-Settings.__new__.__defaults__ = (False, None, (), None)
 
 RUN_NAME = 'surftrace'      # begins the name of each run's instance and group; -S shows it alone
 SCRIPT_RUN = '\0'           # stands for that of a script, which is known when it is run
 
 
-def make_plan(probes, settings, run):
+def make_plan(probes, options, run):
     """Return the Plan that sets up Probes in an instance and a group of their own, called run."""
     top = 'instances/%s/' % run
     create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1]))]
-    if settings.buffer_size:
-        create.append(Step('write', top + 'buffer_size_kb', str(settings.buffer_size)))
+    if options.buffer:
+        create.append(Step('write', top + 'buffer_size_kb', str(options.buffer)))
     filters, enables = [], []
     for probe in probes:
         group = probe.place if probe.kind == 'e' else run
         directory = '%sevents/%s/%s/' % (top, group, probe.event)
         if probe.kind != 'e':
-            create.append(Step('append', 'kprobe_events', probe_line(probe, settings, run), Step(
+            create.append(Step('append', 'kprobe_events', probe_line(probe, options, run), Step(
                 'append', 'kprobe_events', '-:%s/%s' % (run, probe.event)), probe))
         if probe.filter:
             filters.append(Step('write', directory + 'filter', probe.filter.text, None, probe))
         enables.append(Step('write', directory + 'enable', '1',
                             Step('write', directory + 'enable', '0'), probe))
     threads = [Step('write', top + 'options/event-fork', '1'),
-               Step('write', top + 'set_event_pid', ' '.join(map(str, settings.pids)))
-               ] if settings.pids else []
+               Step('write', top + 'set_event_pid', ' '.join(map(str, options.pids)))
+               ] if options.pids else []
     return Plan(create, filters + threads + enables + [
-        Step('write', top + 'options/stacktrace', '1' if settings.stacks else '0'),
+        Step('write', top + 'options/stacktrace', '1' if options.stack else '0'),
         Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))])
 
 
-def probe_line(probe, settings, run):
-    maxactive = str(settings.maxactive or '') if probe.kind == 'r' else ''
+def probe_line(probe, options, run):
+    maxactive = str(options.maxactive or '') if probe.kind == 'r' else ''
     words = ['%s%s:%s/%s' % (probe.kind, maxactive, run, probe.event), probe.place]
     return ' '.join(words + ['%s=%s' % (each.name, each.text) for each in probe.arguments])
 
@@ -1840,14 +1770,15 @@ clean_up() {
     [ -z "$mounted" ] || umount "$mounted" 2> /dev/null
     exit "$status"
 }
+# What is being done when a signal comes is finished first, so that it can be undone.
+end_with() { ended=$1; [ -z "$reader" ] || exit "$1"; }
 done_with() { step=$1; [ -z "$ended" ] || exit "$ended"; }
 
-# What is being done when a signal comes is finished first, so that it can be undone.
 trap clean_up EXIT
-trap 'ended=0' INT PIPE
-trap 'ended=129' HUP
-trap 'ended=131' QUIT
-trap 'ended=143' TERM
+trap 'end_with 0' INT PIPE
+trap 'end_with 129' HUP
+trap 'end_with 131' QUIT
+trap 'end_with 143' TERM
 find_tracefs || {
     mounted=/sys/kernel/tracing
     mount -t tracefs surftrace "$mounted" || mounted=
@@ -1862,10 +1793,6 @@ done_with 0
 %(steps)s
 cat <&3 &
 reader=$!
-trap 'exit 0' INT PIPE
-trap 'exit 129' HUP
-trap 'exit 131' QUIT
-trap 'exit 143' TERM
 done_with "$step"
 wait "$reader"
 status=$?
@@ -1875,9 +1802,9 @@ exit "$status"
 '''
 
 
-def script(probes, settings, texts):
+def script(probes, options, texts):
     """Return a script for /bin/sh, dash and busybox ash; texts are its traces."""
-    plan = make_plan(probes, settings, SCRIPT_RUN)
+    plan = make_plan(probes, options, SCRIPT_RUN)
     steps = list(enumerate((plan.create + plan.start)[1:], 1))
     undo = ['    [ "$step" -lt %d ] || %s || warn %s' % (
         place, shell_line(step.undo), quoted(step.undo.path))
@@ -1896,12 +1823,10 @@ def script(probes, settings, texts):
 # Kernel: the kernel that is traced, here or elsewhere
 #
 # What it knows (symbols, fields of events, features), its tracefs and that one's mount, and
-# its refusals in the person's own terms.  This section and Session are the only ones that
-# touch tracefs, its mount, /proc/kallsyms, and the list of what cannot be probed.
+# its refusals in the person's own terms.
 # ---------------------------------------------------------------------------
 
 Symbol = namedtuple('Symbol', 'name module')      # module None: the kernel itself
-Symbol.__new__.__defaults__ = (None,)
 
 DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and all kernels have it
 FORBIDDEN = '/sys/kernel/debug/kprobes/blacklist'
@@ -1992,12 +1917,8 @@ def run_mount(command, console):
     """Run mount or umount, show it, and tell whether it succeeded."""
     import subprocess       # seldom needed, and slow to load
     console.echo(' '.join(command))
-    try:
-        # In a session of its own no second Ctrl+C reaches it.
-        return subprocess.call(command, close_fds=True, preexec_fn=os.setsid) == 0
-    except EnvironmentError as error:
-        console.note('%s: %s' % (command[0], explain(error.errno)))
-        return False
+    # In a session of its own no second Ctrl+C reaches it.
+    return subprocess.call(command, close_fds=True, preexec_fn=os.setsid) == 0
 
 
 def make_mount(console):
@@ -2013,31 +1934,11 @@ def make_mount(console):
 def open_tracefs(root):
     """Return the Tracefs at a root; raises KernelError if there is none, or one that is too old."""
     tracefs = Tracefs(root)
-    try:
-        tracefs.read('README')
-    except KernelError as error:
-        if error.errno == errno.ENOENT:
-            raise KernelError('%s/README: no such file or directory: no tracefs is mounted there; '
-                              '%s' % (root, ' '.join(MOUNT)))
-        raise
+    tracefs.read('README')
     if not tracefs.has('instances'):
         raise KernelError('%s is not there: a kernel before Linux 3.10 cannot be traced with this'
                           % tracefs.path('instances'))
     return tracefs
-
-
-def readable_tracefs(root):
-    """Return the Tracefs at a root (None: where it is mounted), None if it cannot be read."""
-    try:
-        root = root or find_mount()
-        return root and open_tracefs(root)
-    except KernelError:
-        return None
-
-
-def running_architecture():
-    """Return the name of this machine's architecture, as ARCHITECTURES has it if it does."""
-    return os.uname()[4]
 
 
 class Kernel(object):
@@ -2078,7 +1979,8 @@ class Kernel(object):
         if name not in self.lists:
             if not self.here:
                 has_symbols = self.vmlinux and name == 'traceable'
-                self.lists[name] = function_symbols(self.vmlinux) if has_symbols else ''
+                self.lists[name] = '\n'.join(
+                    Elf(self.vmlinux).function_names()) if has_symbols else ''
             else:
                 self.lists[name] = text_if_there('/proc/kallsyms' if name == 'all' else (
                     self.tracefs.path('available_filter_functions') if self.tracefs else ''))
@@ -2090,14 +1992,8 @@ class Kernel(object):
 
     def module(self, name):
         """Return the module that a function lives in, None for the kernel's own."""
-        return next((symbol.module for symbol in symbols_like(self.listing('traceable'), 0, name)
+        return next((symbol.module for symbol in symbols_like(self.listing('traceable'), name)
                      if symbol.name == name), None)
-
-    def spelling_hint(self, symbol, source):
-        """Return a hint at similar functions, '' if the name is known to be right."""
-        if '.' in symbol or self.functions() or not source.lists_quickly:
-            return ''
-        return nearest(symbol, source.names('function')).replace(':', '; or', 1)
 
     def check_variable(self, base):
         """Raise the error that there is no symbol of that name; kallsyms may be unreadable."""
@@ -2105,7 +2001,8 @@ class Kernel(object):
         if not listing or re.search(r' %s(?:\t|$)' % re.escape(base.text), listing, re.M):
             return
         raise TraceError("this kernel lists no symbol '%s'%s" % (
-            base.text, nearest(base.text, symbol_names(listing)) if ' jiffies\n' in listing else
+            base.text, nearest(base.text, re.findall(r'^\S+ \S (\S+)', listing, re.M))
+            if ' jiffies\n' in listing else
             ': without CONFIG_KALLSYMS_ALL it lists functions alone'), base.column)
 
     def named(self, tree, console):
@@ -2114,47 +2011,59 @@ class Kernel(object):
         ftrace's own list does not count for a trace with an offset.
         """
         token, module = tree.symbol, tree.module and tree.module.text
-        fragments = set()
-        lists = [(name, column) for name, column in (('traceable', 0), ('all', 2))
-                 if self.listing(name) and not (tree.offset and name == 'traceable')]
-        for name, column in lists:
-            like = [symbol for symbol in symbols_like(self.listing(name), column, token.text)
+        lists = [self.listing(name) for name in ('traceable', 'all')
+                 if not (tree.offset and name == 'traceable')]
+        for listing in lists:
+            like = [symbol for symbol in symbols_like(listing, token.text)
                     if module in (None, symbol.module)]
             names = set(symbol.name for symbol in like)
-            variants = sorted(each for each in names if re.match(VARIANT, each[len(token.text):]))
-            if token.text in names:
-                variants = [token.text]
+            variants = [token.text] if token.text in names else sorted(
+                each for each in names if re.match(VARIANT, each[len(token.text):]))
             if len(variants) > 1:
                 raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
                                  % (token.text, ', '.join(variants)), token.column)
-            for variant in variants:
-                return chosen_symbol([each for each in like if each.name == variant], token.text,
-                                     console)
-            fragments |= names
-        if not lists or module and not self.here:
+            if variants:
+                return chosen_symbol([each for each in like if each.name == variants[0]],
+                                     token.text, console)
+        if not any(lists) or module and not self.here:
             return Symbol(token.text, module)
         if module:
             raise TraceError("the module '%s' has no function '%s', or it is not loaded" % (
                 module, token.text), token.column)
-        names = symbol_names(self.listing('all') or self.listing('traceable'))
         raise TraceError("this kernel has no function '%s'%s" % (
-            token.text, '; there are only fragments of it, ' + ', '.join(sorted(fragments))
-            if fragments else nearest(token.text, names) or
+            token.text, nearest(token.text, [symbol.name for symbol in self.functions()]) or
             ': it may be inlined, or have another name here'), token.column)
 
     def matching(self, tree, limit, console):
-        """Return the Symbols that a trace's pattern takes, which are to be no more than limit."""
-        token = tree.symbol
+        """Return the Symbols that a trace's pattern takes, which are to be no more than limit.
+
+        Those are left out that cannot be probed, or of which there are several of one name.
+        """
+        import fnmatch      # only patterns need it
+        token, module = tree.symbol, tree.module and tree.module.text
         if not self.functions():
             raise TraceError('which functions match can only be told on the machine itself, or '
                              'from a vmlinux that has symbols (-v)', token.column)
         try:
-            found, left_out = self._matching(token.text, tree.module and tree.module.text)
+            match = re.compile(fnmatch.translate(token.text)).match
         except re.error as error:
             raise TraceError('this is no pattern: %s' % error, token.column)
+        like = set(symbol for symbol in self.functions() if match(symbol.name) and
+                   module in (None, symbol.module) and not re.match(NOT_A_FUNCTION, symbol.name))
+        # (ftrace's list lacks some that the kernel counts all the same.)
+        copies = Counter()
+        for name in ('traceable', 'all'):
+            copies |= Counter(symbol.name for symbol in all_symbols(self.listing(name))
+                              if module in (None, symbol.module))
+        # debugfs lists the functions that kprobes must not touch.
+        forbidden = frozenset(line.split('\t')[-1].strip() for line in text_if_there(
+            FORBIDDEN).splitlines()) if self.here else ()
+        found = sorted((symbol for symbol in like if copies[symbol.name] < 2
+                        and symbol.name not in forbidden), key=lambda symbol: symbol.name)
         if len(found) > limit:
             raise TraceError('%d functions match: choose fewer, or allow them with --max-probes %d'
                              % (len(found), len(found)), token.column)
+        left_out = len(like) - len(found)
         without = ('; left out: %d that cannot be probed, or of which there are several' % left_out
                    if left_out else '')
         if not found:
@@ -2162,27 +2071,6 @@ class Kernel(object):
                 token.text, without), token.column)
         console.note("'%s' takes %s%s" % (token.text, count_of(len(found), 'function'), without))
         return found
-
-    def _matching(self, pattern, module):
-        """Return the Symbols that a pattern takes, and how many are left out.
-
-        Those are left out that cannot be probed, or of which there are several of one name.
-        """
-        import fnmatch      # only patterns need it
-        match, by_name = re.compile(fnmatch.translate(pattern)).match, {}
-        for symbol in self.functions():
-            if match(symbol.name) and module in (None, symbol.module) and not re.match(
-                    NOT_A_FUNCTION, symbol.name):
-                by_name.setdefault(symbol.name, []).append(symbol)
-        # debugfs lists the functions that kprobes must not touch.
-        forbidden = frozenset(line.split('\t')[-1].strip() for line in text_if_there(
-            FORBIDDEN).splitlines()) if self.here else ()
-        copies = {}         # ftrace's list lacks some that the kernel counts all the same
-        for symbol in all_symbols(self.listing('all')) if not module else ():
-            copies[symbol.name] = copies.get(symbol.name, 0) + 1
-        kept = [found[0] for name, found in sorted(by_name.items())
-                if len(found) == 1 and copies.get(name, 1) == 1 and name not in forbidden]
-        return kept, len(by_name) - len(kept)
 
     # Events
 
@@ -2219,28 +2107,18 @@ def chosen_symbol(symbols, asked, console):
     return symbol
 
 
-def symbols_like(listing, column, name):
-    """Yield the Symbols called name, or name and a suffix, of a list with names in that column."""
-    at = listing.find(name)
-    while at >= 0:
-        start, end = listing.rfind('\n', 0, at) + 1, listing.find('\n', at)
-        end = len(listing) if end < 0 else end
-        fields = listing[start:end].split()
-        if (fields[column:] and (fields[column] == name or fields[column].startswith(name + '.'))
-                and (not column or fields[1] in 'tTwW')):
-            yield Symbol(fields[column], fields[-1].strip('[]') if fields[column + 1:] else None)
-        at = listing.find(name, end)
+def symbols_like(listing, name):
+    """Yield the Symbols called name, or name and a suffix, of the functions in a list."""
+    pattern = re.escape(name) + r'(\.\S+)?(?:[ \t]+\[(\S+)\])?$'
+    for match in re.finditer(pattern, listing, re.M):
+        if re.search(r'^$|\n$| [tTwW] $', listing[max(match.start() - 3, 0):match.start()]):
+            yield Symbol(name + (match.group(1) or ''), match.group(2))
 
 
 def all_symbols(listing):
     """Return the Symbols of the functions in ftrace's list, or in kallsyms (ADDRESS TYPE NAME)."""
     return [Symbol(name, module or None) for name, module in re.findall(
         r'^(?:[0-9a-fA-F]+ [tTwW] )?(\S+)(?:\s+\[(\S+)\])?$', listing, re.M)]
-
-
-def symbol_names(listing):
-    """Return the names in a list of symbols, kallsyms' (ADDRESS TYPE NAME) or ftrace's."""
-    return re.findall(r'^(?:\S+ \S )?(\S+)', listing, re.M)
 
 
 def event_field(system, declaration, array, size, signed):
@@ -2270,20 +2148,16 @@ REFUSALS = {
     errno.E2BIG: 'too many values',
     errno.EADDRNOTAVAIL: 'the symbol is not unique',
     errno.EOPNOTSUPP: 'this function cannot be probed',
-    errno.ENODEV: 'no such device',
 }
 
 
 def refusal(step, error, tracefs, top):
     """Return the Error for a Step that the kernel refused, in its own words where it has some."""
+    if step.origin is None:
+        return error
     is_filter = step.path.endswith('filter')
-    # (A filter of too many words gets EPERM.)
-    if step.origin is None or error.errno not in REFUSALS and not (
-            is_filter and error.errno == errno.EPERM):
-        return error
-    if error.errno == errno.ENOENT and (step.action != 'append' or not tracefs.has(step.path)):
-        return error
-    reason, column = REFUSALS.get(error.errno, os.strerror(error.errno).lower()), None
+    reason = REFUSALS.get(error.errno) if step.action == 'append' else None
+    reason, column = reason or explain(error.errno), None
     # The file keeps the last eight; another run's may be among them.
     log = tracefs.read_if_there((top if is_filter else '') + 'error_log')
     for logged, command, caret in re.findall(ERROR_LOG, log):
@@ -2314,16 +2188,18 @@ def origin_column(step, position, command, is_filter):
 # until the run ends, and undoes all that was done.  What killed runs left is removed first.
 # ---------------------------------------------------------------------------
 
-# Events as the kernel counts them: read, left in the buffer, lost, and missed by p and r probes.
-Counts = namedtuple('Counts', 'read left lost missed missed_returns')
-
 READ_SIZE = 1 << 16     # bytes
 # A run is named after its process; where that name is taken, _1 is appended.
 RUN_PATTERN = RUN_NAME + r'_([0-9]{1,9})(?:_1)*$'
 
 
-class StopRun(Exception):
-    """A signal came in the middle of the set-up: not an error, an early end."""
+def ending_signals():
+    """Return the signals that end a run.
+
+    An ignored HUP (nohup) stays so; not INT and QUIT, which a shell's & ignores.
+    """
+    return [taken for taken in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+            if taken != signal.SIGHUP or signal.getsignal(taken) != signal.SIG_IGN]
 
 
 class Signals(object):
@@ -2340,13 +2216,10 @@ class Signals(object):
         # next at work, which is too late for a poll that is just about to begin.
         fcntl.fcntl(self._write_end, fcntl.F_SETFL, os.O_NONBLOCK)
         signal.set_wakeup_fd(self._write_end)
-        self._taken = []
-        for taken in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
-            # An ignored HUP (nohup) stays so; not INT and QUIT, which a shell's & ignores.
-            if taken != signal.SIGHUP or signal.getsignal(taken) != signal.SIG_IGN:
-                self._taken.append(taken)
-                signal.signal(taken, self._take)
-                signal.siginterrupt(taken, False)
+        self._taken = ending_signals()
+        for taken in self._taken:
+            signal.signal(taken, self._take)
+            signal.siginterrupt(taken, False)
         return self
 
     def _take(self, number_of_signal, _):
@@ -2427,11 +2300,11 @@ class Session(object):
         self.clean = True                       # all has gone well so far
 
     def set_up(self):
-        """Perform the plan; raises KernelError, or StopRun if a signal comes."""
+        """Perform the plan, or what comes before a signal; raises KernelError."""
         for steps, done in ((self.plan.create, self.created), (self.plan.start, self.started)):
             for step in steps:
                 if self.signals.received is not None:
-                    raise StopRun()
+                    return
                 try:
                     self._perform(step)
                 except KernelError as error:
@@ -2456,8 +2329,9 @@ class Session(object):
         poll.register(self.signals.wake, select.POLLIN)
         poll.register(output.writer.descriptor, 0)      # wakes when its reader has gone
         end, data = seconds and clock() + seconds, b''
-        while not (self.signals.received or output.writer.closed or output.full or data is None
-                   or end and clock() >= end):
+        while not (self.signals.received or output.writer.closed or data is None
+                   or end and clock() >= end
+                   or output.left == 0 and not output.writer.pending):      # all that is wanted
             data = b''
             if not output.writer.pending:
                 if output.writer.descriptor in wait_until(end, poll):
@@ -2467,36 +2341,35 @@ class Session(object):
 
     def _events(self):
         """Return what is in the buffer, READ_SIZE bytes or a little more; None at its end."""
-        parts, size = [], 0
-        while size < READ_SIZE:
+        data = b''
+        while len(data) < READ_SIZE:
             try:
                 part = self.tracefs.attempt(lambda _: os.read(self.pipe, READ_SIZE),
                                             self.top + 'trace_pipe')
             except KernelError as error:
                 if error.errno not in (errno.EAGAIN, errno.EINTR):
                     raise
-                break
+                return data
             if not part:
-                return b''.join(parts) or None
-            parts.append(part)
-            size += len(part)
-        return b''.join(parts)
+                return data or None
+            data += part
+        return data
 
     def stop(self, output):
         """Stop the events, drain the buffer into output, count, and undo the rest.
 
-        Returns the Counts, None if there are none.  Whatever cannot be undone is told, and does not
-        keep the rest from being undone.
+        Returns a summary, None if the run did not come as far as that.  Whatever cannot be undone
+        is told, and does not keep the rest from being undone.
         """
-        counts, has_started = None, bool(self.started)
+        summary, has_started = None, bool(self.started)
         self._undo(self.started)
         if has_started:
             self._tolerate(self._drain, output)
-            counts = self._tolerate(self._count)
+            summary = self._tolerate(self._summary, output)
         if self.pipe is not None:
             os.close(self.pipe)
         self._undo(self.created)
-        return counts
+        return summary
 
     def _tolerate(self, call, *arguments):
         """Return what a call gives; an error of it is told, and ends nothing."""
@@ -2521,10 +2394,23 @@ class Session(object):
                 self.clean = False
                 self.console.note('not undone: %s (the next run removes what is left)' % error)
 
-    def _count(self):
-        return Counts(self._statistics('read events'), self._statistics('entries'),
-                      self._statistics('overrun|commit overrun|dropped events'),
-                      self._missed('p'), self._missed('r'))
+    def _summary(self, output):
+        """Return how many events there were, and how many were lost, left or missed."""
+        seen = max(self._statistics('read events') - output.stacks, 0)
+        message = count_of(seen if output.count is None else output.count - output.left, 'event')
+        lost = self._statistics('overrun|commit overrun|dropped events')
+        if lost:
+            message += ', and %d lost%s: the ring buffer was full (-b makes it larger)' % (
+                lost, ', stacks among them' if output.stacks else '')
+        left, missed, returns = self._statistics('entries'), self._missed('p'), self._missed('r')
+        if left:
+            message += ', and %d not read, as stdout took nothing' % left
+        if returns:
+            message += (', and %s missed: too many calls were under way at once (--maxactive lets '
+                        'there be more)' % count_of(returns, 'return'))
+        if missed:
+            message += ', and %d missed, each while another probe was at work' % missed
+        return message
 
     def _statistics(self, words):
         """Return the sum over all CPUs of what the ring buffer counts under these words."""
@@ -2562,19 +2448,15 @@ BYTES = r'\{0x[0-9a-f]{1,2}(?:,0x[0-9a-f]{1,2}){%d}\}'
 SHOWN_LIMIT = 1 << 16   # numbers that are kept as they are shown: all that a port can be
 PATIENCE = 2            # seconds that a reader may take nothing while the run ends
 
-# A character of UTF-8 that is no control character, or else a byte that a terminal may obey.
-KEPT_OR_OBEYED = (
-    br'(\xc2[\xa0-\xbf]|[\xc3-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|'
-    br'[\xe1-\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf4][\x80-\xbf]{3})'
-    br'|[^\t\n -~]')
-PLAIN = b'\t\n' + bytes(bytearray(range(0x20, 0x7f)))
-
 
 def visible(data):
-    """Return bytes for a terminal: each byte that it could obey is a question mark."""
-    if not data.translate(None, PLAIN):
-        return data
-    return re.sub(KEPT_OR_OBEYED, lambda match: match.group(1) or b'?', data)
+    """Return bytes for a terminal: what it could obey, or its locale does not have, is a '?'.
+
+    (In another locale than one of UTF-8, \\x9b within a character begins an escape sequence.)
+    """
+    locale = os.environ.get('LC_ALL') or os.environ.get('LC_CTYPE') or os.environ.get('LANG', '')
+    text = data.decode('utf-8' if re.search('(?i)utf-?8', locale) else 'ascii', 'replace')
+    return re.sub(u'[\0-\x08\x0b-\x1f\x7f-\x9f\ufffd]', u'?', text).encode('utf-8')
 
 
 class Writer(object):
@@ -2688,11 +2570,6 @@ class Output(object):
         self.is_beyond = False      # one more than are wanted has come
         self.stacks = 0             # written so far; each is an event to the ring buffer
         self.partial = b''          # a line whose end has not been read yet
-
-    @property
-    def full(self):
-        """Whether all events that are wanted have been written."""
-        return self.left == 0 and not self.writer.pending
 
     def write(self, data, wake=None, end=None):
         """Write events; for what stdout does not take see Writer.push()."""
@@ -2905,14 +2782,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise UsageError('%s; -h shows how' % re.sub(r'^argument (\S+):', r'\1', message))
 
-
-class Once(argparse.Action):
-    """An option that is there twice is a slip."""
-
-    def __call__(self, parser, namespace, value, name=None):
-        if getattr(namespace, self.dest) is not None:
-            raise UsageError('%s is there twice' % name)
-        setattr(namespace, self.dest, value)
+    def _get_option_tuples(self, option_string):
+        """Complete no long name; allow_abbrev=False breaks -sS on Python 3.6 and 3.7."""
+        if option_string.startswith('--'):
+            return []
+        return argparse.ArgumentParser._get_option_tuples(self, option_string)
 
 
 def parse_arguments(argv):
@@ -2920,31 +2794,14 @@ def parse_arguments(argv):
     parser = Parser(add_help=False)
     for option in OPTIONS:
         names, read = [name for name in option[:2] if name], (option + (None,))[4]
-        if not option[2]:
-            parser.add_argument(*names, action='store_true')
-        elif callable(read):
-            parser.add_argument(*names, action=Once, type=read)
-        else:
-            parser.add_argument(*names, action=Once, choices=read)
+        how = {'type': read} if callable(read) else {'choices': read}
+        parser.add_argument(*names, **(how if option[2] else {'action': 'store_true'}))
     cut = argv.index('--') if '--' in argv else len(argv)
-    refuse_unknown(argv[:cut])
     options, traces = parser.parse_known_args(argv[:cut])
+    for unknown in [trace for trace in traces if trace.startswith('-')]:
+        raise UsageError('option %s not recognized; -h shows how' % unknown.partition('=')[0])
     options.traces = traces + argv[cut + 1:]
     return options
-
-
-def refuse_unknown(argv):
-    """Raise the error for what looks like an option and is none; argparse would take a part of one.
-
-    (allow_abbrev=False breaks -sS on Python 3.6 and 3.7.)
-    """
-    names = dict((name, option[2]) for option in OPTIONS for name in option[:2])
-    is_value = False
-    for argument in argv:
-        name = argument.partition('=')[0] if argument.startswith('--') else argument[:2]
-        if not is_value and argument.startswith('-') and len(argument) > 1 and name not in names:
-            raise UsageError('option %s not recognized; -h shows how' % name)
-        is_value = not is_value and argument in names and bool(names[argument])
 
 
 def read_options(argv):
@@ -2952,12 +2809,12 @@ def read_options(argv):
     if options.help:
         return options
     options.action = chosen_action(options)
+    choose_source(options)
     check_machine(options)
-    options.choice = read_choice(options)
-    options.settings = Settings(options.stack, options.buffer, threads_of(options),
-                                options.maxactive)
+    options.pids = threads_of(options)
     options.trees = []
-    for text in [one_line(text) for text in options.traces] + read_trace_file(options.file):
+    for text in options.traces + read_trace_file(options.file):
+        text = re.sub(r'[\t\n\v\f\r]', ' ', text.rstrip())      # as a shell's user sees it
         try:
             options.trees.append(parse_trace(text))
         except TraceError as error:
@@ -2981,11 +2838,11 @@ def chosen_action(options):
 
 def check_machine(options):
     """Settle whose registers are taken, and whether the kernel that is traced is this one."""
-    here = running_architecture()
+    here = os.uname()[4]
     changes_nothing = options.action is not trace_live
-    if changes_nothing and options.vmlinux and not options.arch and options.rip is None:
-        elf = elf_of(options.vmlinux) if options.mode != 'remote' else None
-        options.arch = elf.architecture if elf and elf.architecture in ARCHITECTURES else None
+    if changes_nothing and options.vmlinux and not options.arch:
+        found = Elf(options.vmlinux).architecture
+        options.arch = found if found in ARCHITECTURES else None
     if options.arch not in (None, here) and not changes_nothing:
         raise UsageError('-a %s on a machine that is %s: add -S, which shows the lines for it'
                          % (options.arch, here))
@@ -2994,13 +2851,14 @@ def check_machine(options):
                          % (here, ' or '.join(sorted(ARCHITECTURES))))
     options.arch = options.arch or here
     # What a file says of another kernel is not to be checked against this one.
-    options.elsewhere = bool(changes_nothing and (options.vmlinux or options.arch != here
-                                                  or options.database))
+    options.here = not (changes_nothing and (
+        options.vmlinux or options.database or options.release != os.uname()[2]
+        or options.arch != here))
 
 
 def threads_of(options):
     """Return the ids of the threads of the process that is asked for."""
-    if not options.pid or options.elsewhere:
+    if not options.pid or not options.here:
         return (options.pid,) if options.pid else ()
     try:
         return tuple(sorted(int(name) for name in os.listdir('/proc/%d/task' % options.pid)))
@@ -3008,43 +2866,35 @@ def threads_of(options):
         raise UsageError('there is no process %d' % options.pid)
 
 
-def read_choice(options):
-    """Return the Choice of sources that the options make."""
-    mode, release, vmlinux = options.mode or 'auto', os.uname()[2], options.vmlinux
+def choose_source(options):
+    """Settle which source of types is asked, and for which release."""
+    options.mode, options.release = options.mode or 'auto', os.uname()[2]
     for name, asked, wanted in (('-r', options.rip, 'remote'), ('-d', options.database, 'local')):
-        if asked is not None and mode not in ('auto', wanted):
+        if asked is not None and options.mode not in ('auto', wanted):
             raise UsageError('%s goes with -m %s' % (name, wanted))
-        mode = mode if asked is None else wanted
-    if mode == 'remote':
-        release, vmlinux = vmlinux or release, None
-        if '/' in release:
-            raise UsageError('a server is asked by release, not by file: -v %s' % os.uname()[2])
-    if mode == 'local' and vmlinux:
+        options.mode = options.mode if asked is None else wanted
+    if options.mode == 'remote':
+        options.release, options.vmlinux = options.vmlinux or options.release, None
+    if options.mode == 'local' and options.vmlinux:
         raise UsageError('-v and -d (or -m local) both name a source of types: take one')
-    return Choice(mode, options.arch, release, not options.elsewhere, vmlinux, options.gdb,
-                  options.database, options.rip)
 
 
 def read_trace_file(path):
     """Return the traces in a file, if one is named; blank lines, and those behind #, are none."""
-    try:
-        data = b'' if path is None else read_file('/dev/stdin' if path == '-' else path)
-    except EnvironmentError as error:
-        raise UsageError('%s: %s' % (path, os.strerror(error.errno).lower()))
-    if b'\0' in data:
-        raise UsageError('%s: not text, so no traces; types come from -v FILE' % path)
-    lines = [one_line(line) for line in to_text(data).splitlines()]
-    return [line for line in lines if line.strip() and not line.lstrip().startswith('#')]
+    data = b'' if path is None else read_file('/dev/stdin' if path == '-' else path)
+    return [line for line in to_text(data).splitlines()
+            if line.strip() and not line.lstrip().startswith('#')]
 
 
 # Actions
 
 def kernel_of(options, tracefs=None):
     """Return the Kernel that is traced, with the Tracefs of this machine if none is given."""
-    if not (tracefs or options.elsewhere):
-        tracefs = readable_tracefs(options.tracefs)
-    return Kernel(ARCHITECTURES[options.arch], tracefs, not options.elsewhere,
-                  options.choice.vmlinux)
+    root = options.tracefs or find_mount()
+    if not tracefs and options.here and root and os.access(root + '/README', os.R_OK):
+        tracefs = Tracefs(root)
+    return Kernel(ARCHITECTURES[options.arch], tracefs, options.here,
+                  options.vmlinux)
 
 
 def compiled(options, sources, kernel, console):
@@ -3059,26 +2909,20 @@ def compiled(options, sources, kernel, console):
 
 
 def write_script(options, probes, console):
-    for name, used in (('-c', options.count), ('-t', options.time)):
-        if used:
-            console.note('%s: a script has no %s, it runs until Ctrl+C' % (options.output, name))
-    if make_rewriter(probes):
-        console.note('%s: a script shows addresses and names as the numbers that the kernel has'
-                     % options.output)
-    text = script(probes, options.settings, [tree.text for tree in options.trees])
-    try:
-        with os.fdopen(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777),
-                       'wb') as stream:
-            stream.write(to_bytes(text))
-    except EnvironmentError as error:
-        raise Error('%s: %s' % (options.output, os.strerror(error.errno).lower()))
+    if options.count or options.time or make_rewriter(probes):
+        console.note('%s: a script runs until Ctrl+C, and shows addresses and names as the numbers '
+                     'that the kernel has' % options.output)
+    text = script(probes, options, [tree.text for tree in options.trees])
+    with os.fdopen(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777),
+                   'wb') as stream:
+        stream.write(to_bytes(text))
 
 
 def show(options, sources, console):
     """Print the set-up, and touch nothing."""
     probes = compiled(options, sources, kernel_of(options), console)
-    plan, lines, root = make_plan(probes, options.settings, RUN_NAME), [], options.tracefs
-    if not root and not options.elsewhere:
+    plan, lines, root = make_plan(probes, options, RUN_NAME), [], options.tracefs
+    if not root and options.here:
         root = find_mount()
         if not root and os.path.isdir(MOUNT[-1]):       # as a live run would begin
             lines, root = [' '.join(MOUNT)], MOUNT[-1]
@@ -3096,8 +2940,6 @@ def print_lines(lines):
 
 
 def show_information(options, sources, console):
-    if not options.info.strip():
-        raise UsageError('--info takes the name of a function, struct, union or enum')
     kernel = kernel_of(options)
     source = sources.of(kernel.module(options.info))
     return print_lines(information(options.info, source, kernel))
@@ -3130,58 +2972,35 @@ def trace_live(options, sources, console):
             return run_session(options, probes, tracefs, signals, console)
     finally:
         if mounted:
-            for number_of_signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-                signal.signal(number_of_signal, signal.SIG_IGN)
             run_mount(['umount', mounted], console)         # if nobody else uses it by now
 
 
 def run_session(options, probes, tracefs, signals, console):
     """Trace Probes until the run ends; return the exit status."""
     sweep(tracefs, console)
-    # Threads may have been started meanwhile.
-    settings = options.settings._replace(pids=threads_of(options))
-    session = Session(tracefs, make_plan(probes, settings, free_run_name(tracefs)), console,
-                      signals)
+    options.pids = threads_of(options)      # some may have been started meanwhile
+    plan = make_plan(probes, options, free_run_name(tracefs))
+    session = Session(tracefs, plan, console, signals)
     output, status = Output(make_rewriter(probes), options.count), 0
     try:
         session.set_up()
-        session.stream(output, options.time)
-    except StopRun:
-        pass
+        if signals.received is None:
+            session.stream(output, options.time)
     except Error as error:
         console.error(error)
         status = error.status
     finally:
-        counts = session.stop(output)
-    if counts:
-        tell_counts(counts, output, console)
+        summary = session.stop(output)
+    if summary:
+        console.note(summary)
     return status or (signals.status() if session.clean else 1)
-
-
-def tell_counts(counts, output, console):
-    seen = max(counts.read - output.stacks, 0)
-    if output.count is not None:
-        seen = output.count - output.left
-    message = count_of(seen, 'event')
-    if counts.lost:
-        message += ', and %d lost%s: the ring buffer was full (-b makes it larger)' % (
-            counts.lost, ', stacks among them' if output.stacks else '')
-    if counts.left:
-        message += ', and %d not read, as stdout took nothing' % counts.left
-    if counts.missed_returns:
-        message += (', and %s missed: too many calls were under way at once (--maxactive lets '
-                    'there be more)' % count_of(counts.missed_returns, 'return'))
-    if counts.missed:
-        message += ', and %d missed, each while another probe was at work' % counts.missed
-    console.note(message)
 
 
 def main(argv):
     console = Console()
-    for number_of_signal in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number_of_signal) != signal.SIG_IGN:
-            # By way of all that is to be closed; a live run has its own way.
-            signal.signal(number_of_signal, lambda number, _: sys.exit(128 + number))
+    for taken in ending_signals():
+        # By way of all that is to be closed; a live run has its own way.
+        signal.signal(taken, lambda number, _: sys.exit(128 + number))
     try:
         try:
             os.fstat(1)
@@ -3190,18 +3009,22 @@ def main(argv):
         options = read_options(argv)
         if options.help:
             return print_lines(help_lines())
-        sources = Sources(options.choice, console)
+        sources = Sources(options, console)
         try:
             return options.action(options, sources, console)
         finally:
             sources.close()
-    except Error as error:
+    except (Error, EnvironmentError) as error:
         if 'SURFTRACE_DEBUG' in os.environ:
             raise
+        if isinstance(error, EnvironmentError):
+            error = Error((error.filename + ': ' if error.filename else '')
+                          + os.strerror(error.errno).lower())
         console.error(error)
         return error.status
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT      # (a live run takes it as its ordinary end)
+    except ImportError as error:        # sqlite3 or zlib
+        console.note('this Python was built without a module that this needs: %s' % error)
+        return 1
 
 
 # ---------------------------------------------------------------------------
@@ -3211,11 +3034,8 @@ def main(argv):
 # question.  Looks for files where distributions put them.  The sources themselves follow.
 # ---------------------------------------------------------------------------
 
-# mode: auto, or one of those in SOURCES.  release: of the kernel that is traced.  here: that kernel
-# is the running one.  The others are the person's, None where nothing was said.
-Choice = namedtuple('Choice', 'mode architecture release here vmlinux gdb database server')
-
 RUNNING_BTF = '/sys/kernel/btf'
+BUILD_ID = b'(?s)\4\0\0\0\x14\0\0\0\3\0\0\0GNU\0(.{20})'        # in ELF notes
 RUNNING_NOTES = '/sys/kernel/notes'
 RUNNING_MODULE_NOTES = '/sys/module/%s/notes/.note.gnu.build-id'
 DEBUG_MODULES = ('/usr/lib/debug/lib/modules/%s/kernel', '/usr/lib/debug/usr/lib/modules/%s/kernel',
@@ -3237,19 +3057,20 @@ DEBUG_PACKAGES = (
 class Sources(object):
     """The sources of a run."""
 
-    def __init__(self, choice, console):
-        self.choice, self.console = choice, console
-        self.opened = {}        # by module, None for the kernel; and the disassembler
-        self.elves = {}         # by path, None for raw BTF
+    def __init__(self, options, console):
+        self.choice, self.console = options, console
+        self.opened = {}        # by module, None for the kernel
+        self.gdb = None         # its process, once it is needed
+        self.elves = {}         # by path
 
     def of(self, module):
         """Return the source for the symbols of a module, or of the kernel where that is None."""
         return LazySource(self, module)
 
     def close(self):
-        for opened in list(self.opened.values()) + list(self.elves.values()):
-            if opened is not None:
-                opened.close()
+        """End gdb, which holds much memory."""
+        if self.gdb:
+            self.gdb.close()
 
     def fall_back(self, unknown):
         """Let gdb read what is unknown, if it was ours to choose; else raise that error."""
@@ -3264,8 +3085,7 @@ class Sources(object):
         if not path:
             raise NoTypesError('instructions are read from a vmlinux; name one with -v; %s'
                                % debug_package(self.choice.release))
-        self.opened['gdb'] = Disassembler(self._start_gdb(path, Disassembler.ARGUMENTS, False))
-        return self.opened['gdb']
+        return Disassembler(self._start_gdb(path, Disassembler.ARGUMENTS, False))
 
     def open(self, module):
         """Return the source of a module's types, or of the kernel's, opened."""
@@ -3280,19 +3100,18 @@ class Sources(object):
         kernel = self.open(None)
         if module is None or self.open(module) is not kernel or kernel.knows_modules:
             return False
-        elf = self._elf(kernel.name)        # a module's own, if -v names that
-        return elf is None or not elf.relocatable
+        return not self._elf(kernel.name).relocatable       # a module's own, if -v names that
 
     def _elf(self, path):
         if path not in self.elves:
-            self.elves[path] = elf_of(path)
+            self.elves[path] = Elf(path)
         return self.elves[path]
 
     def _chosen(self):
         mode, choice = self.choice.mode, self.choice
         if mode != 'remote' and not (choice.here or choice.vmlinux or choice.database):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
-                               "file with that kernel's types with -v or -d" % choice.architecture)
+                               "file with that kernel's types with -v or -d" % choice.arch)
         for name, find, open_source, missing in SOURCES:
             place = find(self) if mode in ('auto', name) else None
             if place is not None:
@@ -3303,7 +3122,7 @@ class Sources(object):
             'release': choice.release, 'package': debug_package(choice.release)})
 
     def _told(self, source):
-        registers = '' if self.choice.here else ', registers of ' + self.choice.architecture
+        registers = '' if self.choice.here else ', registers of ' + self.choice.arch
         self.console.note('types from %s (%s)%s' % (source.name, source.kind, registers))
         return source
 
@@ -3316,7 +3135,8 @@ class Sources(object):
             return path if os.path.exists(path) else None
         elf = self._elf(path) if self.choice.mode == 'auto' else None
         # (A module's BTF is only what its kernel's lacks.)
-        lacks = elf and ('.BTF' not in elf.sections or elf.relocatable and elf.has_debug_info)
+        lacks = elf and ('.BTF' not in elf.sections
+                         or elf.relocatable and '.debug_info' in elf.sections)
         return None if lacks else path
 
     def _vmlinux(self):
@@ -3325,9 +3145,9 @@ class Sources(object):
         for pattern in DEBUG_FILES:
             path = pattern % self.choice.release
             try:
-                if self.choice.here and os.path.exists(path) and self._elf(path).has_debug_info:
+                if self.choice.here and '.debug_info' in self._elf(path).sections:
                     return path
-            except (SourceError, AttributeError):
+            except (SourceError, EnvironmentError):
                 pass        # it is something else
         return None
 
@@ -3349,7 +3169,7 @@ class Sources(object):
     def _server(self):
         if self.choice.mode != 'remote':
             return None         # the network is never asked unless the person says so
-        address = self.choice.server
+        address = self.choice.rip
         return (os.environ.get('LBC_SERVER') or SERVER) if address is None else address
 
     def _module_file(self, module):
@@ -3357,7 +3177,8 @@ class Sources(object):
         kernel = self.open(None)
         if kernel.kind == 'BTF':        # those of modules lie beside it, as in /sys/kernel/btf
             path = os.path.join(os.path.dirname(kernel.name), module)
-            return path if path != kernel.name and is_btf(path) else None
+            is_btf = os.path.isfile(path) and read_file(path)[:2] == BTF_MAGIC
+            return path if is_btf and path != kernel.name else None
         if kernel.kind != 'DWARF' or not self.choice.here or self.choice.vmlinux:
             return None
         return next((os.path.join(directory, name) for pattern in DEBUG_MODULES
@@ -3368,15 +3189,12 @@ class Sources(object):
     # Opening: each takes a place that was found
 
     def _btf(self, path):
-        elf, data = self._elf(path), read_btf(path)
-        if elf:
-            self._check_machine(elf)
-        if data is None or elf and elf.relocatable:
-            raise SourceError('%s: %s; -m dwarf reads its debug info' % (
-                path, 'this ELF file has no section .BTF' if data is None else
-                "a module's BTF is only what its kernel's lacks"))
-        source = Btf(data, path)
-        if self.choice.vmlinux and not elf:
+        elf = self._elf(path)
+        self._check_machine(elf)
+        if elf.relocatable or '.BTF' not in elf.sections:
+            raise SourceError("%s: it has no kernel's BTF; -m dwarf reads its debug info" % path)
+        source = Btf(elf.whole('.BTF'), path)
+        if self.choice.vmlinux:
             self._check_architecture(path, btf_architecture(source))
         return source
 
@@ -3392,47 +3210,45 @@ class Sources(object):
         return source
 
     def _remote(self, address):
-        return Server(address, self.choice.release, self.choice.architecture)
+        return Server(address, self.choice.release, self.choice.arch)
 
     def _module(self, path):
         kernel = self.open(None)
-        return (Btf(read_btf(path), path, kernel) if kernel.kind == 'BTF' else
+        return (Btf(self._elf(path).whole('.BTF'), path, kernel) if kernel.kind == 'BTF' else
                 self._told(self._dwarf(path)))
 
     def _start_gdb(self, path, arguments, debug_info=True):
         elf = self._debug_elf(path, debug_info)
-        usual = 'gdb' if elf.architecture == running_architecture() else 'gdb-multiarch'
-        return GdbProcess(elf, self.choice.gdb or usual, self.console, arguments)
+        usual = 'gdb' if elf.architecture == os.uname()[4] else 'gdb-multiarch'
+        self.gdb = GdbProcess(elf, self.choice.gdb or usual, self.console, arguments)
+        return self.gdb
 
     # Checks: another kernel's offsets would be wrong numbers that look right
 
     def _debug_elf(self, path, debug_info=True):
         """Return the Elf of a vmlinux of the right kernel, which is to have debug info."""
         elf = self._elf(path)
-        if elf is None:
-            raise SourceError('%s: no ELF file, which a vmlinux is' % path)
         self._check_machine(elf)
-        if '.symtab' not in elf.sections or debug_info and not elf.has_debug_info:
-            raise SourceError('%s %s; %s' % (
-                path, 'has symbols and no debug info' if '.symtab' in elf.sections else
-                'is stripped: it has neither types nor symbols',
-                debug_package(self.choice.release)))
+        if '.symtab' not in elf.sections or debug_info and '.debug_info' not in elf.sections:
+            raise SourceError('%s: %s; %s' % (
+                path, 'it has no debug info' if '.symtab' in elf.sections else
+                'no vmlinux, or stripped: no symbols', debug_package(self.choice.release)))
         return elf
 
     def _check_machine(self, elf):
         self._check_architecture(elf.path, elf.architecture)
         notes = RUNNING_MODULE_NOTES % module_of(elf.path) if elf.relocatable else RUNNING_NOTES
         if self.choice.here and os.path.exists(notes):
-            ids = [build_id(data) for data in (
+            ids = [re.findall(BUILD_ID, data)[:1] for data in (
                 read_file(notes), elf.whole('.notes') or elf.whole('.note.gnu.build-id'))]
-            if None not in ids and ids[0] != ids[1]:
+            if [] not in ids and ids[0] != ids[1]:
                 raise SourceError('%s is not of the running kernel, %s: their build ids differ'
                                   % (elf.path, self.choice.release))
 
     def _check_architecture(self, name, architecture):
-        if architecture not in (None, self.choice.architecture):
+        if architecture not in (None, self.choice.arch):
             raise SourceError('%s is for %s, but this trace is for %s%s' % (
-                name, architecture, self.choice.architecture, ': say -a %s, with -S' % architecture
+                name, architecture, self.choice.arch, ': say -a %s, with -S' % architecture
                 if architecture in ARCHITECTURES else ''))
 
 
@@ -3467,25 +3283,13 @@ class LazySource(object):
         self._sources, self._module = sources, module
 
     def __getattr__(self, question):
-        answer = getattr(self._sources.open(self._module), question)
-        setattr(self, question, answer)     # the next time it is found at once
-        return answer
+        return getattr(self._sources.open(self._module), question)
 
     def functions(self, name):
         if self._sources.lacks(self._module):
             return []       # the kernel may have another function of that name
         # Clang's link-time optimization only renames: NAME.llvm.123.
         return self._sources.open(self._module).functions(re.sub(r'\.llvm\.[0-9]+$', '', name))
-
-
-def open_types_file(path):
-    """Return the file that types are to be read from, open."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise SourceError('%s: not a file that types can be read from' % path)
-        return open(path, 'rb', 0)
-    except EnvironmentError as error:
-        raise SourceError('%s: %s' % (path, os.strerror(error.errno).lower()))
 
 
 def module_of(path):
@@ -3541,6 +3345,7 @@ class Btf(Source):
     kind = 'BTF'
     lists_quickly = True
 
+    @sound
     def __init__(self, data, name, kernel=None):
         self.name = name
         types, strings = self._parts(data)
@@ -3557,9 +3362,6 @@ class Btf(Source):
         self.named, self.index = {}, None       # ids by name; later by kind and name
         self.described = {}                     # Records by id
 
-    def _damaged(self, why):
-        return SourceError('%s: damaged BTF: %s' % (self.name, why))
-
     def _parts(self, data):
         if data[:3] != BTF_MAGIC + b'\1' or len(data) < 24:
             raise SourceError('%s: neither BTF (version 1, little-endian) nor an ELF file'
@@ -3570,7 +3372,7 @@ class Btf(Source):
         strings = data[header + string_offset:header + string_offset + string_size]
         if len(types) != type_size or type_size % 4 or len(strings) != string_size or (
                 strings[-1:] != b'\0'):
-            raise self._damaged('it is cut short')
+            raise ValueError('it is cut short')
         return types, strings
 
     def _marked(self, types):
@@ -3584,29 +3386,26 @@ class Btf(Source):
         """
         infos, kinds, at = array.array('I', types), set(), 0
         marks = bytearray(types[3::4].translate(BTF_PLAIN))
-        try:
-            while at < len(marks):
-                other = marks.find(b'\2', at + 1)
-                other = len(marks) + 1 if other < 0 else other
-                last = marks.rfind(b'\1', at, other)
-                if last >= 0 and last + record_size(infos[last]) == other and (
-                        marks.find(b'\1\1', at, other) < 0 > marks.find(b'\1\0\1', at, other)):
-                    at = other - 1
-                else:
-                    kinds.add(infos[at + 1] >> 24)
-                    end = at + record_size(infos[at + 1])
-                    marks[at:end] = b'\0\1'.ljust(end - at, b'\0')
-                    at = end
-        except IndexError:
-            at = -1
+        while at < len(marks):
+            other = marks.find(b'\2', at + 1)
+            other = len(marks) + 1 if other < 0 else other
+            last = marks.rfind(b'\1', at, other)
+            if last >= 0 and last + record_size(infos[last]) == other and (
+                    marks.find(b'\1\1', at, other) < 0 > marks.find(b'\1\0\1', at, other)):
+                at = other - 1
+            else:
+                kinds.add(infos[at + 1] >> 24)
+                end = at + record_size(infos[at + 1])
+                marks[at:end] = b'\0\1'.ljust(end - at, b'\0')
+                at = end
         if at != len(marks) or 4 * at != len(types):
-            raise self._damaged('it holds a type of no known kind, or its last one is cut short')
+            raise ValueError('a type of no known kind, or the last one is cut short')
         # Before Linux 6.0 no enum (6) had the flag, nor was there enum64 (19).
         return marks, not kinds.isdisjoint((0x86, 19, 0x80 + 19))
 
     def _start(self, ref):
         if not 0 < ref <= self.before[-1]:
-            raise self._damaged('there is no type %d' % ref)
+            raise IndexError(ref)
         block = bisect.bisect_left(self.before, ref) - 1
         at = BTF_BLOCK * block - 1
         for _ in range(ref - self.before[block]):
@@ -3631,10 +3430,7 @@ class Btf(Source):
             [more[i:i + each] for i in range(0, count, each)] if each else more)
 
     def _text(self, offset):
-        end = self.strings.find(b'\0', offset)
-        if end < 0:
-            raise self._damaged('a name lies outside of its strings')
-        return to_text(self.strings[offset:end])
+        return to_text(self.strings[offset:self.strings.index(b'\0', offset)])
 
     # Names
 
@@ -3691,6 +3487,7 @@ class Btf(Source):
         wanted = 'symbol' if kind == 'function' else kind
         return sorted(name for each, name in self.index if each == wanted)
 
+    @sound
     def functions(self, name):
         """Return the Functions of a name; of a variant (ip_rcv.constprop.0) only what it returns.
 
@@ -3704,9 +3501,7 @@ class Btf(Source):
                 for target in sorted(set(self._record(ref)[3] for ref in refs))]
 
     def _function(self, name, ref):
-        kind, _, _, result, rows = self._record(ref)
-        if kind != 'function':
-            raise self._damaged("'%s' has no prototype" % name)
+        _, _, _, result, rows = self._record(ref)
         return Function(name, tuple(Parameter(self._text(word), target) for word, target in rows),
                         result)
 
@@ -3776,24 +3571,6 @@ class Btf(Source):
         return [(self._text(name), (number ^ sign) - sign) for name, number in rows]
 
 
-def is_btf(path):
-    if not os.path.isfile(path):
-        return False
-    with open_types_file(path) as stream:
-        return stream.read(2) == BTF_MAGIC
-
-
-def read_btf(path):
-    """Return the bytes of raw BTF, or of an ELF file's section .BTF; None if it has none."""
-    elf = elf_of(path)
-    if elf:
-        return elf.whole('.BTF') or None
-    with open_types_file(path) as stream:
-        if os.fstat(stream.fileno()).st_size > BTF_LIMIT:
-            raise SourceError("%s: too large for a kernel's BTF, which has up to 32 MB" % path)
-        return stream.read()
-
-
 def btf_architecture(types):
     """Return the architecture of the kernel whose Btf it is, by its registers; None if untold."""
     ref = types.find('struct', 'pt_regs')
@@ -3814,9 +3591,6 @@ SEARCH_WINDOW = 1 << 20     # bytes that a search reads at a time
 # By type of relocation, of those in a module's debug info: the bytes that it sets.
 RELOCATIONS = {'x86_64': {1: 8, 10: 4, 11: 4}, 'aarch64': {257: 8, 258: 4}}
 SYMBOL = re.compile(br'[A-Za-z_][\w.$]*\Z')
-# gzip, zstd, xz, lz4 (both), bzip2; a vmlinuz of x86 (bzImage), and of EFI (zboot).
-PACKED = re.compile(br'\x1f\x8b|\x28\xb5\x2f\xfd|\xfd7zXZ|\x02\x21L\x18|\x04\x22M\x18|BZh'
-                    br'|.{514}HdrS|.{4}zimg', re.DOTALL)
 
 Extent = namedtuple('Extent', 'offset size packed')     # of a section in its file, in bytes
 
@@ -3831,14 +3605,21 @@ class Elf(object):
     @sound
     def __init__(self, path):
         self.path = self.name = path
-        self.stream = open_types_file(path)
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise SourceError('%s: not a file that types can be read from' % path)
+        self.stream = open(path, 'rb', 0)
         self.kept = {}          # sections that were asked for as a whole
-        head = self.stream.read(518)
-        if PACKED.match(head):
-            raise SourceError("%s: is compressed: unpack it first; the kernel's "
-                              'scripts/extract-vmlinux does that for a vmlinuz' % self.path)
+        head = self.stream.read(64)
+        if head[:2] == BTF_MAGIC:       # raw BTF is a file with that section alone
+            size = os.fstat(self.stream.fileno()).st_size
+            if size > BTF_LIMIT:
+                raise SourceError("%s: too large for a kernel's BTF, which has up to 32 MB" % path)
+            self.sections, self.kept['.BTF'] = {'.BTF': Extent(0, size, False)}, read_file(path)
+            self.relocatable, self.architecture = False, None
+            return
         if head[:6] != b'\x7fELF\2\1':
-            raise SourceError('%s: neither BTF nor an ELF file of 64 bits, little-endian' % path)
+            raise SourceError('%s: neither BTF nor an ELF file of 64 bits, little-endian; what is '
+                              "compressed, the kernel's scripts/extract-vmlinux unpacks" % path)
         kind, machine, _, _, _, table, _, _, _, _, _, count, names = struct.unpack_from(
             '<HHIQQQIHHHHHH', head, 16)
         self.relocatable = kind == ELF_RELOCATABLE
@@ -3852,9 +3633,6 @@ class Elf(object):
             for name, row in zip(self.section_names, rows)
             if row[1] != ELF_NO_BITS)       # a debug file lacks what these hold
 
-    def close(self):
-        self.stream.close()
-
     def unknown(self, why):
         return UnknownDebugInfo('%s: debug info that only gdb may read: %s' % (self.path, why))
 
@@ -3865,10 +3643,6 @@ class Elf(object):
         if len(data) != size:
             raise SourceError('%s: a damaged ELF file: it is cut short' % self.path)
         return data
-
-    @property
-    def has_debug_info(self):
-        return '.debug_info' in self.sections
 
     # Sections
 
@@ -3971,23 +3745,6 @@ class Elf(object):
                                    in self._symbols(name) if section < len(self.section_names)]
 
 
-def elf_of(path):
-    """Return the Elf at a path, None if that is raw BTF."""
-    return None if is_btf(path) else Elf(path)
-
-
-def function_symbols(path):
-    """Return the names of the functions in an ELF file's table of symbols, one a line."""
-    elf = elf_of(path)
-    return '\n'.join(elf.function_names()) if elf else ''
-
-
-def build_id(notes):
-    """Return the build id in the bytes of ELF notes, None if there is none."""
-    match = re.search(b'\4\0\0\0\x14\0\0\0\3\0\0\0GNU\0(.{20})', notes, re.DOTALL)
-    return match and match.group(1)
-
-
 # ---------------------------------------------------------------------------
 # DWARF: the debug info of a vmlinux or a module -> types
 #
@@ -4080,7 +3837,7 @@ class Dwarf(Source):
     @sound
     def __init__(self, elf, console):
         self.name, self.elf, self.console = elf.path, elf, console
-        self.close, self._unknown = elf.close, elf.unknown
+        self._unknown = elf.unknown
         self.at_hand = {}           # by unit: its bytes, its abbreviations, its top entries
         self.found = {}             # references by kind and name, None for what is not there
         self.index = self.same = self.ranges = None     # filled when they are asked for
@@ -4585,7 +4342,7 @@ class Dwarf(Source):
 # ---------------------------------------------------------------------------
 
 # A struct, union or enum: its size in bytes, and its Members.
-Layout = namedtuple('Layout', 'kind size members')
+Layout = namedtuple('Layout', 'size members')
 Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and its bytes
 # A member as databases and servers list it: offset and size in bytes, bits 'first:count' or ''.
 Row = namedtuple('Row', 'type name offset size bits')
@@ -4677,26 +4434,25 @@ class TextTypes(Source):
 
     def __init__(self, name):
         self.name = name
-        self.layouts, self.aliases = {}, {}
+        self.known = {}
 
-    def damaged(self, why):
-        return SourceError('%s: damaged: %s' % (self.name, why))
+    def failed(self, why):
+        return SourceError('%s: %s' % (self.name, why))
+
+    def ask(self, look_up, name):
+        """Return what a look-up says of a name, which is asked once."""
+        if (look_up, name) not in self.known:
+            self.known[look_up, name] = look_up(name)
+        return self.known[look_up, name]
 
     def layout(self, text):
-        if text not in self.layouts:
-            self.layouts[text] = self.look_up_layout(text)
-        return self.layouts[text]
-
-    def alias(self, name):
-        if name not in self.aliases:
-            self.aliases[name] = self.look_up_alias(name)
-        return self.aliases[name]
+        return self.ask(self.look_up_layout, text)
 
     def find(self, kind, name):
         if kind in TAGS:
             text = '%s %s' % (kind, name)
             return text if self.layout(text) else None
-        return name if self.alias(name) else None
+        return name if self.ask(self.look_up_alias, name) else None
 
     @sound
     def describe(self, text):
@@ -4715,13 +4471,13 @@ class TextTypes(Source):
                       layout.size if layout else 0, target=text if layout else None)
 
     def _typedef(self, text):
-        alias = self.alias(text)
+        alias = self.ask(self.look_up_alias, text)
         if alias is None:
             return Record('missing', text)
         if alias.text != text:
             return Record('typedef', text, target=alias.text)
         layout = self.layout(text)      # of a struct without a name, if it is one
-        return (Record('typedef', text, target=Record(layout.kind, '', layout.size, text))
+        return (Record('typedef', text, target=Record('struct', '', layout.size, text))
                 if layout else Record('int', text, alias.size))
 
     def members(self, record):
@@ -4730,19 +4486,17 @@ class TextTypes(Source):
         layout = self.layout(record.target)
         return layout.members if layout else ()
 
-    # What comes from outside is checked before it is used.
-
     def text(self, value, pattern):
         """Return a value from outside as text if it matches pattern."""
-        if (not isinstance(value, (str, type(u''))) or len(value) > TEXT_LIMIT
-                or value.count('(') > CHAIN_LIMIT or not re.match(pattern, value)):
-            raise self.damaged('not a C type or name')
+        if (not re.match(pattern, value) or len(value) > TEXT_LIMIT
+                or value.count('(') > CHAIN_LIMIT):
+            raise self.failed('damaged: not a C type or name')
         return str(value)
 
     def size(self, value):
         """Return a value from outside as a number of bytes."""
         if not isinstance(value, (int, type(1 << 64))) or not 0 <= value < OFFSET_LIMIT:
-            raise self.damaged('no type has such a size or offset')
+            raise self.failed('damaged: no type has such a size or offset')
         return int(value)
 
     def row(self, kind, name, offset, size, bits):
@@ -4758,7 +4512,7 @@ class TextTypes(Source):
     def function(self, name, result, kinds, names):
         """Return a checked Function; names may be fewer than kinds, or none."""
         if not isinstance(kinds, list) or not isinstance(names, list):
-            raise self.damaged('what should be a list of arguments is none')
+            raise self.failed('damaged: what should be a list of arguments is none')
         kinds = [self.text(kind, C_TYPE) for kind in kinds if kind != 'void']
         names = [self.text(each, C_NAME) for each in names] + [''] * len(kinds)
         result = re.sub(r'^(?:static|inline) ', '', self.text(result, C_TYPE))
@@ -4767,13 +4521,9 @@ class TextTypes(Source):
 
 
 def parse_json(text):
-    """Return what JSON from outside says; raises ValueError."""
+    """Return what JSON from outside says; a number of a million digits would take minutes."""
     import json     # few runs need it, and it is slow to load
-    try:
-        # A number of a million digits would take minutes.
-        return json.loads(text, parse_int=lambda digits: int(digits[:20]))
-    except (RuntimeError, TypeError) as error:      # RuntimeError: nested too deeply
-        raise ValueError(str(error))
+    return json.loads(text, parse_int=lambda digits: int(digits[:20]))
 
 
 def text_members(rows, start=0):
@@ -4938,9 +4688,7 @@ def serve():
             answer = globals()[question[0]](*question[1:])
         except Exception:       # gdb has no such thing
             answer = None
-        data = (MARK + json.dumps(answer) + "\n").encode("ascii")
-        while data:
-            data = data[os.write(1, data):]
+        os.write(1, (MARK + json.dumps(answer) + "\n").encode("ascii"))
 '''
 
 
@@ -4963,7 +4711,7 @@ class GdbProcess(object):
         except EnvironmentError as error:
             raise SourceError('%s: %s; name a gdb with -g, or install the package %s' % (
                 command, os.strerror(error.errno).lower(), 'gdb' if
-                elf.architecture == running_architecture() else 'gdb-multiarch'))
+                elf.architecture == os.uname()[4] else 'gdb-multiarch'))
 
     def ask(self, question):
         """Send a line; return what is printed before the mark, and what stands behind that."""
@@ -5005,8 +4753,6 @@ class GdbProcess(object):
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
 
 
 class Gdb(Source):
@@ -5018,16 +4764,11 @@ class Gdb(Source):
                  '-iex', 'python exec(%r)' % GDB_PROGRAM, '-ex', 'python serve()']
 
     def __init__(self, process):
-        self.name, self.process, self.close = process.path, process, process.close
-        self.answers = {}
-        try:
-            printed, answer = process.ask('["opened"]')
-            if answer.strip() in ('0', 'null'):
-                raise SourceError('%s cannot read %s: %s; gdb-multiarch may' % (
-                    process.command, self.name, printed.rpartition('\n')[2]))
-        except BaseException:
-            self.close()
-            raise
+        self.name, self.process, self.answers = process.path, process, {}
+        printed, answer = process.ask('["opened"]')
+        if answer.strip() in ('0', 'null'):
+            raise SourceError('%s cannot read %s: %s; gdb-multiarch may' % (
+                process.command, self.name, printed.rpartition('\n')[2]))
 
     @sound
     def _ask(self, *question):
@@ -5084,7 +4825,7 @@ class Disassembler(object):
         '-iex', 'set prompt']
 
     def __init__(self, process):
-        self.process, self.close = process, process.close
+        self.process = process
         self._ask('')       # what it says of the file and of settings that it does not know
 
     def _ask(self, command):
@@ -5098,9 +4839,7 @@ class Disassembler(object):
         said = self._ask('disassemble /s ' + ("'%s'" % name if '.' in name else name))
         if not re.search('0x[0-9a-f]+ <', said):
             raise UsageError('-F %s: %s' % (name, said))
-        # Where the source is not there, gdb says so once.
-        return self._from_symbol(re.sub(r'(?m)^(\d+)\t(.*): No such file or directory\.$',
-                                        r'\1\tin \2', said)).splitlines()
+        return self._from_symbol(said).splitlines()
 
     def _from_symbol(self, text):
         """Return instructions with offsets that count from the symbol, as kprobes do.
@@ -5125,11 +4864,8 @@ class Disassembler(object):
         table = line_table(self._ask('maint info line-table ' + re.escape(
             os.path.basename(path))), path)
         ranges = sorted(set(part for number_of_line, part in table if number_of_line == int(line)))
-        later = sorted(set(other for other, _ in table if other > int(line)))
         if not ranges:
-            raise UsageError('-l %s: %s%s' % (place, 'that line has no code' if table else said,
-                                              '; the next that has is %d' % later[0] if later
-                                              else ''))
+            raise UsageError('-l %s: %s' % (place, 'that line has no code' if table else said))
         lines = []
         for first, end in ranges:
             said = self._from_symbol(self._ask('disassemble 0x%x,0x%x' % (first, end)))
@@ -5170,39 +4906,19 @@ DATABASE_TABLES = {
 }
 
 
-def sqlite():
-    """Return the module sqlite3, which few runs need and some Pythons are built without."""
-    try:
-        import sqlite3
-    except ImportError:
-        raise SourceError('this Python has no sqlite3, which databases need: install it, or use '
-                          'another source of types, -m btf or -m gdb')
-    return sqlite3
-
-
-def is_database(path):
-    """Tell whether a file begins as SQLite's do (sqlite.org/fileformat.html)."""
-    with open_types_file(path) as stream:
-        return stream.read(16) == b'SQLite format 3\0'
-
-
-def open_database(module, path):
-    """Return a connection that reads a database and takes no notice of what lies beside it.
+def open_database(path):
+    """Return a connection to a copy of a database, where nobody else can lay a journal.
 
     SQLite would carry out a journal that it finds there, and delete files that this names.
     """
-    if sys.version_info[0] > 2 and module.sqlite_version_info >= (3, 8, 5):
-        from urllib.parse import quote      # (Python 3's)
-        return module.connect('file:%s?mode=ro&immutable=1' % quote(
-            to_bytes(os.path.abspath(path))), uri=True)
-    # The others do not know immutable=1: they get a copy where nobody else can lay a journal.
     import shutil
+    import sqlite3
     import tempfile
     directory = tempfile.mkdtemp()
     try:
         copy = os.path.join(directory, 'copy.db')
         shutil.copyfile(path, copy)
-        connection = module.connect(copy)
+        connection = sqlite3.connect(copy)
         connection.execute('PRAGMA schema_version')     # it is opened when it is first read
         return connection
     finally:
@@ -5216,13 +4932,11 @@ class Database(TextTypes):
     lists_quickly = knows_modules = True
 
     def __init__(self, path):
+        import sqlite3
         TextTypes.__init__(self, path)
-        if not is_database(path):
-            raise SourceError('%s: not an SQLite database' % path)
-        module = sqlite()
-        self.errors = module.Error, UnicodeError
+        self.errors = sqlite3.Error, UnicodeError
         try:
-            self.connection = open_database(module, path)
+            self.connection = open_database(path)
         except self.errors as error:
             raise SourceError('%s: a damaged database: %s' % (path, error))
         self.connection.text_factory = str
@@ -5243,17 +4957,13 @@ class Database(TextTypes):
         except self.errors as error:
             raise SourceError('%s: a damaged database: %s' % (self.name, error))
 
-    def close(self):
-        self.connection.close()
-
     def look_up_layout(self, text):
         found = self._query('SELECT id, bytes FROM structs WHERE name = ? ORDER BY id', text)
         if not found:
             return None
         rows = self._query('SELECT types, name, offset, bytes, bits FROM members WHERE fid = ? '
                            'ORDER BY id', found[0][0])
-        return Layout('union' if text.startswith('union ') else 'struct', self.size(found[0][1]),
-                      text_members([self.row(*row) for row in rows]))
+        return Layout(self.size(found[0][1]), text_members([self.row(*row) for row in rows]))
 
     def look_up_alias(self, name):
         found = self._query('SELECT alias, bytes FROM types WHERE name = ? ORDER BY id', name)
@@ -5267,20 +4977,16 @@ class Database(TextTypes):
         return sorted(row[0] for row in rows
                       if isinstance(row[0], str) and re.match(r'[A-Za-z_][\w.]*\Z', row[0]))
 
+    @sound
     def functions(self, name):
         found = []
         for result, kinds, names in self._query('SELECT ret, args, %s FROM funs WHERE func = ?' % (
                 'argi' if self.has_names else "'[]'"), name):
-            function = self.function(name, result, self._list(kinds), self._list(names))
+            function = self.function(name, result, parse_json(kinds or '[]'),
+                                     parse_json(names or '[]'))
             if function not in found:
                 found.append(function)
         return found
-
-    def _list(self, text):
-        try:
-            return parse_json(text or '[]')
-        except ValueError:
-            raise self.damaged('what should be a list of arguments is none')
 
 
 class DatabaseWriter(object):
@@ -5376,33 +5082,26 @@ class DatabaseWriter(object):
 def write_database(path, source, architecture, console):
     """Write all that a source of types knows into a new database file.
 
-    It has its name only when it is whole, and takes the place of nothing but a database.
+    It has its name only when it is whole.
     """
     import shutil
+    import sqlite3
     import tempfile
-    module = sqlite()
-    if os.path.exists(path) and not (os.path.isfile(path) and (
-            os.path.getsize(path) == 0 or is_database(path))):
-        raise Error('%s: there is a file already, which is no database' % path)
-    scratch = None
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise Error('%s: no file that could be replaced' % path)
+    # In a directory of its own nobody else can lay a journal for SQLite.
+    scratch = tempfile.mkdtemp(prefix='.making-', dir=os.path.dirname(path) or '.')
     try:
-        # In a directory of its own nobody else can lay a journal for SQLite.
-        scratch = tempfile.mkdtemp(prefix='.making-', dir=os.path.dirname(path) or '.')
         making = os.path.join(scratch, 'making.db')
-        connection = module.connect(making)
-        try:
-            connection.executescript('PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF')
-            sound(DatabaseWriter(connection, source, console).write)(architecture)
-        finally:
-            connection.close()
+        connection = sqlite3.connect(making)
+        connection.executescript('PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF')
+        sound(DatabaseWriter(connection, source, console).write)(architecture)
+        connection.close()
         os.rename(making, path)
-    except EnvironmentError as error:
-        raise Error('%s: %s' % (path, os.strerror(error.errno).lower()))
-    except (module.Error, UnicodeError) as error:
+    except (sqlite3.Error, UnicodeError) as error:
         raise Error('%s: %s' % (path, error))
     finally:
-        if scratch:
-            shutil.rmtree(scratch)
+        shutil.rmtree(scratch)
     console.note('%s: %.1f MB' % (path, os.path.getsize(path) / 1e6))
 
 
@@ -5410,7 +5109,6 @@ def write_database(path, source, architecture, console):
 # Types from a server: HTTP -> records
 #
 # One POST for each name that is asked; what comes back is checked before it is used.
-# The only section that opens sockets.
 # ---------------------------------------------------------------------------
 
 SERVER = 'pylcc.openanolis.cn'
@@ -5430,16 +5128,12 @@ class Server(TextTypes):
         if not match:
             raise UsageError("-r takes HOST or HOST:PORT, not '%s'" % address)
         self.host, self.port = match.group(1).strip('[]'), int(match.group(2) or SERVER_PORT)
-        if self.port > 65535:
-            raise UsageError('-r: there is no port %d' % self.port)
         TextTypes.__init__(self, '%s:%d' % (self.host, self.port))
         if not re.match(r'[\w.+~-]+\Z', release):
             raise UsageError("'%s' is no release of a kernel, which uname -r tells" % release)
         self.release, self.architecture, self.seconds = release, architecture, seconds
 
-    def _failed(self, why):
-        return SourceError('%s: %s' % (self.name, why))
-
+    @sound
     def _ask(self, command, name, read):
         """Return what read makes of the server's result for a name, None if it has none."""
         import json
@@ -5447,21 +5141,15 @@ class Server(TextTypes):
                                command: name}]).encode('ascii')
         try:
             answer = parse_json(self._post(request).decode('utf-8'))
-        except ValueError:
-            raise self._failed('the answer is no JSON: is it the right server?')
-        try:
             result = answer['res'][0]
             code, log, found = answer['code'], result['log'], result['res']
-        except (TypeError, LookupError):
-            raise self._failed('the answer is not of the form that is asked for%s' % (
-                said(answer.get('code')) if isinstance(answer, dict) else ''))
+        except (ValueError, TypeError, LookupError):
+            raise self.failed('the answer is not of the form that is asked for: is it the right '
+                              'server?')
         if code != 200 or log != 'ok.':
-            raise self._failed('it has nothing on kernel %s, %s%s' % (
-                self.release, self.architecture, said(log)))
-        try:
-            return None if found is None else read(found)
-        except (TypeError, LookupError, AttributeError):
-            raise self.damaged('what should be a %s is none' % command)
+            raise self.failed('it has nothing on kernel %s, %s: it says %s' % (
+                self.release, self.architecture, json.dumps(log)[:200]))
+        return None if found is None else read(found)
 
     def _post(self, body):
         try:
@@ -5475,21 +5163,21 @@ class Server(TextTypes):
             response = connection.getresponse()
             data = response.read(SERVER_ANSWER_SIZE + 1)
         except client.HTTPException:
-            raise self._failed('what answers there speaks no HTTP')
+            raise self.failed('what answers there speaks no HTTP')
         except (EnvironmentError, UnicodeError) as error:
-            raise self._failed('%s; is -r right, and can it be reached from here?' % (
+            raise self.failed('%s; is -r right, and can it be reached from here?' % (
                 getattr(error, 'strerror', None) or error))
         finally:
             connection.close()
         if response.status != 200:
-            raise self._failed('HTTP status %d' % response.status)
+            raise self.failed('HTTP status %d' % response.status)
         if len(data) > SERVER_ANSWER_SIZE:
-            raise self._failed('the answer has more than %d bytes' % SERVER_ANSWER_SIZE)
+            raise self.failed('the answer has more than %d bytes' % SERVER_ANSWER_SIZE)
         return data
 
     def look_up_layout(self, text):
         return self._ask('struct', text, lambda found: Layout(
-            'union' if text.startswith('union ') else 'struct', self.size(found['size']),
+            self.size(found['size']),
             text_members([self.row(cell['type'], cell['name'], cell['offset'], cell['size'],
                                    cell['bits']) for cell in found['cell']])))
 
@@ -5503,12 +5191,7 @@ class Server(TextTypes):
             for each in found]) or []
 
     def names(self, _):
-        raise self._failed('a server answers for one name at a time, it has no lists')
-
-
-def said(text):
-    """Return ": it says '...'" for what a server said, with nothing in it that a terminal obeys."""
-    return ": it says '%s'" % re.sub(r'[^ -~]', '?', '%s' % (text,))[:200]
+        raise self.failed('a server answers for one name at a time, it has no lists')
 
 
 # ---------------------------------------------------------------------------
@@ -5615,8 +5298,6 @@ def layout_lines(found, alias):
 
 def member_rows(found, start, path, depth):
     """Yield (C, place, words for a trace) of each member; start in bits, path leads to found."""
-    if depth > CHAIN_LIMIT:
-        raise SourceError('the types are damaged: a struct holds itself')
     indent = '    ' * depth
     for member in found.own_members():
         at = start + member.bit_offset
@@ -5663,9 +5344,8 @@ def reading(member, path):
 
 def nameless_struct(found):
     """Return the struct or union without a name that a Type is, or holds in an array, or None."""
-    for _ in range(CHAIN_LIMIT):
-        if found.kind in QUALIFIERS or found.kind == 'array':
-            found = found.target
+    if found.kind in QUALIFIERS or found.kind == 'array':
+        return nameless_struct(found.target)
     return found if found.is_aggregate and not found.name else None
 
 

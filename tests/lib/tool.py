@@ -5,8 +5,10 @@ StandIn perhaps, and process() starts it in one of its own.  What is below them 
 that ask one part of it alone, a million times or with damaged input.  Nothing that is returned
 here is a record of the tool's own: there is text, there are numbers, and CType.
 """
+import argparse
 import collections
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -202,7 +204,9 @@ class Source(object):
         return self.types.name
 
     def close(self):
-        self.types.close()
+        process = getattr(self.types, 'process', None)
+        if process:
+            process.close()
 
     def _type(self, ref):
         return CType(surftrace.Type(self.types, ref))
@@ -283,7 +287,7 @@ def sample():
 
 def btf_section(path):
     """The BTF in a file, as bytes; None in an ELF file that has none."""
-    return surftrace.read_btf(path)
+    return surftrace.Elf(path).whole('.BTF') or None
 
 
 def chosen(module=None, **words):
@@ -295,14 +299,15 @@ def chosen(module=None, **words):
     choice = dict(mode='auto', architecture=os.uname()[4], release='1.2.3', here=False,
                   vmlinux=None, gdb=None, database=None, server=None)
     choice.update(words)
-    sources = surftrace.Sources(surftrace.Choice(**choice), quiet_console())
+    choice.update(arch=choice['architecture'], rip=choice['server'])
+    sources = surftrace.Sources(argparse.Namespace(**choice), quiet_console())
     sources.open(module)
     return Source(sources.of(module))
 
 
 def from_debug_info(path):
     """The Source that the tool's own reader makes of a vmlinux or a module."""
-    return Source(surftrace.Dwarf(surftrace.elf_of(path), quiet_console()))
+    return Source(surftrace.Dwarf(surftrace.Elf(path), quiet_console()))
 
 
 # Begins the line of a gdb's answer.
@@ -312,9 +317,13 @@ GDB_MARK = surftrace.GDB_MARK
 def from_gdb(path, command='gdb', seconds=300, limit=surftrace.GDB_ANSWER_SIZE):
     """The Source that gdb is; seconds and bytes for one answer."""
     usual, surftrace.GDB_ANSWER_SIZE = surftrace.GDB_ANSWER_SIZE, limit
+    process = surftrace.GdbProcess(
+        surftrace.Elf(path), command, quiet_console(), surftrace.Gdb.ARGUMENTS, seconds)
     try:
-        return Source(surftrace.Gdb(surftrace.GdbProcess(
-            surftrace.elf_of(path), command, quiet_console(), surftrace.Gdb.ARGUMENTS, seconds)))
+        return Source(surftrace.Gdb(process))
+    except BaseException:
+        process.close()
+        raise
     finally:
         surftrace.GDB_ANSWER_SIZE = usual
 
@@ -339,9 +348,11 @@ def write_database(path, source, architecture='x86_64'):
 
 def symbols_of(path):
     """The names of the functions in the table of symbols of an ELF file."""
-    return surftrace.function_symbols(path).split('\n')
+    return surftrace.Elf(path).function_names()
 
 
+# What the options of a command line would say.
+SETTINGS = argparse.Namespace(stack=False, buffer=None, pids=(), maxactive=None)
 NOWHERE = os.open(os.devnull, os.O_WRONLY)
 
 
@@ -365,7 +376,7 @@ def compiled(text, source=None, architecture='x86_64', readme=None):
     words = ['%s=%s' % (argument.name, argument.text) for argument in probe.arguments]
     line = None
     if probe.kind != 'e':
-        line = surftrace.probe_line(probe, surftrace.Settings(), 'surftrace')
+        line = surftrace.probe_line(probe, SETTINGS, 'surftrace')
     return Compiled(words, probe.filter and probe.filter.text, line)
 
 
@@ -392,7 +403,7 @@ class OneSource(object):
 def compiled_trace(text, source, architecture='x86_64', readme=None, event='f0'):
     kernel = surftrace.Kernel(surftrace.ARCHITECTURES[architecture],
                               None if readme is None else Readme(readme), here=False)
-    tree = surftrace.parse_trace(surftrace.one_line(text))
+    tree = surftrace.parse_trace(re.sub(r'[\t\n\v\f\r]', ' ', text.rstrip()))
     types = source and source.types
     if tree.kind == 'e':
         kernel.tracefs = None
@@ -404,9 +415,9 @@ def planned(texts, source=None, root='/t', architecture='x86_64'):
     """(lines as -S shows them, the script as -o writes it) of traces, both without asking."""
     probes = [compiled_trace(text, source, architecture, event='f%d' % number)
               for number, text in enumerate(texts)]
-    plan = surftrace.make_plan(probes, surftrace.Settings(), 'surftrace')
+    plan = surftrace.make_plan(probes, SETTINGS, 'surftrace')
     return ([surftrace.shell_line(step, root + '/') for step in plan.create + plan.start],
-            surftrace.script(probes, surftrace.Settings(), list(texts)))
+            surftrace.script(probes, SETTINGS, list(texts)))
 
 
 # -- Streams -------------------------------------------------------------------------------------
@@ -421,7 +432,7 @@ from tests.lib import tool
 traces = [tool.compiled_trace(text, None, event='f0') for text in sys.argv[1:]]
 output = surftrace.Output(surftrace.make_rewriter(traces))
 with surftrace.Signals() as signals:
-    plan = surftrace.make_plan([], surftrace.Settings(), '')
+    plan = surftrace.make_plan([], SETTINGS, '')
     session = surftrace.Session(surftrace.Tracefs('/'), plan, None, signals)
     session.pipe = 0
     session.stream(output, None)

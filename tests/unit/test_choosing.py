@@ -223,9 +223,9 @@ class Packages(Choosing):
                      on=self.box)
         for name, data, message in [
                 ('stripped', elf.elf([(b'.text', b'code')]),
-                 'stripped is stripped: it has neither types nor symbols; '),
+                 'stripped: no vmlinux, or stripped: no symbols; '),
                 ('plain', elf.elf(elf.symbols([('wake_up_new_task', 1, 1)])),
-                 'plain has symbols and no debug info; ')]:
+                 'plain: it has no debug info; ')]:
             self.write(name, data)
             for mode in ('auto', 'dwarf', 'gdb'):
                 self.fails(message + words, '-m', mode, '-v', name)
@@ -410,11 +410,10 @@ class Modules(Choosing):
         """Its debug info is whole, its BTF is only what its kernel's lacks."""
         path = self.write('x.ko', debug(8, [(b'.BTF', types(4))], kind=elf.RELOCATABLE))
         self.assertEqual(self.words(path, TRACE), 'a=+0x8(%di):x32')
-        self.refused("x.ko: a module's BTF is only what its kernel's lacks; -m dwarf reads its "
-                     'debug info', '-S', '-m', 'btf', '-v', path, TRACE)
+        self.refused("x.ko: it has no kernel's BTF; -m dwarf reads its debug info", '-S', '-m',
+                     'btf', '-v', path, TRACE)
         path = self.write('y.ko', elf.elf([(b'.BTF', types(4))], kind=elf.RELOCATABLE))
-        self.refused("y.ko: a module's BTF is only what its kernel's lacks", '-S', '-v', path,
-                     TRACE)
+        self.refused("y.ko: it has no kernel's BTF", '-S', '-v', path, TRACE)
 
 
 class Symbols(Choosing):
@@ -509,15 +508,16 @@ class Files(Choosing):
                 self.fails('%s: neither BTF nor an ELF file' % name, '-m', mode, '-v', name)
         self.write('raw', types(8))
         for mode in ('gdb', 'dwarf'):
-            self.fails('raw: no ELF file, which a vmlinux is', '-m', mode, '-v', 'raw')
+            self.fails('raw: no vmlinux, or stripped: no symbols', '-m', mode, '-v', 'raw')
 
     def test_that_cannot_do(self):
         self.write('stripped', elf.elf([(b'.text', b'code')]))
         self.write('plain', elf.elf([(b'.symtab', b''), (b'.text', b'code')]))
-        for name, message in (('stripped', 'is stripped'), ('plain', 'no debug info')):
+        for name, message in (('stripped', 'no vmlinux, or stripped'),
+                              ('plain', 'it has no debug info')):
             self.fails(message, '-v', name)
-        self.fails('stripped: this ELF file has no section .BTF; -m dwarf reads its debug info',
-                   '-m', 'btf', '-v', 'stripped')
+        self.fails("stripped: it has no kernel's BTF; -m dwarf reads its debug info", '-m', 'btf',
+                   '-v', 'stripped')
 
 
 if __name__ == '__main__':

@@ -39,8 +39,8 @@ class Sections(FileTest):
             path = self.write('vmlinux', elf.elf([BTF], ident))
             with self.assertRaises(tool.SourceError) as caught:
                 tool.btf_section(path)
-            self.assertEqual('%s: neither BTF nor an ELF file of 64 bits, little-endian' % path,
-                             str(caught.exception))
+            self.assertIn('%s: neither BTF nor an ELF file of 64 bits, little-endian' % path,
+                          str(caught.exception))
 
     def test_cut_anywhere(self):
         whole = elf.elf([(b'.data', b'x' * 100), BTF])
@@ -67,8 +67,8 @@ class Symbols(FileTest):
         table, strings = elf.symbols(self.ROWS)
         for sections in ([], [table], [strings]):
             path = self.write('vmlinux', elf.elf(sections))
-            self.assertEqual(tool.symbols_of(path), [''])
-        self.assertEqual(tool.symbols_of(self.write('raw', BTF[1])), [''])
+            self.assertEqual(tool.symbols_of(path), [])
+        self.assertEqual(tool.symbols_of(self.write('raw', BTF[1])), [])
 
     def test_a_table_that_is_cut(self):
         """An entry takes 24 bytes; what is left at the end is none."""

@@ -265,29 +265,18 @@ class Information(FileTest):
                            ('struct par', ": did you mean 'pair'?"), ('union pair', ''),
                            ('enum pair', ''), ('nothing', None), ('number_t', None),
                            ('no_reslt', ": did you mean 'no_result'?"), ('a b c', ''), ('int', ''),
-                           ('x;y', '')):
+                           ('x;y', ''), ('', ''), (' ', '')):
             text = self.refused("there is no function, struct, union or enum '%s'" % name, '-v',
                                 self.raw, '--info', name, status=2)
             if near:
                 self.assertIn(near, text)
-        for name in ('', ' '):
-            self.refused('--info takes the name of a function, struct, union or enum', '-v',
-                         self.raw, '--info', name, status=2)
 
     def test_structs_that_hold_themselves(self):
-        """To 64 levels, which no struct has."""
-        for levels, fine in ((64, True), (65, False)):
-            writer = btf.Writer()
-            held = writer.integer('int', 4, btf.SIGNED)
-            for level in range(levels - 1):
-                held = writer.struct('', 4, [('m%d' % level, held, 0)])
-            writer.struct('outer', 4, [('m', held, 0)])
-            path = self.write('deep', writer.data())
-            if fine:
-                self.assertIn('->m.', self.said('-v', path, '--info', 'outer'))
-            else:
-                self.refused('the types are damaged: a struct holds itself', '-v', path, '--info',
-                             'outer')
+        writer = btf.Writer()
+        inner = writer.struct('', 4, [('', writer.next_id(), 0)])
+        writer.struct('outer', 4, [('', inner, 0)])
+        self.refused('the types are damaged: one contains itself', '-v',
+                     self.write('endless', writer.data()), '--info', 'outer')
 
     def test_without_the_names_of_arguments(self):
         writer = btf.Writer()
