@@ -143,7 +143,7 @@ def nearest(name, names):
 # ---------------------------------------------------------------------------
 
 # trace     = ("p" | "r") SPACE [MODULE ":"] SYMBOL ["+" NUMBER] {SPACE value} [SPACE filter]
-#           | "e" SPACE SYSTEM ("/" | ":") EVENT [SPACE filter]
+#           | "e" SPACE [SYSTEM ("/" | ":")] EVENT [SPACE filter]
 # value     = NAME "=" (raw | [letter] [packet] [cast] base {access} [":" TYPE])
 # letter    = "S" | "U" | "X"
 # packet    = "@(struct" HEADER "*)" ["l2" | "l3" | "l4"]
@@ -153,15 +153,17 @@ def nearest(name, names):
 # index     = "[" NUMBER "]"
 # raw       = what is in ftrace's own words: +8(%sp), @0xff..., @sym+4, $arg1, \1
 # filter    = "f:" {"!" | "("} predicate {")"} {("&&" | "||") ...}
-# predicate = NAME [".ustring"] ("==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~") operand
+# predicate = NAME ["." WORD] ("==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~") operand
 # operand   = a quoted string, or all up to a blank, &, | or parenthesis
 #
-# SYMBOL may be a pattern of the shell.  A blank is what separates the words of a trace.
+# WORD is ustring or function.  SYMBOL and EVENT may be patterns of the shell.  A blank is what
+# separates the words of a trace.
 
 Token = namedtuple('Token', 'text column')
 Trace = namedtuple('Trace', 'text kind module symbol offset values filter')
 EventTrace = namedtuple('EventTrace', 'text kind system event filter')
-Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type raw')
+# text: all that stands behind the =.
+Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type raw text')
 Packet = namedtuple('Packet', 'header layer')
 Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES
 Access = namedtuple('Access', 'operator name indexes cast')     # no operator: indexes alone
@@ -172,16 +174,32 @@ Predicate = namedtuple('Predicate', 'name suffix operator operand')
 BASES = ((r'%[0-9]{1,2}(?!\w)', 'argument'), (r'%\w+', 'register'),
          (r'\$(?:retval|comm|stack[0-9]*)(?!\w)', 'variable'), (r'\$[A-Za-z_]\w*', 'argument'),
          (r'@[A-Za-z_]\w*(?:\.(?:constprop|isra|part|cold)(?:\.[0-9]+)*)*', 'symbol'))
-# The error if there is no base, by what stands there instead.
+# What is said of something wrong, by what it begins with; %s is what stands in parentheses.
+PROGRAMS = 'programs cannot be traced here, only the kernel: perf probe -x traces them'
+NO_TRACE = (
+    (r'u(?:ret)?(?:probe)?:|/', PROGRAMS),
+    (r'(\w+=\S*|f:\S*)', "'%s' belongs to the trace before it: one pair of quotes around both"),
+    (r'(?:kprobe|kfunc|fentry|p)[:/](\S+)', "a trace begins otherwise: did you mean 'p %s'?"),
+    (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', "a trace begins otherwise: did you mean 'r %s'?"),
+    (r'(?:(?:tracepoint|t|e):)?(\w+)[:/](\w+)', "an event begins with e: did you mean 'e %s/%s'?"),
+    (r'(\w\w+(?: .*)?)$', "a trace begins with what it is: did you mean 'p %s'?"),
+    ('', "a trace starts with 'p ' (function entry), 'r ' (return) or 'e ' (event)"))
+NO_SYMBOL = (
+    ('/', PROGRAMS),
+    (r'([\w.]+)%return', 'a return is traced with r: r %s'),
+    ('(.*)', "'%s' is no function's name: --info 'vfs_*' lists functions, -l finds the place of "
+     'FILE:LINE, and an event is traced with e'))
 NO_BASE = (
     ('->', 'what -> starts from is missing: put the trace in single quotes, or the shell takes '
            '$NAME away'),
-    (r'\(', 'a cast is written !(struct NAME *)%0->...'),
-    ('', 'a value starts from %0 (the first argument), $NAME (an argument), %REGISTER, $retval, '
+    (r'~?\(', 'a cast is written !(struct NAME *)%%0->...'),
+    (r'\*+[$%]?(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
+    (r'([A-Za-z_]\w*)', 'did you mean $%s?'),
+    ('', 'a value starts from %%0 (the first argument), $NAME (an argument), %%REGISTER, $retval, '
          '$comm, $stackN or @SYMBOL'))
 RAW = (r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[0-9]+(?!\w))[^ ]*')
-FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|string|ustring|symbol|symstr|'
-              r'char)(?:\[[0-9]+\])?$')
+FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|u?string|symbol|symstr|'
+              r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?$')
 NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
 FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
 PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
@@ -216,27 +234,35 @@ class Scanner(object):
         return TraceError(message, self.at)
 
 
+def meant(table, text):
+    """Return what a table says of a text, with what it takes from there."""
+    for pattern, message in table:
+        match = re.match(pattern, text)
+        if match:
+            return message % match.groups()
+
+
 def parse_trace(text):
     """Return the Trace or EventTrace that text spells; raises TraceError."""
-    control = re.search(r'[\x00-\x1f\x7f]', text)
+    control = re.search(r'[\x00-\x09\x0b-\x1f\x7f]', text)       # (a string may have a newline)
     if control:
         raise TraceError('a control character cannot be part of a trace', control.start())
     scan = Scanner(text)
     scan.take(' *')
-    kind = scan.need(r'[pre](?= |$)', "a trace starts with 'p ' (function entry), 'r ' (return) "
-                     "or 'e ' (event)").text
+    kind = scan.need(r'[pre](?= |$)', meant(NO_TRACE, text[scan.at:])).text
     scan.take(' *')
     return (parse_event if kind == 'e' else parse_probe)(scan, kind)
 
 
 def parse_event(scan, kind):
     shape = 'an event is named SYSTEM/EVENT, like sched/sched_switch'
-    system = scan.need('[A-Za-z0-9_-]+', shape)
-    scan.need('[/:]', shape)
-    event = scan.need('[A-Za-z0-9_-]+', shape)
+    system = scan.take('[A-Za-z0-9_-]+(?=[/:])')
+    scan.take('[/:]' if system else '')
+    event = scan.need('[A-Za-z0-9_*?\\[\\]!-]+', shape)
     scan.take(' *')
     if not scan.sees('f:|$'):
-        raise scan.error('an event takes only a filter, f:...; it has its own values')
+        raise scan.error('an event takes only a filter, f:...; it has its own values'
+                         if scan.text[scan.at - 1] == ' ' else shape)
     return EventTrace(scan.text, kind, system, event, parse_filter(scan))
 
 
@@ -246,9 +272,7 @@ def parse_probe(scan, kind):
     symbol = scan.need('[^ +]+', 'the name of a kernel function is missing; a trace is one '
                        'argument, in single quotes')
     if not re.match(PATTERN if is_pattern(symbol.text) else FUNCTION, symbol.text):
-        raise TraceError("'%s' is no function's name: --info 'vfs_*' lists functions, -l finds the "
-                         'place of FILE:LINE, and an event is traced with e' % symbol.text,
-                         symbol.column)
+        raise TraceError(meant(NO_SYMBOL, symbol.text), symbol.column)
     offset = scan.take(r'\+') and scan.need(NUMBER, 'the offset, a number of bytes, is missing')
     if offset and is_pattern(symbol.text):
         raise TraceError('a pattern, which takes several functions, takes no offset',
@@ -270,9 +294,10 @@ def parse_value(scan):
     scan.take('=')
     scan.need('(?=[^ ])', "a value is missing after '%s='; $NAME is there for the shell to take "
               'unless the trace stands in single quotes' % name.text)
-    raw = scan.take(RAW)
+    begin, raw = scan.at, scan.take(RAW)
     if raw:
-        return Value(name, None, None, None, None, (), None, raw)
+        check_raw(raw, scan)
+        return Value(name, None, None, None, None, (), None, raw, raw.text)
     letter, packet, cast = scan.take('[SUX](?=[%$@!])'), parse_packet(scan), parse_cast(scan)
     base = parse_base(scan)
     cast = cast or parse_cast(scan)
@@ -282,10 +307,23 @@ def parse_value(scan):
         raise TraceError("the kernel has no type '%s'; it has s8 to s64, u8 to u64, x8 to x64, "
                          'b<bits>@<first>/<of>, string, ustring, symbol, and [N] behind them'
                          % fetch_type.text, fetch_type.column)
+    if scan.sees('[-+*/%&|^<>]'):
+        raise scan.error("'%s' cannot follow here: ftrace does no arithmetic; a filter compares, "
+                         'f:%s!=...' % (scan.text[scan.at], name.text))
     if not scan.sees(' |$'):
         raise scan.error("'%s' cannot follow here; a member is ->NAME or .NAME, and values are set "
-                         'apart by blanks' % scan.sees('->|.').group())
-    return Value(name, letter, packet, cast, base, accesses, fetch_type, None)
+                         'apart by blanks' % scan.text[scan.at])
+    return Value(name, letter, packet, cast, base, accesses, fetch_type, None,
+                 scan.text[begin:scan.at])
+
+
+def check_raw(raw, scan):
+    """Check a value in ftrace's own words for what the kernel would take for something else."""
+    if '#' in raw.text:
+        raise TraceError("'#' begins a comment for the kernel, which would drop what follows",
+                         raw.column + raw.text.index('#'))
+    if re.match(r'\\"(?:[^"]*$)', raw.text):
+        raise scan.error('the kernel takes no blank in a string that is a value')
 
 
 def parse_packet(scan):
@@ -312,7 +350,7 @@ def parse_base(scan):
         token = scan.take(pattern)
         if token:
             return Base(kind, token.text if kind == 'variable' else token.text[1:], token.column)
-    raise scan.error(next(problem for pattern, problem in NO_BASE if scan.sees(pattern)))
+    raise scan.error(meant(NO_BASE, scan.text[scan.at:]))
 
 
 def parse_accesses(scan):
@@ -353,13 +391,14 @@ def parse_filter(scan):
 
 
 def parse_predicate(scan):
-    if scan.sees('[%$@]'):
-        raise scan.error('a filter compares what has a name: r=$retval f:r==-11')
+    unnamed = scan.sees(r'[%$@]\w*(?:(?:->|\.)\w+)*')
+    if unnamed:
+        raise scan.error('a filter compares what has a name: n=%s f:n==...' % unnamed.group())
     name = scan.need(r'[A-Za-z_]\w*', "a field's name is missing")
     suffix = scan.take(r'\.(?=\w)') and scan.take(r'\w+')
-    if suffix and suffix.text != 'ustring':
-        raise TraceError("a field's name takes .ustring and nothing else: a member is given a "
-                         'name first, NAME=%0->MEMBER f:NAME==...', suffix.column)
+    if suffix and suffix.text not in ('ustring', 'function'):
+        raise TraceError("a field's name takes .ustring or .function: a member is given a name "
+                         'first, NAME=%0->MEMBER f:NAME==...', suffix.column)
     scan.take(' *')
     operator = scan.need('[=!<>]=|[<>]|&(?!&)|~', 'a comparison is missing: == != < <= > >= & ~%s'
                          % ('; equality is ==' if scan.sees('=') else ''))
@@ -528,6 +567,12 @@ class Type(object):
         return plain.kind == 'int' and (plain.name == 'char' or (
             plain.name == 'unsigned char' and ('const', '') in self.qualifiers))
 
+    @property
+    def is_network_order(self):
+        """Whether a typedef says that its bytes are in network order."""
+        return self.kind in WRAPPERS and (self.name in ('__be16', '__be32', '__be64')
+                                          or self.target.is_network_order)
+
     def pointer(self):
         return self.to(Record('pointer', size=POINTER_SIZE, target=self.record))
 
@@ -554,6 +599,23 @@ class Type(object):
         """Return the Member of that name, with its Type; None if there is none."""
         return next((member._replace(type=self.to(member.type)) for member in self.members()
                      if member.name == name), None)
+
+    def path(self, name, depth=2):
+        """Return 'a.b' for a member of a struct inside that is called so, or alike; or ''.
+
+        Alike: the kernel's macros turn sk_state into __sk_common.skc_state.
+        """
+        alike = re.compile('%s$|[a-z]+%s$' % (re.escape(name), re.escape(
+            name[name.find('_'):] if '_' in name else ' ')))
+        for member in self.members():
+            inner = self.to(member.type)
+            for each in inner.members() if inner.is_aggregate else ():
+                if alike.match(each.name):
+                    return member.name + '.' + each.name
+            deeper = inner.path(name, depth - 1) if inner.is_aggregate and depth > 1 else ''
+            if deeper:
+                return member.name + '.' + deeper
+        return ''
 
     def names(self):
         """Return the (name, number) pairs of an enum, or of bool."""
@@ -615,9 +677,11 @@ def find_type(source, text, column=None):
     name, declared = c_declaration(text)
     found = None if name else c_type(source, declared)
     if found is None:
+        kind, _, tag = re.match(r'((?:struct|union|enum)\b)?( *)(\w*)', text).groups('')
+        names = source.names(kind or 'typedef') if source.lists_quickly else ()
         raise TraceError("there is no type '%s' here%s" % (
             text, ": did you mean 'struct %s'?" % text
-            if source.find('struct', text.partition(' ')[0]) else
+            if not kind and source.find('struct', tag) else nearest(tag, names) or
             '; write it as C does: struct sock *, unsigned long, u32'), column)
     return Type(source, found)
 
@@ -685,12 +749,14 @@ RESERVED_NAMES = frozenset((
     '__probe_ip', '__probe_ret_ip', '__probe_func'))
 
 
-class Argument(namedtuple('Argument', 'name words fetch_type form column warning')):
+class Argument(namedtuple('Argument', 'name words fetch_type form column warnings signed order')):
     """A value of a probe.
 
     words -- what stands behind NAME=, without the type
     form -- a Form, None if the kernel's text is shown as it is
-    warning -- what is less than was asked for, or ''
+    warnings -- what is less than was asked for, or perhaps not what was meant
+    signed -- how it would be written with a sign, '' if it cannot be
+    order -- if it is in network order and shown as it lies, the prefix that turns it around, or ''
     """
 
     @property
@@ -701,7 +767,8 @@ class Argument(namedtuple('Argument', 'name words fetch_type form column warning
     @property
     def kind(self):
         """What a filter takes it for: array, string, signed or unsigned."""
-        return 'string' if self.words == '$comm' else self.fetch_type.kind
+        return 'string' if self.words == '$comm' or self.words[:1] == '\\' and (
+            '"' in self.words) else self.fetch_type.kind
 
 
 class FetchType(namedtuple('FetchType', 'name bits first unit length')):
@@ -720,7 +787,8 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
 
     @property
     def kind(self):
-        return ('array' if self.length is not None else 'string' if 'str' in self.name else
+        return ('array' if self.length is not None else
+                'string' if 'str' in self.name or self.name[:1] == '%' else
                 'signed' if self.name == 's' else 'unsigned')
 
     @property
@@ -741,6 +809,7 @@ FEATURES = {
     'ustring': Feature('ustring', '5.3', FetchType('string')),
     'symstr': Feature('symstr', '6.2', FetchType('symbol')),
     'char': Feature(' char,', '6.12', FetchType('x', 8)),       # or earlier; 6.1 lacks it
+    '%pd': Feature('%pd/%pD', '6.9', None), '%pD': Feature('%pd/%pD', '6.9', None),
     'checks of types': Feature('<argname>', '6.5', None),       # it knows what functions return
     'arguments on return': Feature('%pd', '6.9', None),         # (the sign is of 6.10)
 }
@@ -749,12 +818,19 @@ FEATURES = {
 USUAL_FEATURES = frozenset(FEATURES) - frozenset(['char'])
 
 
-def written_type(text):
+def written_type(token):
     """Return the FetchType that a person wrote behind a colon."""
     name, bits, first, unit, length = re.match(
-        r'([a-z]+?)([0-9]*)(?:@([0-9]+)/([0-9]+))?(?:\[([0-9]+)\])?$', text).groups()
-    bits = '8' if name == 'char' else bits or None
-    return FetchType(name, *[each and int(each) for each in (bits, first, unit, length)])
+        r'(%p[dD]|[a-z]+?)([0-9]*)(?:@([0-9]+)/([0-9]+))?(?:\[(\w+)\])?$', token.text).groups()
+    bits, first, unit = [each and int(each) for each in ('8' if name == 'char' else bits or None,
+                                                         first, unit)]
+    length = length and int(length, 0)
+    if length is not None and not 0 < length <= ARRAY_LIMIT:
+        raise TraceError('the kernel shows arrays of 1 to %d elements' % ARRAY_LIMIT, token.column)
+    if name == 'b' and not 0 < bits <= unit - first:
+        raise TraceError('a bitfield, b<bits>@<first>/<of>, lies within the bits that it is of',
+                         token.column)
+    return FetchType(name, bits, first, unit, length)
 
 
 def number_type(letter, size):
@@ -888,9 +964,12 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             return '@' + self.base[1:] + ('+0x%x' % self.offset if self.offset else '')
         return '+0x%x(%s)' % (self.offset, self.base)
 
-    def pointee(self):
+    def pointee(self, column=None):
         """Return the Place that a pointer, or an address, leads to."""
         target = self.type.bare.target
+        if ('type_tag', 'percpu') in target.qualifiers:
+            raise TraceError("each CPU has its own of what this, '%s', points at, and ftrace reads "
+                             'at one address' % self.type, column)
         if self.kind == 'address':
             return self._replace(kind='memory', type=target)
         return Place('memory', self.words, 0, target)
@@ -928,7 +1007,7 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         if held.kind == 'pointer':
             if operator == '.':
                 raise TraceError("this, '%s', is a pointer: use ->%s" % (self.type, name), column)
-            place = self.pointee()
+            place = self.pointee(column)
         elif operator == '->' and held.is_aggregate:
             raise TraceError("this, '%s', is not a pointer: use .%s" % (self.type, name), column)
         if not place.type.is_aggregate:
@@ -944,9 +1023,11 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         found = self.type.member(name.text)
         if found is None:
             names = [member.name for member in self.type.members()]
+            inner = self.type.path(name.text)
             raise TraceError("%s has no member '%s'%s" % (
-                self.type.bare, name.text, nearest(name.text, names) if names
-                else ': it is only declared in these types'), name.column)
+                self.type.bare, name.text, ': it is only declared in these types' if not names else
+                ': it is ' + inner if inner else nearest(name.text, names)
+                or "; --info '%s' lists them" % self.type.bare), name.column)
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
             return self._replace(offset=self.offset + found.bit_offset // 8, type=found.type,
@@ -960,12 +1041,13 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         """Return the Place of an array's element, or of what a pointer points at, as in C."""
         held, at = self.bare_type('!(TYPE *)', index.column), int(index.text, 0)
         if held.kind == 'pointer':
-            place = self.pointee()
+            place = self.pointee(index.column)
             return place._replace(offset=place.offset + at * place.type.size)
         if held.kind != 'array':
             raise TraceError("this, '%s', is no array" % self.type, index.column)
         self.check_memory('elements', index.column)
-        if held.length and at >= held.length:
+        # (One element at a struct's end is the old way to write an array without a length.)
+        if held.length > 1 and at >= held.length:
             raise TraceError('the index is past the end: the array has %s, 0 to %d' % (
                 count_of(held.length, 'element'), held.length - 1), index.column)
         return self._replace(offset=self.offset + at * held.target.size, type=held.target)
@@ -997,6 +1079,11 @@ NETWORK = {'l2': ('ethhdr',), 'l3': ()}
 TRANSPORT = {'l2': ('ethhdr', 'iphdr'), 'l3': ('iphdr',), 'l4': ()}
 HEADERS = {'ethhdr': {'l2': ()}, 'vlan_hdr': NETWORK, 'iphdr': NETWORK, 'ipv6hdr': NETWORK,
            'icmphdr': TRANSPORT, 'tcphdr': TRANSPORT, 'udphdr': TRANSPORT}
+# Where skb->data points at the entry of functions that are not at layer 3 (5.10 to 7.2).
+LAYERS = dict([(name, 'l4') for name in (
+    'tcp_v4_rcv tcp_v6_rcv tcp_v4_do_rcv tcp_v6_do_rcv tcp_rcv_established tcp_rcv_state_process '
+    'udp_rcv udpv6_rcv __udp4_lib_rcv __udp6_lib_rcv icmp_rcv icmpv6_rcv igmp_rcv').split()] + [
+        (name, 'l2') for name in '__dev_queue_xmit dev_hard_start_xmit sch_direct_xmit'.split()])
 # What follows a header, as an array of 1, 2, 4 or 8 bytes, and as a string.
 PACKET_DATA = dict(
     (name, Record('array', target=Record('int', kind, size))) for name, kind, size in (
@@ -1016,6 +1103,7 @@ class Compiler(object):
         self.trace, self.symbol, self.source, self.kernel = trace, symbol, source, kernel
         self.architecture = kernel.architecture
         self.is_inside = bool(trace.offset and int(trace.offset.text, 0))
+        self.warnings = []      # of the value that is compiled
         self._functions = None
 
     def function(self, base):
@@ -1029,11 +1117,10 @@ class Compiler(object):
         return list(self._functions.values())[0] if self._functions else None
 
     def compile(self, value):
+        """Return the Argument of a Value."""
+        self.warnings = self._copies(value)
         if value.raw:
-            words, colon, fetch_type = value.raw.text.rpartition(':')
-            known = colon and re.match(FETCH_TYPE, fetch_type)
-            return self._finished(value, words if known else value.raw.text,
-                                  written_type(fetch_type) if known else NO_TYPE, None)
+            return self._raw(value)
         place = getattr(self, '_base_' + value.base.kind)(value, value.base)
         place = place.cast(value.cast, self.source) if value.cast else place
         accesses, letter = list(value.accesses), 'X'
@@ -1045,19 +1132,48 @@ class Compiler(object):
         if value.base.text == '$retval' and value.letter and value.letter.text == 'S' and not (
                 value.accesses or value.fetch_type or place.type and place.type.names()):
             form = ERROR_FORM
-        return self._finished(value, words, fetch_type, form)
+        if words == '$retval' and fetch_type == NO_TYPE and (
+                'checks of types' in self.kernel.features):
+            fetch_type = number_type('X', POINTER_SIZE)     # it would take the function's
+        fetch_type, warning = self.kernel.supported(fetch_type, value.fetch_type or value.base)
+        if form and form.fetch_type and warning:
+            raise TraceError('%s takes an array: %s' % (prefix_of(value.name.text), warning),
+                             value.base.column)
+        self.warnings += [warning] if warning else []
+        return self._finished(value, words, fetch_type, form, place.type)
 
-    def _finished(self, value, words, fetch_type, form):
-        """Return the Argument, checked against the kernel's limits and its name's prefix."""
-        name, column, warnings = value.name.text, (value.raw or value.base).column, []
+    def _raw(self, value):
+        """Return the Argument of a value in ftrace's own words."""
+        words, colon, text = value.raw.text.rpartition(':')
+        if not colon or not re.match(FETCH_TYPE, text):
+            words, fetch_type = value.raw.text, NO_TYPE
+        else:
+            token = Token(text, value.raw.column + len(words) + 1)
+            fetch_type = written_type(token)
+            if fetch_type.length and not re.match('[-+@]', words):
+                raise TraceError('ftrace reads arrays in memory only', token.column)
+        symbol = re.match(r'@([A-Za-z_][\w.$]*)', words)
+        if symbol:
+            self.kernel.check_variable(Token(symbol.group(1), value.raw.column + 1))
+        return self._finished(value, words, fetch_type, None, None)
+
+    def _finished(self, value, words, fetch_type, form, held):
+        """Return the Argument, checked against the kernel's limits and its name's prefix.
+
+        held is the Type of what is read, None if it is not known.
+        """
+        name, column = value.name.text, (value.raw or value.base).column
         prefix = prefix_of(name)
-        asked = FORMS.get(prefix)
-        if not value.raw:
-            fetch_type, warning = self.kernel.supported(fetch_type)
-            if form and form.fetch_type and warning:
-                raise TraceError('%s takes an array: %s' % (prefix, warning), column)
-            warnings = [each for each in [warning] + self._copies(value) if each]
-        argument = Argument(name, words, fetch_type, asked or form, column, '; '.join(warnings))
+        asked, turned = FORMS.get(prefix), bool(held and held.is_network_order)
+        if prefix[:1] in ('B', 'b') and asked and held and not (
+                turned or value.packet or value.cast or value.accesses and value.accesses[-1].cast):
+            self.warnings.append("%s swaps the bytes of this '%s', which is not in network order "
+                                 'by its type' % (prefix, held))
+        order = {2: 'b16_', 4: 'ip_', 8: 'b64_'}.get(held.size) if turned and not asked else ''
+        signed = '' if value.raw or value.fetch_type else 'S' + re.sub(
+            '^[UX](?=[%$@!])', '', value.text)
+        argument = Argument(name, words, fetch_type, asked or form, column, tuple(self.warnings),
+                            signed, order)
         if len(argument.text) > VALUE_LIMIT:
             raise TraceError('the kernel takes a value of %d characters, this one becomes %d: %s; '
                              'start from a register nearer to it'
@@ -1078,6 +1194,16 @@ class Compiler(object):
             self.source.copies(kind, name), kind, name,
             Type(self.source, self.source.find(kind, name)).size)
                 for kind, name in sorted(set(named)) if self.source.copies(kind, name) > 1]
+
+    def suggested(self, name):
+        """Return what lets a filter name what a Token does, '' if that is no argument."""
+        try:
+            function = self.function(name)
+        except (TraceError, SourceError):
+            function = None
+        names = [each.name for each in function and function.parameters or ()]
+        return ': add %s=$%s before the filter' % (name.text, name.text) if (
+            name.text in names) else ''
 
     # Bases: what a value starts from
 
@@ -1133,10 +1259,6 @@ class Compiler(object):
 
     def _base_argument(self, value, base):
         """Return where an argument lies at the entry, or on return what the kernel kept of it."""
-        if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
-            raise TraceError('this kernel keeps no arguments until the return, as Linux %s does: '
-                             'use an entry trace (p)'
-                             % FEATURES['arguments on return'].version, base.column)
         if self.is_inside:
             raise TraceError('inside a function the argument registers hold something else: name a '
                              'register, !(struct NAME *)%%%s->...' % self.architecture.arguments[0],
@@ -1145,22 +1267,33 @@ class Compiler(object):
         function = self._function_if_known(base, goes_on or not is_counted,
                                            not (is_counted and value.cast))
         if function and function.parameters is not None:
-            return self._parameter(base, function)
+            index = self._number(base, function)
+        if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
+            raise TraceError('this kernel keeps no arguments until the return, as Linux %s does: '
+                             'use an entry trace (p)'
+                             % FEATURES['arguments on return'].version, base.column)
+        if function and function.parameters is not None:
+            return self._parameter(index, base, function)
         if not is_counted or goes_on and not value.cast:
             raise TraceError("no prototype of '%s' is known here: count its arguments, or name a "
                              'register, and cast: !(struct NAME *)%%0->...' % self.symbol,
                              base.column)
         return self._slot(int(base.text), (), None, base)
 
-    def _parameter(self, base, function):
-        parameters = named_parameters(self.source, function)
-        names = [parameter.name for parameter in parameters]
+    def _number(self, base, function):
+        """Return the number, from 0, of the parameter that a base counts or names."""
+        names = [parameter.name for parameter in named_parameters(self.source, function)]
         index = names.index(base.text) if base.text in names else (
             int(base.text) if base.text.isdigit() else len(names))
         if index >= len(names):
+            variables = ['$' + name for name in names if name] + ['$retval', '$comm', '$stack']
             raise TraceError("%s has no argument '%s'%s" % (
-                function.name, base.text, nearest(base.text, names) or
+                function.name, base.text, nearest('$' + base.text, variables) or
                 ': ' + prototype(self.source, function)), base.column)
+        return index
+
+    def _parameter(self, index, base, function):
+        parameters = named_parameters(self.source, function)
         if '' in [parameter.location for parameter in parameters]:
             left = ['%s in %%%s' % (parameter.name, parameter.location)
                     for parameter in parameters if parameter.location]
@@ -1224,11 +1357,16 @@ class Compiler(object):
         """Return the Place of a packet's header, or of the data behind it (edits accesses)."""
         header, layer = value.packet.header, value.packet.layer
         layers, mark = HEADERS.get(header.text, {}), layer.text if layer else 'l3'
+        own = mark if self.is_inside or self.trace.kind == 'r' else LAYERS.get(self.symbol, mark)
         if mark not in layers:
             raise TraceError("there is no '%s' at %s: %s" % (
                 header.text, mark if layer else 'l3, the layer where none is named',
                 'its layers are ' + ', '.join(sorted(layers)) if layers else
                 'the headers are ' + ', '.join(sorted(HEADERS))), header.column)
+        if own != mark and self.symbol in LAYERS:
+            self.warnings.append('in %s skb->data points at layer %s, %s' % (
+                self.symbol, own[1], 'so @(struct %s *)%s...' % (header.text, own)
+                if own in layers else 'behind the %s' % header.text))
         data = self._packet_data(place, value)
         found = self._struct(header.text, header)
         before = sum(self._struct(name, header).size for name in layers[mark])
@@ -1290,7 +1428,7 @@ class Shown(object):
         if asked and asked.fetch_type:
             return self._bytes(asked)
         if value.fetch_type:
-            return self._written(written_type(value.fetch_type.text))
+            return self._written(written_type(value.fetch_type))
         if not (self.letter or value.cast or value.accesses or value.packet) and (
                 value.base.kind == 'register' or value.base.text in ('$retval', '$comm')):
             return place.base, NO_TYPE, None
@@ -1329,12 +1467,16 @@ class Shown(object):
                              token.column)
         if place.kind == 'address' and not fetch_type.is_read_in_memory:
             raise TraceError(self._unshowable(), self.end)
+        if self.value.base.text == '$comm' and str(fetch_type) != 'string':
+            raise TraceError('$comm is a string: leave out the :%s' % token.text, token.column)
         if fetch_type.is_read_in_memory and self.value.base.text != '$comm':
+            is_bytes = self.type and self.type.bare.kind == 'array' and self.type.element.size == 1
             if self.type and self.type.bare.kind == 'pointer':
-                words = place.pointee().words
-            elif self.type and place.kind == 'register':
-                raise TraceError("this, '%s', lies in a register, and is no pointer: there is no "
-                                 '%s there' % (self.type, token.text), token.column)
+                words = place.pointee(token.column).words
+            elif self.type and (place.kind == 'register' or not (is_bytes or fetch_type.length)):
+                raise TraceError("this, '%s', is no pointer: there is no %s there; with a cast, "
+                                 '%s!(char *):%s' % (self.type, token.text, self.value.text[
+                                     :-len(token.text) - 1], token.text), token.column)
             elif place.kind == 'register':
                 words = '+0x0(%s)' % words
         return words, fetch_type, None
@@ -1346,7 +1488,7 @@ class Shown(object):
             raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, token.text),
                              token.column)
         points = self.type and self.type.bare.kind == 'pointer'
-        place = place.pointee() if points else place
+        place = place.pointee(self.end) if points else place
         kind, size = (place.type.bare.kind, place.type.size) if place.type else (None, 0)
         # The first of the bytes that a pointer points at, or 32 (MAX_ADDR_LEN) for a MAC, will do.
         fits = (size == asked.size or points and kind == 'int' and size == 1
@@ -1366,8 +1508,11 @@ class Shown(object):
             raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
                              'without a sign: leave out the %s' % self.letter,
                              self.value.letter.column)
-        return (self.place.words, FetchType('b', count, first, unit[0]),
-                None if self.letter else names_form(self.type))
+        form = None if self.letter else names_form(self.type)
+        if form:        # (without a sign, it is shown as so many bits)
+            form = form._replace(names=tuple(
+                (name, value & (1 << count) - 1) for name, value in form.names))
+        return self.place.words, FetchType('b', count, first, unit[0]), form
 
     def _array(self):
         """The same for a whole array: of char as a string, else as numbers."""
@@ -1409,8 +1554,9 @@ class Shown(object):
 KernelFilter = namedtuple('KernelFilter', 'text marks')
 # What a filter can name.  kind: an Argument's, or 'user string' (a pointer into a program's
 # memory), 'ip' (four bytes), 'other', or None if it is not known.  bits: of a number, else None.
-Field = namedtuple('Field', 'kind bits form')
-Field.__new__.__defaults__ = (None, None)
+# signed: as an Argument has it.
+Field = namedtuple('Field', 'kind bits form signed')
+Field.__new__.__defaults__ = (None, None, '')
 
 # Fields that every event has, and the kernel's own.
 COMMON_FIELDS = {
@@ -1418,6 +1564,7 @@ COMMON_FIELDS = {
     'common_preempt_count': Field('unsigned', 8), 'common_pid': Field('signed', 32),
     'CPU': Field('unsigned', 32), 'cpu': Field('unsigned', 32), 'COMM': Field('string'),
     'comm': Field('string')}
+FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
 
@@ -1426,12 +1573,17 @@ def probe_fields(trace, arguments):
     for name in ('__probe_func', '__probe_ret_ip') if trace.kind == 'r' else ('__probe_ip',):
         fields[name] = Field('unsigned', 64)
     for argument in arguments:
-        fields[argument.name] = Field(argument.kind, argument.fetch_type.bits, argument.form)
+        fields[argument.name] = Field(argument.kind, argument.fetch_type.bits, argument.form,
+                                      argument.signed)
     return fields
 
 
-def compile_filter(written, fields, source):
-    """Return the KernelFilter; fields is a dictionary, None for an event that is not known."""
+def compile_filter(written, fields, source, here, suggested=lambda name: ''):
+    """Return the KernelFilter.
+
+    fields is a dictionary, None for an event that is not known.  here: this machine's macros are
+    the kernel's.  suggested(Token) tells what to do about a name that is no field's.
+    """
     known = fields
     if fields is None:      # (an event may have a cpu of its own)
         known = dict((name, COMMON_FIELDS[name]) for name in COMMON_FIELDS if name != 'cpu')
@@ -1439,13 +1591,18 @@ def compile_filter(written, fields, source):
     for predicate in written.predicates:
         name, operand = predicate.name, predicate.operand
         if fields is not None and name.text not in fields:
+            task = ": common_pid is the task's" if name.text in ('pid', 'tid') else ''
             raise TraceError("this trace has no '%s' to filter on%s" % (
-                name.text, nearest(name.text, fields) or ': there is ' + ', '.join(
-                    sorted(set(fields) - set(COMMON_FIELDS) - RESERVED_NAMES) or ['common_pid'])),
+                name.text, task or suggested(name) or nearest(name.text, fields) or (
+                    ': there is ' + ', '.join(sorted(
+                        set(fields) - set(COMMON_FIELDS) - RESERVED_NAMES) or ['common_pid']))),
                 name.column)
         marks.append((len(text) + name.column - done, name.column))
         text += written.text[done - written.column:operand.column - written.column]
-        text += Comparison(predicate, known.get(name.text, Field(None)), source).operand()
+        text += Comparison(predicate, known.get(name.text, Field(None)), source, here).operand()
+        if len(text) > FILTER_LIMIT:
+            raise TraceError('the kernel takes a filter of %d characters, this one is longer'
+                             % FILTER_LIMIT, operand.column)
         done = operand.column + len(operand.text)
     return KernelFilter(text + written.text[done - written.column:], tuple(marks))
 
@@ -1460,15 +1617,18 @@ NO_NUMBER = ((r'[0-9]+(?:\.[0-9]+){3}', '; call it ip_NAME to compare addresses'
 class Comparison(object):
     """One comparison of a filter; names are looked up in a source of types."""
 
-    def __init__(self, predicate, field, source):
+    def __init__(self, predicate, field, source, here):
         self.name, self.suffix, self.operator, self.written = predicate
-        self.kind, self.bits, self.form = field
-        self.source, self.is_signed = source, field.kind == 'signed'
+        self.kind, self.bits, self.form, self.signed = field
+        self.source, self.here, self.is_signed = source, here, field.kind == 'signed'
         self.word = self.written.text.strip('"\'')
 
     def operand(self):
-        self._check()
         text, kind = self.written.text, self.kind
+        # The kernel's own words for processors and functions.
+        if self.suffix and self.suffix.text == 'function' or re.match(r'CPUS\{[0-9,-]+\}$', text):
+            return text
+        self._check()
         is_number = re.match(DECIMAL_OR_HEXADECIMAL, text)
         form = FORMS['ip_'] if kind == 'ip' and not is_number else self.form
         if form and not (is_number and (form.names or form is ERROR_FORM)):
@@ -1481,6 +1641,9 @@ class Comparison(object):
                 '[A-Z][A-Z0-9]*_[A-Z0-9_]+$', text) and self._enumerators()):
             self.is_signed = True
             return '%d' % self._named()
+        if '"' in text and "'" in text:
+            raise TraceError('the kernel takes no string with both kinds of quotes in it',
+                             self.written.column)
         # The kernel takes an unquoted string no more (Linux 4.17).
         return "'%s'" % text if '"' in text else '"%s"' % text
 
@@ -1496,6 +1659,9 @@ class Comparison(object):
                              self.name.column)
         if kind in ('signed', 'unsigned') and operator.text == '~':
             raise TraceError("'%s' is a number: ~ goes with strings" % name, operator.column)
+        if len(self.word) > OPERAND_LIMIT:
+            raise TraceError('the kernel compares strings of up to %d characters' % OPERAND_LIMIT,
+                             self.written.column)
         if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
             raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name,
                              operator.column)
@@ -1504,8 +1670,9 @@ class Comparison(object):
         """Return a number, as text, that fits the field; the kernel would cut off what does not."""
         value, bits = int(text, 0), self.bits or 64
         if not self.is_signed and (value < 0 or not value and self.operator.text == '<'):
-            raise TraceError("'%s' has no sign here: write S before its value, if it is a probe's"
-                             % self.name.text, self.written.column)
+            raise TraceError("'%s' is unsigned%s" % (self.name.text, (
+                ': with a sign it is %s=%s' % (self.name.text, self.signed) if self.signed else
+                ' here')), self.written.column)
         # In hexadecimal the bits are meant: 0xffffffff is -1, too.
         is_decimal = text[:2] not in ('0x', '0X') or bits >= 64
         highest = 1 << (bits - 1 if self.is_signed and is_decimal else bits)
@@ -1522,7 +1689,7 @@ class Comparison(object):
             return ord(word)
         if self.is_signed and re.match('-E[A-Z]', word):
             return int(self._formed(ERROR_FORM))
-        numbers = self._enumerators()
+        numbers = self._enumerators() or (self._macros() if self.here else [])
         if len(numbers) > 1:
             raise TraceError("'%s' is %s, in different enums: write the number" % (
                 word, ' or '.join('%d' % each for each in numbers)), column)
@@ -1541,6 +1708,14 @@ class Comparison(object):
             return []
         return sorted(set(dict(Type(self.source, ref).names()).get(self.word, 0)
                           for ref in enums))
+
+    def _macros(self):
+        """Return the number, in a list, of a macro of C that Python knows (never 0)."""
+        import socket       # few filters need it, and it is slow to load
+        owners = {'O': os, 'SIG': signal, 'AF': socket}
+        match = re.match('(?:(O|AF)_|(SIG)(?!_))[A-Z]', self.word)
+        number = match and getattr(owners[match.group(1) or match.group(2)], self.word, 0)
+        return [int(number)] if number else []
 
     def _formed(self, form):
         """Return what a Form makes of the operand, as text for the kernel."""
@@ -1575,35 +1750,40 @@ def compile_all(trees, sources, kernel, console, limit):
     events, probes = set(), []
     for tree in trees:
         try:
+            first = len(probes)
             if tree.kind == 'e':
-                probes.append(compile_event(tree, sources, kernel, events))
+                named = kernel.events(tree, limit, console)
+                probes += compile_each(named, lambda name, _: compile_event(
+                    tree, name, sources, kernel, events), console)
             elif is_pattern(tree.symbol.text):
                 symbols = kernel.matching(tree, limit, console)
-                probes += compile_pattern(tree, symbols, len(probes), sources, kernel, console)
+                probes += compile_each(symbols, lambda symbol, place: compile_probe(
+                    tree, symbol, first + place, sources, kernel), console)
             else:
                 symbol = kernel.named(tree, console)
-                probes.append(compile_probe(tree, symbol, len(probes), sources, kernel))
+                probes.append(compile_probe(tree, symbol, first, sources, kernel))
         except TraceError as error:
             error.text = tree.text
             raise
-    for warning in sorted(set("'%s': %s" % (argument.name, argument.warning) for probe in probes
-                              for argument in probe.arguments if argument.warning)):
+    for warning in sorted(set("'%s': %s" % (argument.name, warning) for probe in probes
+                              for argument in probe.arguments for warning in argument.warnings)):
         console.note(warning)
     return probes
 
 
 @sound
-def compile_event(tree, sources, kernel, events):
-    name = tree.system.text, tree.event.text
+def compile_event(tree, name, sources, kernel, events):
+    """Return the Probe of a tree on the event called name, (system, event)."""
     if name in events:
-        raise TraceError('this event is there twice: join the filters with ||', tree.system.column)
+        raise TraceError('this event is there twice: join the filters with ||',
+                         (tree.system or tree.event).column)
     events.add(name)
-    fields = kernel.event_fields(tree)
+    fields = kernel.event_fields(*name)
     if fields is not None:
         fields = dict(COMMON_FIELDS, **fields)
-    return Probe(tree.text, tree.kind, name[1], name[0], (),
-                 tree.filter and compile_filter(tree.filter, fields, sources.of(None)),
-                 (tree.system.column,))
+    condition = tree.filter and compile_filter(tree.filter, fields, sources.of(None), kernel.here)
+    return Probe(tree.text, tree.kind, name[1], name[0], (), condition,
+                 ((tree.system or tree.event).column,))
 
 
 def compile_probe(tree, symbol, place, sources, kernel):
@@ -1623,30 +1803,46 @@ def compile_trace(tree, event, symbol, source, kernel):
     if tree.kind == 'r' and tree.offset:
         raise TraceError('a return trace takes no offset', tree.offset.column)
     check_names(tree)
+    if tree.offset:
+        kernel.check_offset(tree.offset, symbol)
     compiler = Compiler(tree, symbol, source, kernel)
-    arguments = tuple(compiler.compile(value) for value in tree.values)
+    arguments = tuple(as_compared(compiler.compile(value), tree.filter) for value in tree.values)
     size = len(place) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
     if size > LINE_LIMIT - NAME_LIMIT:
         raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
                          'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.symbol.column)
-    return Probe(tree.text, tree.kind, event, place, arguments, tree.filter and compile_filter(
-        tree.filter, probe_fields(tree, arguments), source), (0, tree.symbol.column) + tuple(
-            argument.column for argument in arguments))
+    columns = (0, tree.symbol.column) + tuple(argument.column for argument in arguments)
+    condition = tree.filter and compile_filter(tree.filter, probe_fields(tree, arguments), source,
+                                               kernel.here, compiler.suggested)
+    return Probe(tree.text, tree.kind, event, place, arguments, condition, columns)
 
 
-def compile_pattern(tree, symbols, first, sources, kernel, console):
-    """Return the Probes of a pattern's Symbols, except those that the values do not fit."""
+def as_compared(argument, written):
+    """Return an Argument, with a warning if a Filter compares bytes that are in network order."""
+    numbers = [each.operand.text for each in written.predicates if each.name.text == argument.name
+               and re.match(DECIMAL_OR_HEXADECIMAL, each.operand.text)] if written else ()
+    if not argument.order or not any(int(number, 0) for number in numbers):
+        return argument
+    return argument._replace(warnings=argument.warnings + (
+        'its bytes are in network order, and the filter compares them as they lie; call it %s%s'
+        % (argument.order, argument.name),))
+
+
+def compile_each(found, compile_one, console):
+    """Return the Probes of what a pattern takes, except where the values or the filter do not fit.
+
+    compile_one is given one of what is found, and how many Probes there are.
+    """
     probes, errors = [], []
-    for symbol in symbols:
+    for one in found:
         try:
-            probes.append(compile_probe(tree, symbol, first + len(probes), sources, kernel))
+            probes.append(compile_one(one, len(probes)))
         except TraceError as error:
             errors.append(error)
     if not probes:
         raise max(errors, key=lambda error: error.column or 0)      # which came furthest
     if errors:
-        console.note('left out: %s that this does not fit (%s ...)' % (
-            count_of(len(errors), 'function'), errors[0]))
+        console.note('left out: %d that this does not fit (%s ...)' % (len(errors), errors[0]))
     return probes
 
 
@@ -1830,8 +2026,11 @@ Symbol = namedtuple('Symbol', 'name module')      # module None: the kernel itse
 
 DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and all kernels have it
 FORBIDDEN = '/sys/kernel/debug/kprobes/blacklist'
-NOT_A_FUNCTION = r'__(?:pfx|cfi)_|.*\.cold$'    # pieces of code that go with one
+NOT_A_FUNCTION = r'__(?:pfx|cfi|SCT_)_|.*\.cold$'      # pieces of code that go with one
 VARIANT = r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$'
+# The names of one function over time.
+RENAMED = (('do_fork', '_do_fork', 'kernel_clone'), ('do_filp_open', 'do_file_open'),
+           ('do_sys_open', 'do_sys_openat2'), ('generic_make_request', 'submit_bio_noacct'))
 MOUNT = ('mount', '-t', 'tracefs', 'surftrace', '/sys/kernel/tracing')      # Linux 4.1
 
 
@@ -1955,13 +2154,19 @@ class Kernel(object):
         self.features = frozenset(name for name, feature in FEATURES.items()
                                   if feature.sign in readme) if readme else USUAL_FEATURES
 
-    def supported(self, fetch_type):
-        """Return a FetchType that this kernel has for one, and a warning if that shows less."""
+    def supported(self, fetch_type, token):
+        """Return a FetchType that this kernel has for one, and a warning if that shows less.
+
+        Where nothing does instead, the error points at a Token.
+        """
         feature = 'hexadecimal' if fetch_type.name == 'x' else fetch_type.name
         if feature in FEATURES and feature not in self.features:
-            instead = FEATURES[feature].instead
+            _, version, instead = FEATURES[feature]
+            if instead is None:
+                raise TraceError("this kernel has no type '%s', which came with Linux %s" % (
+                    feature, version), token.column)
             return self.supported(fetch_type._replace(
-                name=instead.name, bits=instead.bits or fetch_type.bits))
+                name=instead.name, bits=instead.bits or fetch_type.bits), token)
         if fetch_type.length is None or 'array' in self.features:
             return fetch_type, ''
         return fetch_type._replace(length=None), (
@@ -2023,16 +2228,71 @@ class Kernel(object):
                 raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
                                  % (token.text, ', '.join(variants)), token.column)
             if variants:
-                return chosen_symbol([each for each in like if each.name == variants[0]],
-                                     token.text, console)
+                return self._chosen([each for each in like if each.name == variants[0]],
+                                    token.text, console)
         if not any(lists) or module and not self.here:
             return Symbol(token.text, module)
         if module:
-            raise TraceError("the module '%s' has no function '%s', or it is not loaded" % (
-                module, token.text), token.column)
+            is_own = any(symbol == (token.text, None) for listing in lists
+                         for symbol in symbols_like(listing, token.text))
+            raise TraceError("the module '%s' has no function '%s'%s" % (
+                module, token.text, ': it is in the kernel itself, leave %s: out' % module if is_own
+                else ', or it is not loaded'), token.column)
         raise TraceError("this kernel has no function '%s'%s" % (
-            token.text, nearest(token.text, [symbol.name for symbol in self.functions()]) or
-            ': it may be inlined, or have another name here'), token.column)
+            token.text, self._instead(token.text)), token.column)
+
+    def _instead(self, name):
+        """Return what may be meant by a function that is not there."""
+        names = set(symbol.name for symbol in self.functions())
+        if re.search(' [bBdDrRvV] %s$' % re.escape(name), self.listing('all'), re.M):
+            return ': it is data, which a value reads: @' + name
+        for other in [each for group in RENAMED if name in group for each in group]:
+            if other in names:
+                return ': it is %s here' % other
+        call = re.match('(?:__x64_|__arm64_|__se_|__do_|k)?(?:sys|SyS)_(.*)', name)
+        for prefix in ('__x64_sys_', '__arm64_sys_') if call else ():
+            if prefix + call.group(1) in names:
+                return ': it is %s here, and its arguments are members of $regs' % (
+                    prefix + call.group(1))
+        return nearest(name, names) or ': it may be inlined, or have another name here'
+
+    def _chosen(self, symbols, asked, console):
+        """Return the one of several Symbols of a name that the kernel takes: its own go first."""
+        own = [symbol for symbol in symbols if symbol.module is None]
+        symbol = (own or symbols)[0]
+        if symbols[1:]:
+            first, places = self.addresses('_text'), self.addresses(symbol.name)
+            way = '; each has a place of its own, ' + ' or '.join(
+                '_text+0x%x' % (place - first[0]) for place in places) if first else ''
+            if len(own) < len(symbols):
+                way = '; MODULE:%s takes that of a module' % symbol.name
+            console.note("%d functions are named '%s': older kernels trace the first, newer ones "
+                         'refuse%s' % (len(symbols), symbol.name, way))
+        if symbol.name != asked:
+            console.note("this kernel has '%s' only as '%s', which is traced; the compiler may "
+                         'have moved or dropped arguments' % (asked, symbol.name))
+        return symbol
+
+    def addresses(self, name):
+        """Return the addresses of all symbols of a name, none if they are not for us to see."""
+        return [int(address, 16) for address in re.findall(
+            r'^([0-9a-f]+) \S %s$' % re.escape(name), self.listing('all'), re.M)
+                if address.strip('0')]
+
+    def check_offset(self, offset, name):
+        """Raise the error that an offset, a Token, lies behind a function."""
+        starts = self.addresses(name) if name not in ('_text', '_stext') else ()
+        for start in starts[:1]:
+            size = min([int(address, 16) for address in re.findall(
+                '^[0-9a-f]+', self.listing('all'), re.M) if int(address, 16) > start] or [start]
+            ) - start
+            if 0 < size <= int(offset.text, 0):
+                raise TraceError("'%s' has %d bytes" % (name, size), offset.column)
+
+    def forbidden(self):
+        """Return the names of the functions that kprobes must not touch, as debugfs lists them."""
+        return frozenset(line.split('\t')[-1].strip() for line in text_if_there(
+            FORBIDDEN).splitlines()) if self.here else frozenset()
 
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit.
@@ -2055,14 +2315,10 @@ class Kernel(object):
         for name in ('traceable', 'all'):
             copies |= Counter(symbol.name for symbol in all_symbols(self.listing(name))
                               if module in (None, symbol.module))
-        # debugfs lists the functions that kprobes must not touch.
-        forbidden = frozenset(line.split('\t')[-1].strip() for line in text_if_there(
-            FORBIDDEN).splitlines()) if self.here else ()
+        forbidden = self.forbidden()
         found = sorted((symbol for symbol in like if copies[symbol.name] < 2
                         and symbol.name not in forbidden), key=lambda symbol: symbol.name)
-        if len(found) > limit:
-            raise TraceError('%d functions match: choose fewer, or allow them with --max-probes %d'
-                             % (len(found), len(found)), token.column)
+        check_limit(found, limit, 'function', token)
         left_out = len(like) - len(found)
         without = ('; left out: %d that cannot be probed, or of which there are several' % left_out
                    if left_out else '')
@@ -2074,37 +2330,66 @@ class Kernel(object):
 
     # Events
 
-    def event_fields(self, tree):
-        """Return the Fields of an event by name; None if they cannot be read."""
+    def events(self, tree, limit, console):
+        """Return (system, event) of each event that a trace names, no more than limit."""
+        system, token = tree.system and tree.system.text, tree.event
         if not self.tracefs:
-            return None
-        system = 'events/' + tree.system.text
-        directory = system + '/' + tree.event.text
-        if not self.tracefs.has(directory):
-            token, above = ((tree.event, system) if self.tracefs.has(system)
-                            else (tree.system, 'events'))
-            raise TraceError("this kernel has no event '%s/%s'%s" % (
-                tree.system.text, tree.event.text,
-                nearest(token.text, self.tracefs.names(above))), token.column)
+            if not system or is_pattern(token.text):
+                raise TraceError('which events there are can only be told where tracefs can be '
+                                 'read; name one, SYSTEM/EVENT', token.column)
+            return [(system, token.text)]
+        systems = self.tracefs.names('events')
+        found = [(each, name) for each in (systems if system is None else [system])
+                 for name in self._events_like(each, token.text)]
+        if not found:
+            if system is None and token.text in systems:
+                raise TraceError("this is a system of events: --info '%s/*' lists them"
+                                 % token.text, token.column)
+            around = tree.system if system and system not in systems else token
+            near = systems if around is tree.system else self.tracefs.names(
+                'events/' + system) if system else ()
+            raise TraceError("this kernel has no event '%s'%s" % (
+                '%s/%s' % (system, token.text) if system else token.text,
+                nearest(around.text, near)), around.column)
+        if is_pattern(token.text):
+            check_limit(found, limit, 'event', token)
+            console.note("'%s' takes %s" % (token.text, count_of(len(found), 'event')))
+        elif found[1:]:
+            raise TraceError('several systems have it: ' + ', '.join(
+                '/'.join(each) for each in found), token.column)
+        elif not self.tracefs.has('events/%s/%s/enable' % found[0]):
+            raise TraceError("this event is ftrace's own, which cannot be traced", token.column)
+        return found
+
+    def _events_like(self, system, pattern):
+        """Return the names of a system's events that a pattern takes."""
+        import fnmatch      # few runs need it
+        path = 'events/' + system
+        if not is_pattern(pattern):
+            return [pattern] if self.tracefs.has('%s/%s/' % (path, pattern)) else []
+        names = self.tracefs.names(path) if self.tracefs.has(path + '/') else ()
+        return [name for name in sorted(fnmatch.filter(names, pattern))
+                if self.tracefs.has('%s/%s/enable' % (path, name))]
+
+    def event_fields(self, system, event):
+        """Return the Fields of an event by name; None if they cannot be read."""
+        return dict((name, event_field(system, declaration, array, size, signed))
+                    for declaration, name, array, size, signed in self.event_format(
+                        system, event)) or None
+
+    def event_format(self, system, event):
+        """Return (declaration, name, array, bytes, whether it has a sign) of each field."""
         found = re.findall(r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*size:([0-9]+);.*signed:([01]);',
-                           self.tracefs.read_if_there(directory + '/format'))
-        return dict((name, event_field(tree.system.text, declaration, array, int(size),
-                                       signed == '1'))
-                    for declaration, name, array, size, signed in found) or None
+                           self.tracefs.read_if_there('events/%s/%s/format' % (system, event))
+                           if self.tracefs else '')
+        return [(declaration, name, array, int(size), signed == '1')
+                for declaration, name, array, size, signed in found]
 
 
-def chosen_symbol(symbols, asked, console):
-    """Return the one of several Symbols of a name that the kernel takes: its own go first."""
-    own = [symbol for symbol in symbols if symbol.module is None]
-    symbol = (own or symbols)[0]
-    if symbols[1:]:
-        console.note("%d functions are named '%s': older kernels trace the first, newer ones "
-                     'refuse; MODULE:%s takes that of a module'
-                     % (len(symbols), symbol.name, symbol.name))
-    if symbol.name != asked:
-        console.note("this kernel has '%s' only as '%s', which is traced; the compiler may have "
-                     'moved or dropped arguments' % (asked, symbol.name))
-    return symbol
+def check_limit(found, limit, noun, token):
+    if len(found) > limit:
+        raise TraceError('%d %ss match: choose fewer, or allow them with --max-probes %d'
+                         % (len(found), noun, len(found)), token.column)
 
 
 def symbols_like(listing, name):
@@ -2164,6 +2449,13 @@ def refusal(step, error, tracefs, top):
         if command.split() == step.text.split():
             reason = logged[:1].lower() + logged[1:]
             column = origin_column(step, len(caret) - len('  Command: '), command, is_filter)
+    name = step.origin.place.rpartition(':')[2].partition('+')[0]
+    if not is_filter and reason.startswith(('failed to register', 'invalid argument')):
+        if re.search(r'\t%s$' % re.escape(name), text_if_there(FORBIDDEN), re.M):
+            reason += ', since kprobes must not touch it (%s)' % FORBIDDEN
+        elif not re.search('^%s(?:[ \t]|$)' % re.escape(name), tracefs.read_if_there(
+                'available_filter_functions'), re.M):
+            reason += ", since it is not among ftrace's available_filter_functions"
     refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
         'filter' if is_filter else 'trace', reason, step.path, step.text))
     refused.text = step.origin.text

@@ -212,4 +212,18 @@ def sample():
     for name, strange in (('odd_float', w.add('float', 'double', 8)),
                           ('odd_wide', w.integer('__int128', 16, SIGNED)), ('odd_packed', packed)):
         w.function(name, integer, [('first', integer), ('number', strange), ('behind', integer)])
+    w.struct('upid', 16, [('nr', integer, 0)])
+    upid = w.next_id() - 1
+    counters = w.pointer(w.add('type_tag', 'percpu', atomic))
+    pid = w.struct('pid', 0x20, [('level', uint, 0), ('counters', counters, 64),
+                                 ('numbers', w.array(upid, 1), 0x80)])
+    w.function('free_pid', 0, [('pid', w.pointer(pid))])
+    common = w.struct('sock_common', 0x18, [
+        ('skc_daddr', be32, 0), ('skc_dport', be16, 0xc * 8), ('skc_num', short, 0xe * 8),
+        ('skc_temper', temper, 0x10 * 8, 3)])
+    sock = w.struct('sock', 0x20, [('__sk_common', common, 0)])
+    w.function('tcp_close', 0, [('sk', w.pointer(sock))])
+    w.function('udp_rcv', integer, [('skb', skb_pointer)])
+    w.function('vfs_read', ulong, [('file', w.pointer(0)), ('buf', text), ('count', ulong)])
+    w.add('typedef', 'u16', short)
     return w

@@ -49,7 +49,8 @@ READMES = {
             '      symstr, %pd/%pD, <type>\\[<array-size>\\]\n'}
 FUNCTIONS = ('by_single by_struct by_value either_way from_user in_one_register in_registers '
              'ip_rcv large_result many no_result odd_float odd_packed odd_wide open_file '
-             'receive_core twice unknown vfs_read wake_up_new_task'.split())
+             'receive_core tcp_close twice udp_rcv unknown vfs_read wake_up_new_task '
+             'free_pid'.split())
 MOUNT = '''#!/bin/sh
 [ -z "$(cat %(root)s/refuses-mounts)" ] || { echo "mount: $4: permission denied." >&2; exit 32; }
 echo "$3 $4 $2 rw 0 0" >> %(root)s/proc/mounts

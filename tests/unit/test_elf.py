@@ -84,7 +84,8 @@ class Symbols(FileTest):
             'vfs_reed', '-S', '-v', path, 'p vfs_reed', status=2))
         self.assertEqual(self.words(path, 'p wake_up_new_task a=%0->comm'), 'a=+0x10(%di):string')
         self.assertEqual(self.said('-v', path, '--info', 'vfs_*'),
-                         'vfs_read\nvfs_read.isra.0\nvfs_write\n')
+                         'unsigned long vfs_read(void *, char *, unsigned long)\n'
+                         'vfs_read.isra.0\nvfs_write\n')
 
     def test_names_that_end_others(self):
         """Linkers let one name end another."""

@@ -83,7 +83,7 @@ class Runs(OnABox):
         self.assertEqual(self.box.writes(), [(name, text + '\n') for name, text in [
             ('kprobe_events', 'p:%s/f0 wake_up_new_task comm=+0x10(%%di):string '
                               'users=+0x10(+0x20(%%di)):s32' % RUN),
-            ('kprobe_events', 'r:%s/f1 ip_rcv r=$retval' % RUN),
+            ('kprobe_events', 'r:%s/f1 ip_rcv r=$retval:x64' % RUN),
             (filters % (top, RUN + '/f0', 'filter'), 'comm=="a b"&&users<4'),
             (filters % (top, 'sched/sched_switch', 'filter'), 'prev_pid>1'),
             (filters % (top, RUN + '/f0', 'enable'), '1'),
@@ -240,7 +240,7 @@ class Options(OnABox):
         self.assertEqual(re.findall(r"f(\d) (\S+) c=", result.out),
                          [('0', 'in_one_register'), ('1', 'in_registers'),
                           ('2', 'wake_up_new_task')])
-        self.assertIn('left out: 1 function that this does not fit', result.err)
+        self.assertIn('left out: 1 that this does not fit', result.err)
         result = self.run_on('-S', 'p *rcv a=%0->nothing')
         self.assertIn("no member 'nothing'", result.err)
         self.assertEqual(result.status, 2)

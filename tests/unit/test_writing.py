@@ -175,7 +175,8 @@ class Messages(OnABox):
     def test_an_error_points_at_the_expression(self):
         result = self.run_on('p ip_rcv a=%0->qqq')
         self.assertEqual(result.err.splitlines()[-3:], [
-            "surftrace: struct sk_buff has no member 'qqq'", '  p ip_rcv a=%0->qqq',
+            "surftrace: struct sk_buff has no member 'qqq'; --info 'struct sk_buff' lists them",
+            '  p ip_rcv a=%0->qqq',
             '                 ^'])
 
     def test_nothing_steers_the_terminal(self):
