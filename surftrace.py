@@ -29,6 +29,11 @@ if __name__ == '__main__' and __package__ is None and not (
         getattr(sys.flags, 'isolated', 0) or getattr(sys.flags, 'safe_path', 0)):
     del sys.path[0]
 
+import signal
+
+if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)        # until main() takes it
+
 import argparse
 import array
 import bisect
@@ -39,7 +44,6 @@ import itertools
 import os
 import re
 import select
-import signal
 import stat
 import struct
 from collections import Counter, namedtuple
@@ -84,6 +88,30 @@ def text_if_there(path):
         return ''
 
 
+def make_file(path, write):
+    """Have write(path) make a file beside, which takes the place of path when it is whole.
+
+    What killed runs of ours have left there is removed.
+    """
+    import shutil
+    import tempfile     # both are slow to load
+    directory = os.path.dirname(path) or '.'
+    try:
+        for name in os.listdir(directory):
+            left = re.match(r'\.making-([0-9]{1,9})-', name)
+            if left and is_left_behind(int(left.group(1))) and (
+                    os.lstat(os.path.join(directory, name)).st_uid == os.geteuid()):
+                shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
+        scratch = tempfile.mkdtemp(prefix='.making-%d-' % os.getpid(), dir=directory)
+        try:
+            write(os.path.join(scratch, 'making'))
+            os.rename(os.path.join(scratch, 'making'), path)
+        finally:
+            shutil.rmtree(scratch)
+    except EnvironmentError as error:
+        raise Error('%s: %s' % (path, os.strerror(error.errno).lower()))
+
+
 def count_of(count, noun):
     """Return '1 event' or '2 events'."""
     return '%d %s%s' % (count, noun, '' if count == 1 else 's')
@@ -92,10 +120,11 @@ def count_of(count, noun):
 class Error(Exception):
     """An error shown to the user, with its exit status; main() catches and prints it.
 
-    text is the expression that is wrong, where there is one, column the place in it, from 0.
+    text is the expression that is wrong, where there is one, column the place in it, from 0; place
+    is the FILE:LINE that it stands in.
     """
 
-    status, text, column = 1, None, None
+    status, text, column, place = 1, None, None, ''
 
 
 class UsageError(Error):
@@ -160,8 +189,9 @@ def nearest(name, names):
 # separates the words of a trace.
 
 Token = namedtuple('Token', 'text column')
-Trace = namedtuple('Trace', 'text kind module symbol offset values filter')
-EventTrace = namedtuple('EventTrace', 'text kind system event filter')
+# place: the FILE:LINE that it stands in, '' on the command line.
+Trace = namedtuple('Trace', 'text kind module symbol offset values filter place')
+EventTrace = namedtuple('EventTrace', 'text kind system event filter place')
 # text: all that stands behind the =.
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type raw text')
 Packet = namedtuple('Packet', 'header layer')
@@ -263,7 +293,7 @@ def parse_event(scan, kind):
     if not scan.sees('f:|$'):
         raise scan.error('an event takes only a filter, f:...; it has its own values'
                          if scan.text[scan.at - 1] == ' ' else shape)
-    return EventTrace(scan.text, kind, system, event, parse_filter(scan))
+    return EventTrace(scan.text, kind, system, event, parse_filter(scan), '')
 
 
 def parse_probe(scan, kind):
@@ -282,7 +312,7 @@ def parse_probe(scan, kind):
         scan.need(' +', 'a blank is missing here')
         values.append(parse_value(scan))
     scan.take(' *')
-    return Trace(scan.text, kind, module, symbol, offset, tuple(values), parse_filter(scan))
+    return Trace(scan.text, kind, module, symbol, offset, tuple(values), parse_filter(scan), '')
 
 
 def is_pattern(name):
@@ -909,6 +939,11 @@ def read_error(_, text):
     return '-%d' % value
 
 
+def show_result(_, text):
+    value = int(text, 16) - (1 << 64 if len(text) == 18 else 0)
+    return show_error(None, '%d' % value) if -4096 < value < 0 else text
+
+
 FORMS = {       # by the beginning of a value's name
     'ip_': Form(4, 'IPv4 address, as in 10.0.0.1', show_ip, read_ip),
     'mac_': Form(6, 'MAC address, as in 52:54:00:12:34:56', show_mac, read_mac,
@@ -919,6 +954,7 @@ for width in (16, 32, 64):
     FORMS['B%d_' % width] = swapping(width // 8, '0x%x')
     FORMS['b%d_' % width] = swapping(width // 8, '%d')
 ERROR_FORM = Form(None, 'name of an error, as in -ENOENT', show_error, read_error)
+RESULT_FORM = Form(None, '', show_result, None)         # of a system call, as its event shows it
 # Errors within the kernel (include/linux/errno.h), which no program sees, those that Python 2 does
 # not know, and the kernel's own names where there are two.
 KERNEL_ERRORS = {
@@ -1741,8 +1777,10 @@ class Comparison(object):
 # ---------------------------------------------------------------------------
 
 # text: the person's.  kind: p, r or e.  event: its name; place: what is probed, or the event's
-# system.  columns: where in the text each word of the kprobe line comes from, and the filter.
-Probe = namedtuple('Probe', 'text kind event place arguments filter columns')
+# system.  columns: where in the text each word of the kprobe line comes from.  matched: it is one
+# of those that a pattern takes.
+Probe = namedtuple('Probe', 'text kind event place arguments filter columns matched')
+Probe.__new__.__defaults__ = (False,)
 
 
 def compile_all(trees, sources, kernel, console, limit):
@@ -1757,13 +1795,14 @@ def compile_all(trees, sources, kernel, console, limit):
                     tree, name, sources, kernel, events), console)
             elif is_pattern(tree.symbol.text):
                 symbols = kernel.matching(tree, limit, console)
-                probes += compile_each(symbols, lambda symbol, place: compile_probe(
-                    tree, symbol, first + place, sources, kernel), console)
+                probes += [probe._replace(matched=True) for probe in compile_each(
+                    symbols, lambda symbol, place: compile_probe(
+                        tree, symbol, first + place, sources, kernel), console)]
             else:
                 symbol = kernel.named(tree, console)
                 probes.append(compile_probe(tree, symbol, first, sources, kernel))
         except TraceError as error:
-            error.text = tree.text
+            error.text, error.place = tree.text, tree.place
             raise
     for warning in sorted(set("'%s': %s" % (argument.name, warning) for probe in probes
                               for argument in probe.arguments for warning in argument.warnings)):
@@ -1881,12 +1920,21 @@ Plan = namedtuple('Plan', 'create start')
 
 RUN_NAME = 'surftrace'      # begins the name of each run's instance and group; -S shows it alone
 SCRIPT_RUN = '\0'           # stands for that of a script, which is known when it is run
+# How an instance shows its events: what the rest of this file takes for granted.  A new one begins
+# with what somebody has set at the top.
+DISPLAY = (('context-info', '1'), ('latency-format', '0'), ('raw', '0'), ('hex', '0'), ('bin', '0'),
+           ('fields', '0'), ('userstacktrace', '0'))
 
 
-def make_plan(probes, options, run):
-    """Return the Plan that sets up Probes in an instance and a group of their own, called run."""
+def make_plan(probes, options, run, changed=(), reader=None):
+    """Return the Plan that sets up Probes in an instance and a group of their own, called run.
+
+    changed are those of DISPLAY that somebody has set otherwise; reader is the number of the
+    process that reads the events, and makes none itself.
+    """
     top = 'instances/%s/' % run
-    create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1]))]
+    create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1])),
+              Step('write', top + 'tracing_on', '0')]       # it begins with 1
     if options.buffer:
         create.append(Step('write', top + 'buffer_size_kb', str(options.buffer)))
     filters, enables = [], []
@@ -1900,12 +1948,23 @@ def make_plan(probes, options, run):
             filters.append(Step('write', directory + 'filter', probe.filter.text, None, probe))
         enables.append(Step('write', directory + 'enable', '1',
                             Step('write', directory + 'enable', '0'), probe))
+    display = [Step('write', '%soptions/%s' % (top, name), value) for name, value in
+               tuple(changed) + (('stacktrace', '1' if options.stack else '0'),)]
     threads = [Step('write', top + 'options/event-fork', '1'),
                Step('write', top + 'set_event_pid', ' '.join(map(str, options.pids)))
                ] if options.pids else []
-    return Plan(create, filters + threads + enables + [
-        Step('write', top + 'options/stacktrace', '1' if options.stack else '0'),
+    threads += [Step('write', top + 'set_event_notrace_pid', str(reader))] if reader else []
+    return Plan(create, display + filters + threads + enables + [
         Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))])
+
+
+def without(process, probes):
+    """Return Probes that leave a process out by their filters, where a kernel has no other way."""
+    condition = 'common_pid!=%d' % process
+    return [probe._replace(filter=KernelFilter(
+        '(%s)&&%s' % (probe.filter.text, condition),
+        tuple((mark + 1, column) for mark, column in probe.filter.marks)) if probe.filter else
+        KernelFilter(condition, ())) for probe in probes]
 
 
 def probe_line(probe, options, run):
@@ -1936,27 +1995,37 @@ SCRIPT = '''\
 # Written by surftrace.py.  It sets up, streams, and cleans up what is its own:
 %(traces)s
 set -u
-say() { echo "surftrace: $*" >&2; }
+say() { printf 'surftrace: %%s\\n' "$*" >&2; }
 give_up() { say "$*"; exit 1; }
 
 run=surftrace_$$ step=0 reader= made= mounted= ended=
 find_tracefs() {
-    for tracing in /sys/kernel/tracing /sys/kernel/debug/tracing; do
+    for tracing in %(roots)s; do
         [ ! -d "$tracing/instances" ] || return 0
     done
     return 1
 }
+# On a terminal, what could steer it is a question mark.
+show() {
+    [ ! -t 1 ] || exec tr '\\000-\\010\\013-\\037\\177-\\377' '[?*]'
+    exec cat
+}
 warn() { say "not undone: $*"; status=1; }
 clean_up() {
     status=$?
-    trap '' HUP INT QUIT PIPE TERM
+    trap '' ALRM HUP INT QUIT PIPE TERM USR1 USR2
 %(stop)s
-    # What the reader has not taken yet is still in the buffer.
+    # What the reader has not taken yet is still in the buffer; nobody waits for a reader that
+    # takes nothing.
     if [ -n "$reader" ]; then
         sleep 1
         kill "$reader" 2> /dev/null
         wait "$reader" 2> /dev/null
-        sed '/^#/d' instances/"$run"/trace 2> /dev/null
+        sed '/^#/d' instances/"$run"/trace 2> /dev/null | (show) &
+        reader=$!
+        (trap - TERM; sleep 10; kill "$reader") 2> /dev/null &
+        wait "$reader" 2> /dev/null
+        kill $! 2> /dev/null
     fi
     exec 3<&-
 %(remove)s
@@ -1974,7 +2043,11 @@ trap clean_up EXIT
 trap 'end_with 0' INT PIPE
 trap 'end_with 129' HUP
 trap 'end_with 131' QUIT
+trap 'end_with 138' USR1
+trap 'end_with 140' USR2
+trap 'end_with 142' ALRM
 trap 'end_with 143' TERM
+trap '' TTOU
 find_tracefs || {
     mounted=/sys/kernel/tracing
     mount -t tracefs surftrace "$mounted" || mounted=
@@ -1986,9 +2059,14 @@ find_tracefs && cd "$tracing" || give_up 'no tracefs here: run as root'
 made=1
 exec 3< instances/"$run"/trace_pipe
 done_with 0
-%(steps)s
-cat <&3 &
-reader=$!
+%(create)s
+# What this script does itself is not traced (Linux 5.7).
+show <&3 &
+shown=$!
+[ ! -e instances/"$run"/set_event_notrace_pid ] ||
+    echo "$$ $shown" > instances/"$run"/set_event_notrace_pid
+%(start)s
+reader=$shown
 done_with "$step"
 wait "$reader"
 status=$?
@@ -2005,14 +2083,17 @@ def script(probes, options, texts):
     undo = ['    [ "$step" -lt %d ] || %s || warn %s' % (
         place, shell_line(step.undo), quoted(step.undo.path))
         for place, step in reversed(steps) if step.undo]
-    first = len([step for step in plan.start if step.undo])
+    lines = ['%s || give_up %s\ndone_with %d' % (
+        shell_line(step), quoted('the kernel refused: ' + (
+            step.origin.text if step.origin else step.path.rpartition('/')[2])), place)
+        for place, step in steps]
+    first, made = len([step for step in plan.start if step.undo]), len(plan.create) - 1
+    roots = ([options.tracefs] if options.tracefs else []) + [MOUNT[-1], DEFAULT_ROOT]
     return SCRIPT % {
-        'traces': '\n'.join('#   ' + quoted(text) for text in texts),
-        'stop': '\n'.join(undo[:first]), 'remove': '\n'.join(undo[first:]),
-        'steps': '\n'.join('%s || give_up %s\ndone_with %d' % (
-            shell_line(step), quoted('the kernel refused: ' + (
-                step.origin.text if step.origin else step.path.rpartition('/')[2])), place)
-            for place, step in steps)}
+        'traces': '\n'.join('#   ' + line for text in texts for line in quoted(text).split('\n')),
+        'roots': ' '.join(map(quoted, roots)), 'stop': '\n'.join(undo[:first]),
+        'remove': '\n'.join(undo[first:]), 'create': '\n'.join(lines[:made]),
+        'start': '\n'.join(lines[made:])}
 
 
 # ---------------------------------------------------------------------------
@@ -2106,10 +2187,11 @@ def explain(error_number):
 
 def find_mount():
     """Return where /proc/mounts has tracefs, None if it has none."""
-    # (Not \s: what a user mounts may have a \v, \f or \r in its name.)
+    # (Not \s: what a user mounts may have a \v, \f or \r in its name; a blank is \040.)
     mounts = re.findall(r'(?m)^[^ \n]+ ([^ \n]+) ([^ \n]+) ', text_if_there('/proc/mounts'))
-    return next((directory + below_it for kind, below_it in (('tracefs', ''), (
-        'debugfs', '/tracing')) for directory, mounted in mounts if mounted == kind), None)
+    return next((re.sub(r'\\([0-7]{3})', lambda octal: chr(int(octal.group(1), 8)), directory)
+                 + below_it for kind, below_it in (('tracefs', ''), ('debugfs', '/tracing'))
+                 for directory, mounted in mounts if mounted == kind), None)
 
 
 def run_mount(command, console):
@@ -2353,7 +2435,8 @@ class Kernel(object):
                 nearest(around.text, near)), around.column)
         if is_pattern(token.text):
             check_limit(found, limit, 'event', token)
-            console.note("'%s' takes %s" % (token.text, count_of(len(found), 'event')))
+            if console:
+                console.note("'%s' takes %s" % (token.text, count_of(len(found), 'event')))
         elif found[1:]:
             raise TraceError('several systems have it: ' + ', '.join(
                 '/'.join(each) for each in found), token.column)
@@ -2481,6 +2564,7 @@ def origin_column(step, position, command, is_filter):
 # ---------------------------------------------------------------------------
 
 READ_SIZE = 1 << 16     # bytes
+INITIAL_NAMESPACE = 'pid:[4026531836]'       # include/linux/proc_ns.h, PROC_PID_INIT_INO
 # A run is named after its process; where that name is taken, _1 is appended.
 RUN_PATTERN = RUN_NAME + r'_([0-9]{1,9})(?:_1)*$'
 
@@ -2551,10 +2635,46 @@ def sweep(tracefs, console):
                 sweep_run(run, tracefs, console)
             except KernelError as error:
                 if error.errno == errno.EBUSY:
-                    console.note('%s is left alone: somebody reads it, a script perhaps, or the '
-                                 'cat of one that was killed' % tracefs.path('instances/' + run))
+                    path = tracefs.path('instances/' + run)
+                    console.note('%s is left alone: somebody uses it, %s' % (
+                        path, ', '.join(readers_of(path + '/trace_pipe'))
+                        or 'a script perhaps, or the cat of one that was killed'))
                 elif error.errno != errno.ENOENT:       # another run has just removed it
                     raise
+
+
+def readers_of(path):
+    """Return 'NAME (PID)' of each process that has a file open."""
+    found = []
+    for pid in [name for name in os.listdir('/proc') if name.isdigit()]:
+        try:
+            files = ['/proc/%s/fd/%s' % (pid, name) for name in os.listdir('/proc/%s/fd' % pid)]
+            if path in [os.readlink(each) for each in files]:
+                found.append('%s (%s)' % (text_if_there('/proc/%s/comm' % pid).strip(), pid))
+        except EnvironmentError:
+            pass        # it has ended, or is somebody else's
+    return found
+
+
+def own_number(tracefs, run):
+    """Return this process's number in the initial pid namespace, the one that the kernel traces by.
+
+    From within another one, the number that an instance shows beside a mark of ours.
+    """
+    try:
+        if os.readlink('/proc/self/ns/pid') == INITIAL_NAMESPACE:
+            return os.getpid()
+    except EnvironmentError:
+        return os.getpid()
+    instance = 'instances/' + run
+    tracefs.attempt(os.mkdir, instance)
+    try:
+        tracefs.write(instance + '/trace_marker', RUN_NAME)
+        shown = re.search(r'(?m)-([0-9]+) +[^\n]*: tracing_mark_write: %s$' % RUN_NAME,
+                          tracefs.read(instance + '/trace'))
+        return int(shown.group(1)) if shown else os.getpid()
+    finally:
+        tracefs.attempt(os.rmdir, instance)
 
 
 def is_left_behind(pid):
@@ -2583,8 +2703,9 @@ def sweep_run(run, tracefs, console):
 class Session(object):
     """What a run has done to the kernel so far, and the way back."""
 
-    def __init__(self, tracefs, plan, console, signals):
+    def __init__(self, tracefs, plan, console, signals, threads=tuple):
         self.tracefs, self.plan, self.console, self.signals = tracefs, plan, console, signals
+        self.threads = threads                  # gives the ids of those that are traced
         self.run = plan.create[0].path.partition('/')[2]
         self.top = plan.create[0].path + '/'
         self.pipe = None                        # trace_pipe, from the first step to the last
@@ -2592,20 +2713,48 @@ class Session(object):
         self.clean = True                       # all has gone well so far
 
     def set_up(self):
-        """Perform the plan, or what comes before a signal; raises KernelError."""
+        """Perform the plan, or what comes before a signal; raises KernelError.
+
+        Of a pattern, functions that the kernel refuses are left out.
+        """
+        refused = {}        # errors by event
         for steps, done in ((self.plan.create, self.created), (self.plan.start, self.started)):
             for step in steps:
                 if self.signals.received is not None:
                     return
+                if step.origin and step.origin.event in refused:
+                    continue
                 try:
                     self._perform(step)
                 except KernelError as error:
-                    raise refusal(step, error, self.tracefs, self.top)
+                    error = refusal(step, error, self.tracefs, self.top)
+                    if step.action != 'append' or not step.origin.matched:
+                        raise error
+                    refused[step.origin.event] = error
+                    continue
                 done.append(step)
                 if step.action == 'mkdir':
                     # While it is open, other runs see that this one is alive.
                     self.pipe = self.tracefs.attempt(os.open, self.top + 'trace_pipe',
                                                      os.O_RDONLY | os.O_NONBLOCK)
+                elif step.path.endswith('/set_event_pid'):
+                    self._add_threads(step)
+            if refused and done is self.created:
+                first = sorted(refused.items())[0][1]
+                if not any(step.action == 'append' for step in done):
+                    raise first
+                self.console.note('left out: %s that the kernel refused (%s)' % (
+                    count_of(len(refused), 'function'), first))
+
+    def _add_threads(self, step):
+        """Enter those that have been started since their list was read."""
+        known = set(step.text.split())
+        while True:
+            new = [number for number in map(str, self.threads()) if number not in known]
+            if not new:
+                return
+            self._perform(Step('append', step.path, ' '.join(new)))
+            known.update(new)
 
     def _perform(self, step):
         self.console.echo(shell_line(step, self.tracefs.root + '/'))
@@ -2679,16 +2828,34 @@ class Session(object):
         output.flush()
 
     def _undo(self, done):
+        """Undo steps, the last first; once more what was busy, without the triggers on our probes.
+
+        (They are somebody else's, and go with the instance, or lie at the top.)
+        """
+        busy = []
         for step in [step.undo for step in reversed(done) if step.undo]:
-            try:
-                self._perform(step)
-            except KernelError as error:
-                self.clean = False
-                self.console.note('not undone: %s (the next run removes what is left)' % error)
+            self._undo_step(step, busy)
+        for step in busy:
+            self._undo_step(step, None)
+
+    def _undo_step(self, step, busy):
+        """Perform the undo of a step; one that is busy is added to a list, if there is one."""
+        try:
+            self._perform(step)
+        except KernelError as error:
+            if error.errno == errno.EBUSY and busy is not None:
+                busy.append(step)
+                return
+            self.clean = False
+            trigger = 'events/%s/trigger' % (step.text or '').partition(':')[2]
+            is_theirs = error.errno == errno.EBUSY and re.search(
+                '(?m)^[^#]', self.tracefs.read_if_there(trigger))
+            self.console.note('not undone: %s%s (the next run removes what is left)' % (
+                error, ', as ' + self.tracefs.path(trigger) + ' holds it' if is_theirs else ''))
 
     def _summary(self, output):
         """Return how many events there were, and how many were lost, left or missed."""
-        seen = max(self._statistics('read events') - output.stacks, 0)
+        seen = self.events_read(output.stacks)
         message = count_of(seen if output.count is None else output.count - output.left, 'event')
         lost = self._statistics('overrun|commit overrun|dropped events')
         if lost:
@@ -2703,6 +2870,14 @@ class Session(object):
         if missed:
             message += ', and %d missed, each while another probe was at work' % missed
         return message
+
+    def events_read(self, stacks):
+        """Return how many events have been read, less their stacks, of which so many were seen.
+
+        (A string may hold what looks like a stack; but an event has one at the most.)
+        """
+        read = self._statistics('read events')
+        return read - min(stacks, read // 2)
 
     def _statistics(self, words):
         """Return the sum over all CPUs of what the ring buffer counts under these words."""
@@ -2809,7 +2984,7 @@ def opened_again(descriptor):
         os.close(opened)
         return copy, None
     except EnvironmentError:
-        return descriptor, None     # closed, or somebody else's: it will have to do
+        return descriptor, select.PIPE_BUF      # closed, somebody else's, or without /proc
 
 
 class Console(object):
@@ -2842,7 +3017,7 @@ class Console(object):
             self._write(b'\r' + visible(to_bytes(text and 'surftrace: ' + text)) + b'\033[K')
 
     def error(self, error):
-        self.note(str(error))
+        self.note((error.place + ': ' if error.place else '') + str(error))
         if error.text is not None:
             self.echo('  ' + error.text)
             if error.column is not None:
@@ -2853,14 +3028,16 @@ class Output(object):
     """stdout: the lines of a trace, in large blocks.
 
     rewrite(bytes of whole lines) gives what is shown of them, None leaves them as they are.
-    count is how many events are wanted, None for all.
+    count is how many events are wanted, None for all; read(stacks) tells how many have been read.
     """
 
-    def __init__(self, rewrite=None, count=None, descriptor=1):
+    def __init__(self, rewrite=None, count=None, has_stacks=False, read=None, descriptor=1):
         self.writer, self.rewrite = Writer(descriptor), rewrite
+        self.has_stacks, self.read = has_stacks, read
         self.count = self.left = count
         self.is_beyond = False      # one more than are wanted has come
-        self.stacks = 0             # written so far; each is an event to the ring buffer
+        self.events = 0             # that have come, as far as their lines tell
+        self.stacks = 0             # that have come; each is an event to the ring buffer
         self.partial = b''          # a line whose end has not been read yet
 
     def write(self, data, wake=None, end=None):
@@ -2868,9 +3045,9 @@ class Output(object):
         data = self.partial + data
         cut = data.rfind(b'\n') + 1
         data, self.partial = data[:cut], data[cut:]
+        self.stacks += data.count(b': <stack trace>\n') if self.has_stacks else 0
         if self.left is not None:
             data = self._wanted(data)
-        self.stacks += data.count(b': <stack trace>\n')
         self.writer.add(self.rewrite(data) if self.rewrite else data)
         self._push(wake, end)
 
@@ -2881,15 +3058,25 @@ class Output(object):
             raise Error('stdout: %s' % os.strerror(error.errno).lower())
 
     def _wanted(self, data):
-        """Return the lines up to the last event that is wanted, its stack among them."""
-        for match in () if self.is_beyond else re.finditer(EVENT_LINE, data):
-            if data.startswith(b'<stack trace>', match.end()):
-                continue
-            if not self.left:
-                self.is_beyond = True
-                return data[:match.start()]
-            self.left -= 1
-        return b'' if self.is_beyond else data
+        """Return the lines up to the last event that is wanted, its stack among them.
+
+        A string may hold a newline and what looks like an event: only the kernel's numbers count.
+        Where they differ all lines are written, so perhaps a few events more.
+        """
+        if self.is_beyond:
+            return b''
+        cut = len(data)
+        for match in re.finditer(EVENT_LINE, data):
+            if not data.startswith(b'<stack trace>', match.end()):
+                self.events += 1
+                if not self.left and cut == len(data):
+                    cut = match.start()
+                self.left = max(self.left - 1, 0)
+        read = self.read(self.stacks) if not self.left and self.read else self.events
+        if read < self.events:
+            self.left, cut = max(self.count - read, 0), len(data)
+        self.is_beyond = cut < len(data)
+        return data[:cut]
 
     def flush(self):
         """Write what is left, unless the reader takes nothing for as long as our patience."""
@@ -2929,6 +3116,12 @@ def make_rewriter(probes):
             alike.setdefault(layout, []).append(probe.event)
     patterns = [event_pattern(events, layout) for layout, events in sorted(
         alike.items(), key=lambda item: item[1])]
+    calls = [re.escape(probe.event[9:]) for probe in probes
+             if (probe.kind, probe.place) == ('e', 'syscalls') and probe.event[:9] == 'sys_exit_']
+    if calls:
+        patterns.append((re.compile(to_bytes(
+            r'(?ms)(^.{16}-[0-9]+ [^:\n]+: sys_(?:%s) -> )(0x[0-9a-f]+)($)' % '|'.join(calls))),
+            [ShownValues(RESULT_FORM)]))
 
     def rewrite(data):
         for pattern, numbers in patterns:
@@ -2976,17 +3169,19 @@ def event_pattern(events, arguments):
 # Options are declared, read and checked here; main() runs what they ask for, and tells errors.
 # ---------------------------------------------------------------------------
 
+VERSION = '2.0'
 MAX_PROBES = 100        # functions
 
 
-def above_zero(text, kind=int):
+def above_zero(text, kind=int, what='a number', below=1 << 31):
     """Return the number that an option's value is."""
     try:
         value = kind(text)
     except ValueError:
         value = 0
-    if not 0 < value < 1 << 31:
-        raise argparse.ArgumentTypeError("takes a number above zero, below 2^31, not '%s'" % text)
+    if not 0 < value < below:
+        raise argparse.ArgumentTypeError("takes %s above zero, below %d, not '%s'" % (
+            what, below, text))
     return value
 
 
@@ -2995,6 +3190,7 @@ MODES = ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')
 # function that reads the value, or the values that there are.
 OPTIONS = (
     ('-h', '--help', '', 'show this help'),
+    ('', '--version', '', 'show the version'),
     ('-v', '--vmlinux', 'FILE', 'take types from this vmlinux, or raw BTF (with -r: a release)'),
     ('-m', '--mode', 'MODE', 'where types come from: ' + ', '.join(MODES), MODES),
     ('-g', '--gdb', 'FILE', 'the gdb for -m gdb, -F and -l'),
@@ -3006,12 +3202,12 @@ OPTIONS = (
     ('-s', '--stack', '', 'show the kernel stack of each event'),
     ('-c', '--count', 'N', 'end after N events', above_zero),
     ('-t', '--time', 'SECONDS', 'end after so long',
-     lambda text: above_zero(text, float)),
+     lambda text: above_zero(text, float, 'seconds')),
     ('-p', '--pid', 'PID', 'only this process: its threads, and what it starts from now on',
      above_zero),
     ('-b', '--buffer', 'KB', 'the size of the ring buffer of each CPU', above_zero),
     ('', '--maxactive', 'N', 'concurrent calls of a function that an r trace can track',
-     above_zero),
+     lambda text: above_zero(text, below=4097)),         # the kernel's own limit
     ('', '--max-probes', 'N', 'functions that a pattern may take (%d)' % MAX_PROBES, above_zero),
     ('-S', '--show', '', 'show the lines, and touch nothing'),
     ('-F', '--func', 'FUNC', 'disassemble a function'),
@@ -3091,27 +3287,33 @@ def parse_arguments(argv):
     cut = argv.index('--') if '--' in argv else len(argv)
     options, traces = parser.parse_known_args(argv[:cut])
     for unknown in [trace for trace in traces if trace.startswith('-')]:
-        raise UsageError('option %s not recognized; -h shows how' % unknown.partition('=')[0])
+        raise UsageError('option %s not recognized; -h shows how%s' % (
+            unknown.partition('=')[0], " (an event is a trace: 'e sched/sched_switch')"
+            if unknown == '-e' else ''))
     options.traces = traces + argv[cut + 1:]
     return options
 
 
 def read_options(argv):
     options = parse_arguments(argv)
-    if options.help:
+    if options.help or options.version:
         return options
     options.action = chosen_action(options)
     choose_source(options)
     check_machine(options)
     options.pids = threads_of(options)
     options.trees = []
-    for text in options.traces + read_trace_file(options.file):
-        text = re.sub(r'[\t\n\v\f\r]', ' ', text.rstrip())      # as a shell's user sees it
+    for text, place in [(trace, '') for trace in options.traces] + read_trace_file(options.file):
+        # A newline within quotes is a string's own; else what is white is a blank.
+        text = re.sub(r'("[^"]*"|\'[^\']*\')|[\t\n\v\f\r]', lambda match: match.group(1) or ' ',
+                      text.rstrip())
         try:
-            options.trees.append(parse_trace(text))
+            options.trees.append(parse_trace(text)._replace(place=place))
         except TraceError as error:
-            error.text = text
+            error.text, error.place = text, place
             raise
+    if options.maxactive and options.trees and 'r' not in [tree.kind for tree in options.trees]:
+        raise UsageError('--maxactive is for r traces, and there is none')
     if bool(options.trees) != (options.action in (show, trace_live)):
         raise UsageError('traces do not go with --info, --make-db, -F or -l' if options.trees else
                          "no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
@@ -3172,9 +3374,15 @@ def choose_source(options):
 
 
 def read_trace_file(path):
-    """Return the traces in a file, if one is named; blank lines, and those behind #, are none."""
+    """Return (trace, FILE:LINE) of a file, if one is named, without blank and # lines."""
+    if path not in (None, '-') and stat.S_IFMT(os.stat(path).st_mode) not in (
+            stat.S_IFREG, stat.S_IFIFO):
+        raise UsageError('%s: not a file of traces' % path)
     data = b'' if path is None else read_file('/dev/stdin' if path == '-' else path)
-    return [line for line in to_text(data).splitlines()
+    if data[:4] == b'\x7fELF' or data[:2] == BTF_MAGIC:
+        raise UsageError('%s: no traces; types come from -v FILE' % path)
+    return [(line, '%s:%d' % (path, number))
+            for number, line in enumerate(to_text(data).split('\n'), 1)
             if line.strip() and not line.lstrip().startswith('#')]
 
 
@@ -3204,17 +3412,31 @@ def write_script(options, probes, console):
     if options.count or options.time or make_rewriter(probes):
         console.note('%s: a script runs until Ctrl+C, and shows addresses and names as the numbers '
                      'that the kernel has' % options.output)
-    text = script(probes, options, [tree.text for tree in options.trees])
-    with os.fdopen(os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777),
-                   'wb') as stream:
-        stream.write(to_bytes(text))
+    text = to_bytes(script(probes, options, [tree.text for tree in options.trees]))
+
+    def write(path):
+        with open(path, 'wb') as stream:
+            stream.write(text)
+            os.fchmod(stream.fileno(), 0o777 & ~umask())
+    if os.path.exists(options.output) and not os.path.isfile(options.output):
+        with open(options.output, 'wb') as stream:      # a pipe, or /dev/stdout
+            stream.write(text)
+    else:
+        make_file(options.output, write)
+
+
+def umask():
+    """Return what of a new file's mode is not given to it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def show(options, sources, console):
     """Print the set-up, and touch nothing."""
     probes = compiled(options, sources, kernel_of(options), console)
     plan, lines, root = make_plan(probes, options, RUN_NAME), [], options.tracefs
-    if not root and options.here:
+    if not root:
         root = find_mount()
         if not root and os.path.isdir(MOUNT[-1]):       # as a live run would begin
             lines, root = [' '.join(MOUNT)], MOUNT[-1]
@@ -3232,9 +3454,18 @@ def print_lines(lines):
 
 
 def show_information(options, sources, console):
-    kernel = kernel_of(options)
-    source = sources.of(kernel.module(options.info))
-    return print_lines(information(options.info, source, kernel))
+    name, kernel = options.info, kernel_of(options)
+    if re.match(r'[\w-]+/[\w*?\[\]!-]+$', name):
+        return print_lines(event_lines(name, kernel))
+    modules = [kernel.module(name)]
+    try:
+        return print_lines(information(name, sources.of(modules[0]), kernel))
+    except UsageError:
+        modules = sources.modules_that_name(name.rpartition(' ')[2])
+        if not modules:
+            raise
+    return print_lines([line for module in modules
+                        for line in information(name, sources.of(module), kernel)])
 
 
 def make_database(options, sources, console):
@@ -3271,9 +3502,19 @@ def run_session(options, probes, tracefs, signals, console):
     """Trace Probes until the run ends; return the exit status."""
     sweep(tracefs, console)
     options.pids = threads_of(options)      # some may have been started meanwhile
-    plan = make_plan(probes, options, free_run_name(tracefs))
-    session = Session(tracefs, plan, console, signals)
-    output, status = Output(make_rewriter(probes), options.count), 0
+    run = free_run_name(tracefs)
+    number = own_number(tracefs, run)
+    if options.pid and number != os.getpid():
+        raise UsageError('-p: in this pid namespace a process has another number than the kernel '
+                         'traces by; run it on the host')
+    changed = [(name, value) for name, value in DISPLAY
+               if tracefs.read_if_there('options/' + name).strip() not in ('', value)]
+    leaves_out = tracefs.has('set_event_notrace_pid')       # Linux 5.7
+    plan = make_plan(probes if leaves_out else without(number, probes), options, run, changed,
+                     number if leaves_out else None)
+    session = Session(tracefs, plan, console, signals, lambda: threads_of(options))
+    output, status = Output(make_rewriter(probes), options.count, options.stack,
+                            session.events_read), 0
     try:
         session.set_up()
         if signals.received is None:
@@ -3288,19 +3529,30 @@ def run_session(options, probes, tracefs, signals, console):
     return status or (signals.status() if session.clean else 1)
 
 
+def open_standard_files():
+    """Open what is closed of stdin and stderr: a pipe or file of ours would take its place."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except EnvironmentError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if number == 1:
+                os.close(opened)
+                raise Error('stdout is closed')
+
+
 def main(argv):
-    console = Console()
+    console = None
     for taken in ending_signals():
         # By way of all that is to be closed; a live run has its own way.
         signal.signal(taken, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)       # stty tostop holds up no clean-up
     try:
-        try:
-            os.fstat(1)
-        except EnvironmentError:        # a pipe or file that is opened later would take its place
-            raise Error('stdout is closed')
+        open_standard_files()
+        console = Console()
         options = read_options(argv)
-        if options.help:
-            return print_lines(help_lines())
+        if options.help or options.version:
+            return print_lines(help_lines() if options.help else ['surftrace.py ' + VERSION])
         sources = Sources(options, console)
         try:
             return options.action(options, sources, console)
@@ -3312,8 +3564,11 @@ def main(argv):
         if isinstance(error, EnvironmentError):
             error = Error((error.filename + ': ' if error.filename else '')
                           + os.strerror(error.errno).lower())
-        console.error(error)
+        (console or Console()).error(error)
         return error.status
+    except MemoryError:
+        console.note('not enough memory')
+        return 1
     except ImportError as error:        # sqlite3 or zlib
         console.note('this Python was built without a module that this needs: %s' % error)
         return 1
@@ -3336,14 +3591,15 @@ DEBUG_FILES = ('/usr/lib/debug/lib/modules/%s/vmlinux', '/usr/lib/debug/boot/vml
                '/usr/lib/debug/usr/lib/modules/%s/vmlinux', '/lib/modules/%s/build/vmlinux',
                '/boot/vmlinux-%s', '/usr/lib/debug/boot/vmlinux-%s.debug',
                '/usr/lib/debug/usr/lib/modules/%s/vmlinux.debug')       # the last two: SUSE
-# How distributions' packages with a vmlinux that has debug info are installed, by os-release ID.
+# By os-release ID: the releases of a distribution's own kernels, how debug info of one is
+# installed, and the vmlinux that this brings.
 DEBUG_PACKAGES = (
-    (('ubuntu',), 'apt-get install linux-image-%s-dbgsym'),     # it says it is like Debian
-    (('debian',), 'apt-get install linux-image-%s-dbg'),
+    (('ubuntu',), r'-\d+-[a-z]+$', 'apt-get install linux-image-%s-dbgsym', DEBUG_FILES[1]),
+    (('debian',), r'-(?:amd64|arm64)$', 'apt-get install linux-image-%s-dbg', DEBUG_FILES[1]),
     (('fedora', 'rhel', 'centos', 'rocky', 'almalinux', 'anolis', 'alinux', 'openEuler'),
-     'dnf debuginfo-install kernel-core-%s'),
-    (('sles', 'opensuse-leap', 'opensuse-tumbleweed'), 'zypper install kernel-default-debuginfo'),
-)
+     r'\.(?:x86_64|aarch64)$', 'dnf debuginfo-install kernel-core-%s', DEBUG_FILES[0]),
+    (('sles', 'opensuse-leap', 'opensuse-tumbleweed'), '-default$',
+     'zypper install kernel-default-debuginfo', DEBUG_FILES[5]))
 
 
 class Sources(object):
@@ -3473,10 +3729,21 @@ class Sources(object):
             return path if is_btf and path != kernel.name else None
         if kernel.kind != 'DWARF' or not self.choice.here or self.choice.vmlinux:
             return None
-        return next((os.path.join(directory, name) for pattern in DEBUG_MODULES
-                     for directory, _, names in os.walk(pattern % self.choice.release)
-                     for name in names if module_of(name) == module
-                     and name.endswith(('.ko', '.ko.debug'))), None)
+        found = sorted(os.path.join(directory, name) for pattern in DEBUG_MODULES
+                       for directory, _, names in os.walk(pattern % self.choice.release)
+                       for name in names if module_of(name) == module)
+        for path in found:
+            if path.endswith(('.ko', '.ko.debug')):
+                return path
+            self.console.note('%s is compressed, and so not read; unpack it' % path)
+        return None
+
+    def modules_that_name(self, name):
+        """Return the modules whose own BTF has a name in it."""
+        if self.open(None).name != os.path.join(RUNNING_BTF, 'vmlinux'):
+            return []
+        return [module for module in sorted(os.listdir(RUNNING_BTF)) if module != 'vmlinux' and (
+            b'\0' + to_bytes(name) + b'\0' in read_file(os.path.join(RUNNING_BTF, module)))]
 
     # Opening: each takes a place that was found
 
@@ -3592,10 +3859,11 @@ def module_of(path):
 def debug_package(release):
     """Return how to get a vmlinux with debug info of a kernel, on this distribution."""
     ids = re.findall(r'^ID(?:_LIKE)?="?([^"\n]*)', text_if_there('/etc/os-release'), re.M)
-    for names, command in DEBUG_PACKAGES:
-        if set(' '.join(ids).split()) & set(names):
-            return 'debug info: ' + (command % release if '%s' in command else command)
-    return "debug info comes with the distribution's kernel debug package"
+    for names, own, command, brings in DEBUG_PACKAGES:
+        if set(' '.join(ids).split()) & set(names) and re.search(own, release):
+            return 'debug info: %s, which brings %s' % (
+                command % release if '%s' in command else command, brings % release)
+    return "debug info comes with a distribution's debug package, or as a build's own vmlinux"
 
 
 # ---------------------------------------------------------------------------
@@ -4641,7 +4909,7 @@ Row = namedtuple('Row', 'type name offset size bits')
 
 C_QUALIFIERS = ('const', 'volatile', 'restrict')
 C_TYPE = r'(?:[A-Za-z_][A-Za-z0-9_$ *()\[\],.{}]*|\.\.\.)\Z'
-C_NAME = r'(?:[A-Za-z_][A-Za-z0-9_.\[\]]{0,500}|\$[0-9]*)?\Z'
+C_NAME = r'(?:[A-Za-z_][A-Za-z0-9_\[\]]{0,200}(?:\.[A-Za-z0-9_\[\]]{0,200}){0,8}|\$[0-9]*)?\Z'
 BITS = r'(?:([0-9]{1,3}):([0-9]{1,3}))?\Z'
 TEXT_LIMIT = 4096       # characters of a type
 
@@ -5232,9 +5500,10 @@ class Database(TextTypes):
         except self.errors as error:
             raise SourceError('%s: a damaged database: %s' % (path, error))
         self.connection.text_factory = str
-        # A view that stands in for a table could compute for ever.
-        tables = set(row[0] for row in self._query(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE TABLE %'"))
+        # A view that stands in for a table, or a column that is computed, could take for ever.
+        tables = set(name for name, sql in self._query(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND "
+            "sql LIKE 'CREATE TABLE %'") if not re.search(r'(?i)\bas\b', sql))
         missing = sorted(set(DATABASE_TABLES) - set(['files', 'kernel']) - tables)
         if missing:
             raise SourceError('%s: not a database of types: it has no table %s'
@@ -5376,24 +5645,20 @@ def write_database(path, source, architecture, console):
 
     It has its name only when it is whole.
     """
-    import shutil
     import sqlite3
-    import tempfile
     if os.path.exists(path) and not os.path.isfile(path):
         raise Error('%s: no file that could be replaced' % path)
-    # In a directory of its own nobody else can lay a journal for SQLite.
-    scratch = tempfile.mkdtemp(prefix='.making-', dir=os.path.dirname(path) or '.')
-    try:
-        making = os.path.join(scratch, 'making.db')
+
+    def write(making):
+        # (In a directory of its own nobody else can lay a journal for SQLite.)
         connection = sqlite3.connect(making)
         connection.executescript('PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF')
         sound(DatabaseWriter(connection, source, console).write)(architecture)
         connection.close()
-        os.rename(making, path)
+    try:
+        make_file(path, write)
     except (sqlite3.Error, UnicodeError) as error:
         raise Error('%s: %s' % (path, error))
-    finally:
-        shutil.rmtree(scratch)
     console.note('%s: %.1f MB' % (path, os.path.getsize(path) / 1e6))
 
 
@@ -5508,6 +5773,10 @@ def information(name, source, kernel):
     kind, _, tag = name.rpartition(' ')
     for found in named_types(source, kind, tag):
         lines += enum_lines(found) if found.kind == 'enum' else layout_lines(found, tag)
+    typedef = source.find('typedef', name) if not lines and re.match(r'\w+$', name) else None
+    if typedef is not None:
+        found = Type(source, typedef)
+        lines.append('typedef %s; /* size: %d */' % (found.target.declare(name), found.size))
     if not lines and name in names:
         return ['%s: a function without a known prototype' % name]
     if not lines:
@@ -5517,6 +5786,21 @@ def information(name, source, kernel):
             name, nearest(tag, structs + list(names or source.names('function')
                                               if structs else names))))
     return lines
+
+
+def event_lines(name, kernel):
+    """Return the fields of SYSTEM/EVENT, with how a filter compares each; or a pattern's events."""
+    names = kernel.events(parse_trace('e ' + name), sys.maxsize, None)
+    if is_pattern(name):
+        return ['/'.join(each) for each in names]
+    lines = [name + ' {']
+    for declaration, field, length, size, signed in kernel.event_format(*names[0]):
+        kind = event_field(names[0][0], declaration, length, size, signed).kind
+        shape = {'string': '%s==TEXT', 'user string': '%s.ustring==TEXT', 'ip': '%s==10.0.0.1',
+                 'signed': '%s==-1', 'unsigned': '%s==1'}.get(kind, '')
+        lines.append(('    %-36s  %s' % (declaration + field + length + ';', shape and 'f:' + (
+            shape % field))).rstrip())
+    return lines + ['};']
 
 
 def named_types(source, wanted, tag):
@@ -5550,7 +5834,7 @@ def function_lines(function, source, kernel):
         return ['%s %s: where its arguments are is not known' % (
             Type(source, function.result), function.name)]
     lines = [prototype(source, function)]
-    entry = Trace('', 'p', None, None, None, (), None)
+    entry = Trace('', 'p', None, None, None, (), None, '')
     compiler = Compiler(entry, function.name, source, kernel)
     for index, parameter in enumerate(named_parameters(source, function)):
         place = None if parameter.location == '' else compiler.parameter_place(index, function)

@@ -76,6 +76,7 @@ class StandIn(object):
     refuses -- a part of a line -> (errno, what error_log says or '', the word its caret points at)
     fail -- (number of the operation on tracefs, from 0, and the errno that it fails with)
     signal -- (number of the operation, and the signal that comes at it)
+    forged -- how many of the lines that look like events are parts of strings
     """
 
     def __init__(self, kernel='6.12', architecture='x86_64', mounted=True, types=True):
@@ -85,6 +86,7 @@ class StandIn(object):
         self.log, self.takes, self.events, self.missed, self.refuses = [], '.*', b'', {}, {}
         self.fail = self.signal = self._writer = None
         self.hold, self.piece = False, 1 << 20
+        self.forged, self.taken = 0, b''
         self.system = System(self)
         for directory in (DEBUGFS, '/unmounted', '/bin', TRACEFS + '/instances'):
             os.makedirs(self.root + directory)
@@ -183,7 +185,8 @@ class StandIn(object):
         """Make the files that the root and each instance have."""
         for name, text in [('tracing_on', '1\n'), ('options/stacktrace', '0\n'),
                            ('options/event-fork', '0\n'), ('set_event', ''),
-                           ('set_event_pid', ''), ('buffer_size_kb', '1410\n'), ('error_log', ''),
+                           ('set_event_pid', ''), ('set_event_notrace_pid', ''),
+                           ('buffer_size_kb', '1410\n'), ('error_log', ''),
                            ('per_cpu/cpu0/stats',
                             'entries: 0\noverrun: 3\ncommit overrun: 0\ndropped events: 2\n'
                             'read events: 2\n'),
@@ -191,6 +194,9 @@ class StandIn(object):
                             '\tfield:int prev_pid;\toffset:8;\tsize:4;\tsigned:1;\n'
                             '\tfield:char prev_comm[16];\toffset:12;\tsize:16;\tsigned:0;\n')]:
             self.put('%s/%s%s' % (TRACEFS, top, name), text)
+        for name in self.names('options') if top else ():       # what is set at the top
+            if not os.path.exists('%s/%soptions/%s' % (self.tracefs, top, name)):
+                self.put('%s/%soptions/%s' % (TRACEFS, top, name), self.get('options/' + name))
         self._event(top, 'sched', 'sched_switch')
         for probe in self.probes() if top else ():
             self._event(top, *probe.split('/'))
@@ -222,6 +228,15 @@ class StandIn(object):
             else:
                 os.close(writer)
         return descriptor
+
+    def has_read(self, name, data):
+        """Count the events in what has been read of a trace_pipe, as the kernel does."""
+        self.taken += data
+        lines = len(re.findall(br'[0-9]\.[0-9]{6}: ', self.taken))
+        if lines:
+            self.put('%s/%sper_cpu/cpu0/stats' % (TRACEFS, name[:-len('trace_pipe')]),
+                     'entries: 0\noverrun: 3\ncommit overrun: 0\ndropped events: 2\n'
+                     'read events: %d\n' % (lines - self.forged))
 
     def feed(self, data):
         """Let more events come; b'' is their end."""
@@ -318,7 +333,9 @@ class System(object):
         if descriptor in self.files:
             self.stand_in.operation('read', self.files[descriptor])
             if self.files[descriptor].endswith('trace_pipe'):
-                size = min(size, self.stand_in.piece)
+                data = os.read(descriptor, min(size, self.stand_in.piece))
+                self.stand_in.has_read(self.files[descriptor], data)
+                return data
         return os.read(descriptor, size)
 
     def write(self, descriptor, data):

@@ -352,7 +352,7 @@ def symbols_of(path):
 
 
 # What the options of a command line would say.
-SETTINGS = argparse.Namespace(stack=False, buffer=None, pids=(), maxactive=None)
+SETTINGS = argparse.Namespace(stack=False, buffer=None, pids=(), maxactive=None, tracefs=None)
 NOWHERE = os.open(os.devnull, os.O_WRONLY)
 
 

@@ -130,10 +130,11 @@ class Order(Choosing):
             self.said('-S', '-d', 'info-6.1.db', TRACE, on=self.box)
 
     def test_nothing_there_lists_the_ways_out(self):
-        self.box.put('/etc/os-release', 'ID=debian\n')
+        self.box.put('/etc/os-release', 'ID=arch\n')
         self.assertEqual(self.fails('nothing'), (
             'surftrace: nothing on this machine tells the types of kernel 6.1. Ways out:\n'
-            '  debug info: apt-get install linux-image-6.1-dbg, then trace again\n'
+            "  debug info comes with a distribution's debug package, or as a build's own vmlinux, "
+            'then trace again\n'
             '  surftrace.py -v FILE ...   a vmlinux of this kernel, or its BTF\n'
             '  surftrace.py -d FILE ...   a database of it; one is made, where there is a vmlinux, '
             'with\n'
@@ -157,7 +158,7 @@ class Order(Choosing):
                 ('btf', 'this kernel has no /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF, from '
                         '5.4 on); name a file that holds its BTF with -v'),
                 ('gdb', 'there is no vmlinux with debug info of kernel 6.1 here; name one with -v; '
-                        "debug info comes with the distribution's kernel debug package"),
+                        "debug info comes with a distribution's debug package"),
                 ('dwarf', 'there is no vmlinux with debug info of kernel 6.1 here; name one'),
                 ('local', 'there is no info-6.1.db here or beside the script; name a database with '
                           '-d, or make one with --make-db')):
@@ -184,33 +185,39 @@ class Order(Choosing):
 class Packages(Choosing):
     """How a vmlinux with debug info is installed, by /etc/os-release."""
 
-    UNKNOWN = "debug info comes with the distribution's kernel debug package"
+    UNKNOWN = "debug info comes with a distribution's debug package, or as a build's own vmlinux"
 
     def test_by_distribution(self):
-        for text, words in [
-                ('ID=debian\n', 'apt-get install linux-image-6.1-dbg'),
-                ('PRETTY_NAME="Debian"\nNAME="x"\nID=debian\nVERSION_ID="12"\n',
-                 'apt-get install linux-image-6.1-dbg'),
-                ('NAME=x\nID=ubuntu\nID_LIKE=debian\n', 'apt-get install linux-image-6.1-dbgsym'),
-                ('ID=linuxmint\nID_LIKE="ubuntu debian"\n',
-                 'apt-get install linux-image-6.1-dbgsym'),
-                ('ID=raspbian\nID_LIKE=debian\n', 'apt-get install linux-image-6.1-dbg'),
-                ('ID="anolis"\nID_LIKE="rhel fedora centos"\n',
-                 'dnf debuginfo-install kernel-core-6.1'),
-                ('ID="openEuler"\n', 'dnf debuginfo-install kernel-core-6.1'),
-                ('ID="sles"\nID_LIKE="suse"\n', 'zypper install kernel-default-debuginfo')]:
+        brought, beside = '/usr/lib/debug/boot/vmlinux-', '/usr/lib/debug/lib/modules/'
+        for text, release, words in [
+                ('ID=debian\n', '6.1.0-50-cloud-amd64',
+                 'apt-get install linux-image-%s-dbg, which brings ' + brought + '%s'),
+                ('NAME="x"\nID=debian\nVERSION_ID="12"\n', '6.1.0-50-arm64',
+                 'apt-get install linux-image-%s-dbg, which brings ' + brought + '%s'),
+                ('NAME=x\nID=ubuntu\nID_LIKE=debian\n', '6.8.0-31-generic',
+                 'apt-get install linux-image-%s-dbgsym, which brings ' + brought + '%s'),
+                ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', '6.8.0-31-aws',
+                 'apt-get install linux-image-%s-dbgsym, which brings ' + brought + '%s'),
+                ('ID="anolis"\nID_LIKE="rhel fedora centos"\n', '5.10.134-16.an8.x86_64',
+                 'dnf debuginfo-install kernel-core-%s, which brings ' + beside + '%s/vmlinux'),
+                ('ID=fedora\n', '6.9.7-200.fc40.aarch64',
+                 'dnf debuginfo-install kernel-core-%s, which brings ' + beside + '%s/vmlinux')]:
+            self.box.kernel = release
             self.box.put('/etc/os-release', text)
-            self.assertIn('\n  debug info: %s, then trace again\n' % words,
+            self.assertIn('\n  debug info: %s, then trace again\n' % words.replace('%s', release),
                           self.fails('nothing'), text)
-        for name in ('fedora', 'rhel', 'centos', 'rocky', 'almalinux', 'alinux'):
-            self.box.put('/etc/os-release', 'ID=%s\n' % name)
-            self.fails('dnf debuginfo-install kernel-core-6.1, then')
-        for name in ('opensuse-leap', 'opensuse-tumbleweed'):
+        self.box.kernel = '5.14.21-150500.53-default'
+        for name in ('sles', 'opensuse-leap', 'opensuse-tumbleweed'):
             self.box.put('/etc/os-release', 'ID="%s"\n' % name)
-            self.fails('zypper install kernel-default-debuginfo, then')
+            self.fails('zypper install kernel-default-debuginfo, which brings %s%s.debug, then' % (
+                brought, self.box.kernel))
 
     def test_others(self):
         for text in ('', 'ID=arch\n', 'NAME=debian\n', 'XID=debian\n', 'ID=debianish\n'):
+            self.box.put('/etc/os-release', text)
+            self.fails('  %s, then trace again' % self.UNKNOWN)
+        # A kernel that a distribution did not build: nobody has a package of it.
+        for text in ('ID=debian\n', 'ID=ubuntu\nID_LIKE=debian\n', 'ID=fedora\n', 'ID="sles"\n'):
             self.box.put('/etc/os-release', text)
             self.fails('  %s, then trace again' % self.UNKNOWN)
         os.remove(self.box.root + '/etc/os-release')
@@ -218,7 +225,8 @@ class Packages(Choosing):
 
     def test_wherever_one_is_needed(self):
         self.box.put('/etc/os-release', 'ID=fedora\n')
-        words = 'debug info: dnf debuginfo-install kernel-core-6.1'
+        self.box.kernel = '6.1.9-200.fc37.x86_64'
+        words = 'debug info: dnf debuginfo-install kernel-core-6.1.9-200.fc37.x86_64, which brings '
         self.refused('instructions are read from a vmlinux; name one with -v; ' + words, '-F', 'f',
                      on=self.box)
         for name, data, message in [
@@ -358,6 +366,24 @@ class Modules(Choosing):
             self.refused("there is no type 'struct own *' here", '-S', self.MODULE_TRACE,
                          status=2, on=self.box)
             self.said('-S', 'p nf_hook a=!(struct s *)%0->x', on=self.box)
+
+    def test_what_only_a_module_has(self):
+        """It is looked up in the BTF of modules that have its name."""
+        self.box.put('/sys/kernel/btf/vmlinux', types(4))
+        self.box.put('/sys/kernel/btf/nf_tables', self.module(12))
+        self.box.put('/sys/kernel/btf/other', b'this is a text')
+        self.assertIn('struct own {', self.said('--info', 'struct own', on=self.box))
+        self.refused("there is no function, struct, union or enum 'struct owm'", '--info',
+                     'struct owm', status=2, on=self.box)
+
+    def test_debug_info_that_is_compressed(self):
+        """It is passed over, and that is said."""
+        self.box.put('/boot/vmlinux-6.1', debug(4))
+        path = '/usr/lib/debug/lib/modules/6.1/kernel/net/nf_tables.ko.xz'
+        self.box.put(path, b'xz')
+        result = tool.run(['-S', 'p nf_hook a=!(struct s *)%0->x'], on=self.box)
+        self.assertEqual(result.status, 0)
+        self.assertIn(path + ' is compressed, and so not read; unpack it', result.err)
 
     def test_debug_info(self):
         """As distributions install it; not of another module whose name begins so."""

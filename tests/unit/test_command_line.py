@@ -64,15 +64,12 @@ class Showing(WithFiles):
     def test_show(self):
         self.assertEqual(self.show('--tracefs', '/t', TASK), '''\
 mkdir /t/instances/surftrace
+echo 0 > /t/instances/surftrace/tracing_on
 echo 'p:surftrace/f0 wake_up_new_task comm=+0x10(%di):string' >> /t/kprobe_events
-echo 1 > /t/instances/surftrace/events/surftrace/f0/enable
 echo 0 > /t/instances/surftrace/options/stacktrace
+echo 1 > /t/instances/surftrace/events/surftrace/f0/enable
 echo 1 > /t/instances/surftrace/tracing_on
 ''')
-
-    def test_where_tracefs_is_taken_to_be(self):
-        """Of another machine, where the manual's lines and all kernels have it."""
-        self.assertIn('mkdir /sys/kernel/debug/tracing/instances/surftrace\n', self.show(TASK))
 
     def test_show_for_another_machine(self):
         self.assertIn('comm=+0x10(%x0):string', self.show('-a', 'aarch64', TASK))
@@ -159,8 +156,10 @@ class Refusing(WithFiles):
     def test_numbers(self):
         for option in ('-c', '--count', '-t', '--time', '-b', '--maxactive', '--max-probes', '-p'):
             for value in ('0', '-1', 'x', '', '2147483648', '1e400', 'nan'):
-                said = self.refused(2, " takes a number above zero, below 2^31, not '%s'; -h "
-                                    "shows how" % value, option, value, TASK)
+                kind = 'seconds' if option in ('-t', '--time') else 'a number'
+                below = 4097 if option == '--maxactive' else 2147483648
+                said = self.refused(2, " takes %s above zero, below %d, not '%s'; -h shows how" % (
+                    kind, below, value), option, value, TASK)
                 self.assertIn(option, said)
         self.refused(2, '-c/--count takes a number', '-c', '1.5', TASK)
         for arguments in (['-c', '1'], ['-c', '2147483647'], ['-t', '0.001'], ['-b', '1']):
@@ -175,8 +174,53 @@ class Refusing(WithFiles):
                       result.err)
 
     def test_files_that_are_no_traces(self):
-        self.refused(2, 'a control character cannot be part of a trace', '-S', '-f',
-                     self.write('vmlinux', b'\x7fELF\0\0'))
+        for data in (b'\x7fELF\0\0', b'\x9f\xeb\1\0'):
+            self.refused(2, 'no traces; types come from -v FILE', '-S', '-f', self.write('x', data))
+        self.refused(2, '/dev/zero: not a file of traces', '-S', '-f', '/dev/zero')
+
+    def test_where_in_a_file(self):
+        path = self.write('traces', u'# a comment\np wake_up_new_task a=%0->comm\n\n'
+                          u'p wake_up_new_task a=%0->com # \u2028 ends no line'.encode('utf-8'))
+        said = self.refused(2, path + ":4: ", '-S', '-v', self.btf, '-f', path)
+        self.assertIn('\n  p wake_up_new_task a=%0->com # ', said)
+        path = self.write('traces', b'p wake_up_new_task a=%0->comm\r\n'
+                                    b'p wake_up_new_task b=%0->com')
+        self.assertIn("%s:2: struct task_struct has no member 'com'" % path,
+                      self.refused(2, ':2: ', '-S', '-v', self.btf, '-f', path))
+
+    def test_slips(self):
+        self.refused(2, 'an event is a trace', '-S', '-e', 'sched:sched_switch')
+        self.refused(2, 'takes seconds above zero', '-t', '5m', TASK)
+        self.refused(2, '--maxactive is for r traces', '-S', '--maxactive', '5', TASK)
+        self.refused(2, 'one pair of quotes around both', '-S', 'p vfs_read', 'comm=%0->comm')
+
+    def test_a_newline_in_a_string(self):
+        self.assertIn('comm=="a\nb"', self.show(
+            'p wake_up_new_task comm=%0->comm\nf:comm=="a\nb"'))
+        self.refused(2, 'a control character', '-S', 'p wake_up_new_task\x01')
+
+    def test_the_version(self):
+        self.assertEqual(tool.run(['--version']).out, 'surftrace.py 2.0\n')
+
+    def test_without_stdin_and_stderr(self):
+        """Nothing of the tool's own takes their place."""
+        for script in ('<&- 2>&-', '0<&-', '2>&-'):
+            self.assertEqual(subprocess.call(['sh', '-c', 'exec "$0" "$@" %s >/dev/null' % script,
+                                              sys.executable, tool.SCRIPT, '-S', '-v', self.btf,
+                                              TASK]), 0)
+        self.assertEqual(subprocess.call(['sh', '-c', 'exec "$0" "$1" -h >&- 2>/dev/null',
+                                          sys.executable, tool.SCRIPT]), 1)
+
+    def test_ctrl_c_at_any_moment(self):
+        """Never a traceback, from Python's first moment with the script on."""
+        for pause in (0.02, 0.04, 0.06, 0.08, 0.1, 0.15):
+            process = tool.process(['-S', '-v', self.btf, '-f', '-'])
+            time.sleep(pause)
+            process.send_signal(signal.SIGINT)
+            said = process.communicate()[1]
+            # (What comes while Python compiles the script, it raises at its first line.)
+            lines = re.findall(br'surftrace.py", line (\d+)', said)
+            self.assertLess(max([0] + [int(line) for line in lines]), 50, said)
 
     def test_files_that_never_end(self):
         self.refused(1, 'not a file', '-S', '-v', '/dev/zero', TASK)

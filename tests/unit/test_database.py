@@ -311,7 +311,7 @@ class Refused(DatabaseTest):
         for statement in [
                 "UPDATE members SET types = '%s' WHERE id = 1" % ('x' * 4096),
                 "UPDATE members SET types = 'int%s' WHERE id = 1" % ('(*)' * 64),
-                "UPDATE members SET name = '%s' WHERE id = 1" % ('x' * 501),
+                "UPDATE members SET name = '%s' WHERE id = 1" % ('x' * 201),
                 "UPDATE members SET offset = 2147483647 WHERE id = 1",
                 "UPDATE members SET bits = '' WHERE id = 1",
                 "UPDATE members SET bits = NULL WHERE id = 1",

@@ -3,6 +3,7 @@ import unittest
 
 from tests.lib import btf, elf, tool
 from tests.lib.files import FileTest
+from tests.lib.standin import StandIn
 
 
 def kernel():
@@ -260,10 +261,29 @@ class Information(FileTest):
         self.refused("there is no function, struct, union or enum 'readr': did you mean", '-v',
                      path, '--info', 'readr', status=2)
 
+    def test_typedefs_of_numbers(self):
+        self.assertEqual(self.said('-v', self.raw, '--info', 'number_t'),
+                         'typedef int number_t; /* size: 4 */\n')
+
+    def test_events(self):
+        box = StandIn()
+        self.addCleanup(box.remove)
+        box.put('/sys/kernel/tracing/events/sched/sched_wakeup/enable', '0')
+        result = tool.run(['--info', 'sched/sched_switch'], on=box)
+        self.assertEqual(result.out, (
+            'sched/sched_switch {\n'
+            '    int prev_pid;                         f:prev_pid==-1\n'
+            '    char prev_comm[16];                   f:prev_comm==TEXT\n};\n'), result.err)
+        result = tool.run(['--info', 'sched/*'], on=box)
+        self.assertEqual(result.out, 'sched/sched_switch\nsched/sched_wakeup\n', result.err)
+        result = tool.run(['--info', 'sched/nothing'], on=box)
+        self.assertEqual(result.status, 2)
+        self.assertIn("no event 'sched/nothing'", result.err)
+
     def test_what_is_not_there(self):
         for name, near in (('nothing_like_it', ''), ('struct nothing_like_it', ''),
                            ('struct par', ": did you mean 'pair'?"), ('union pair', ''),
-                           ('enum pair', ''), ('nothing', None), ('number_t', None),
+                           ('enum pair', ''), ('nothing', None),
                            ('no_reslt', ": did you mean 'no_result'?"), ('a b c', ''), ('int', ''),
                            ('x;y', ''), ('', ''), (' ', '')):
             text = self.refused("there is no function, struct, union or enum '%s'" % name, '-v',

@@ -6,6 +6,7 @@ import resource
 import unittest
 
 from tests.lib import tool
+from tests.unit.test_run import OnABox
 
 HEAD = b'            bash-1234    [000] d..1.  2300.901455: '
 TRACE = ('p ip_rcv comm=$comm ip_src=@(struct iphdr *)%0->saddr '
@@ -131,6 +132,23 @@ class Rewriting(unittest.TestCase):
     def test_nothing_to_rewrite(self):
         data = HEAD + b'f0: (ip_rcv+0x0/0x1) a=16777343\n'
         self.assertEqual(self.rewrite(data, 'p ip_rcv a=%0'), data)
+
+
+class Calls(OnABox):
+    """The result of a system call, where its event shows one."""
+
+    def test_errors_by_name(self):
+        head = b'            bash-1234    [000] d..1.  2300.901455: '
+        for path in ('enable', 'format'):
+            self.box.put('/sys/kernel/tracing/events/syscalls/sys_exit_connect/' + path,
+                         '\tfield:long ret;\toffset:16;\tsize:8;\tsigned:1;\n')
+        for text, shown in [
+                (b'sys_connect -> 0xfffffffffffffffe', b'sys_connect -> -ENOENT'),
+                (b'sys_connect -> 0x3', None), (b'sys_connect -> 0xfffffffffffff000', None),
+                (b'sys_connect -> 0xffffffff', None), (b'sys_open -> 0xfffffffffffffffe', None)]:
+            self.box.events = head + text + b'\n'
+            result = self.run_on('e syscalls/sys_exit_connect f:ret==-ENOENT')
+            self.assertEqual(result.out, tool.text_of(head + (shown or text) + b'\n'))
 
 
 if __name__ == '__main__':

@@ -89,6 +89,35 @@ class Script(OnABox):
         self.assertEqual(result.status, 1)
         self.assertIn('/nonexistent/x: no such file or directory', result.err)
 
+    def test_it_takes_the_place_of_a_file_when_it_is_whole(self):
+        """A link is replaced, not followed; what killed runs have left goes; others' stays."""
+        process = subprocess.Popen(['true'])
+        process.wait()
+        target = os.path.join(self.directory, 'target')
+        for name in ('.making-%d-x' % process.pid, '.making-1-y', '.making-x'):
+            os.mkdir(os.path.join(self.directory, name))
+        with open(target, 'w') as stream:
+            stream.write('somebody needs this')
+        os.symlink(target, self.path)
+        self.written()
+        self.assertFalse(os.path.islink(self.path))
+        with open(target) as stream:
+            self.assertEqual(stream.read(), 'somebody needs this')
+        self.assertEqual(sorted(os.listdir(self.directory)),
+                         ['.making-1-y', '.making-x', 'target', 'trace sh'])
+
+    def test_it_goes_into_a_pipe(self):
+        pipe = os.path.join(self.directory, 'pipe')
+        os.mkfifo(pipe)
+        reader = subprocess.Popen(['cat', pipe], stdout=subprocess.PIPE)
+        self.assertEqual(self.run_on('-S', '-o', pipe, *TRACES).status, 0)
+        self.assertTrue(reader.communicate()[0].startswith(b'#!/bin/sh\n'))
+
+    def test_where_tracefs_is(self):
+        self.box.put('/a b/README', '')
+        text, _ = self.written('--tracefs', '/a b', *TRACES)
+        self.assertIn("for tracing in '/a b' /sys/kernel/tracing ", text)
+
     def test_a_live_run_writes_it_too(self):
         self.assertEqual(self.run_on('-o', self.path, *TRACES).status, 0)
         with open(self.path) as stream:

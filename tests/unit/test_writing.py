@@ -8,6 +8,7 @@ import threading
 import time
 import unittest
 
+from tests.lib import tool
 from tests.unit.test_run import EVENT, OnABox, TASK
 
 HEAD = b'            bash-1234    [000] d..1.  2300.901455: '
@@ -46,6 +47,26 @@ class Counting(OnABox):
             self.box.events = data
             result = self.run_on('-c', '9', 'p ip_rcv')
             self.assertEqual(self.notes(result)[-1].split()[0], str(count), data)
+
+    def test_what_only_looks_like_an_event(self):
+        """A string with a newline and such a line in it: only the kernel's numbers count."""
+        forged = EVENT.replace(b'"sh"', b'"x\n' + HEAD + b'f0: (x) comm="')
+        for count, events, seen in ((2, [forged, EVENT], 2), (1, [forged], 1),
+                                    (9, [EVENT, forged], 2)):
+            self.box.events, self.box.forged = b''.join(events), 1
+            self.box.taken = b''
+            result = self.run_on('-c', str(count), TASK)
+            self.assertEqual(result.out, tool.text_of(b''.join(events)))
+        self.box.events, self.box.taken = EVENT + forged, b''
+        self.assertEqual(self.notes(self.run_on(TASK))[-1].split(' ')[0], '2')
+
+    def test_what_only_looks_like_a_stack(self):
+        path = EVENT.replace(b'"sh"', b'"x: <stack trace>\n"')
+        self.box.events = path * 3
+        self.assertEqual(self.notes(self.run_on(TASK))[-1].split(' ')[0], '3')
+        stack = HEAD + b'<stack trace>\n => a\n'
+        self.box.events, self.box.taken = (path + stack) * 3, b''
+        self.assertEqual(self.notes(self.run_on('-s', TASK))[-1].split(' ')[0], '3')
 
     def test_stacks_are_no_events(self):
         """The kernel counts each as one that was read."""
