@@ -1190,7 +1190,7 @@ class Compiler(object):
                 raise TraceError('ftrace reads arrays in memory only', token.column)
         symbol = re.match(r'@([A-Za-z_][\w.$]*)', words)
         if symbol:
-            self.kernel.check_variable(Token(symbol.group(1), value.raw.column + 1))
+            self.kernel.check_variable(Token(symbol.group(1), value.raw.column))
         return self._finished(value, words, fetch_type, None, None)
 
     def _finished(self, value, words, fetch_type, form, held):
@@ -1933,8 +1933,10 @@ def make_plan(probes, options, run, changed=(), reader=None):
     process that reads the events, and makes none itself.
     """
     top = 'instances/%s/' % run
-    create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1])),
-              Step('write', top + 'tracing_on', '0')]       # it begins with 1
+    display = [Step('write', '%soptions/%s' % (top, name), value) for name, value in
+               tuple(changed) + (('stacktrace', '1' if options.stack else '0'),)]
+    create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1]))] + display + [
+        Step('write', top + 'tracing_on', '0')]         # it begins with 1
     if options.buffer:
         create.append(Step('write', top + 'buffer_size_kb', str(options.buffer)))
     filters, enables = [], []
@@ -1948,13 +1950,11 @@ def make_plan(probes, options, run, changed=(), reader=None):
             filters.append(Step('write', directory + 'filter', probe.filter.text, None, probe))
         enables.append(Step('write', directory + 'enable', '1',
                             Step('write', directory + 'enable', '0'), probe))
-    display = [Step('write', '%soptions/%s' % (top, name), value) for name, value in
-               tuple(changed) + (('stacktrace', '1' if options.stack else '0'),)]
     threads = [Step('write', top + 'options/event-fork', '1'),
                Step('write', top + 'set_event_pid', ' '.join(map(str, options.pids)))
                ] if options.pids else []
     threads += [Step('write', top + 'set_event_notrace_pid', str(reader))] if reader else []
-    return Plan(create, display + filters + threads + enables + [
+    return Plan(create, filters + threads + enables + [
         Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))])
 
 
@@ -1998,7 +1998,7 @@ set -u
 say() { printf 'surftrace: %%s\\n' "$*" >&2; }
 give_up() { say "$*"; exit 1; }
 
-run=surftrace_$$ step=0 reader= made= mounted= ended=
+run=surftrace_$$ step=0 reader= tracing_on= made= mounted= ended=
 find_tracefs() {
     for tracing in %(roots)s; do
         [ ! -d "$tracing/instances" ] || return 0
@@ -2007,7 +2007,7 @@ find_tracefs() {
 }
 # On a terminal, what could steer it is a question mark.
 show() {
-    [ ! -t 1 ] || exec tr '\\000-\\010\\013-\\037\\177-\\377' '[?*]'
+    [ ! -t 1 ] || exec tr '\\000-\\010\\013-\\037\\177-\\377' '?'
     exec cat
 }
 warn() { say "not undone: $*"; status=1; }
@@ -2021,9 +2021,15 @@ clean_up() {
         sleep 1
         kill "$reader" 2> /dev/null
         wait "$reader" 2> /dev/null
-        sed '/^#/d' instances/"$run"/trace 2> /dev/null | (show) &
+        sed '/^#/d' instances/"$run"/trace 2> /dev/null | (trap - TERM; show) &
         reader=$!
-        (trap - TERM; sleep 10; kill "$reader") 2> /dev/null &
+        (
+            trap - TERM
+            sleep 10 &
+            trap "kill $!; exit" TERM
+            wait
+            kill "$reader"
+        ) > /dev/null 2>&1 &
         wait "$reader" 2> /dev/null
         kill $! 2> /dev/null
     fi
@@ -2036,7 +2042,7 @@ clean_up() {
     exit "$status"
 }
 # What is being done when a signal comes is finished first, so that it can be undone.
-end_with() { ended=$1; [ -z "$reader" ] || exit "$1"; }
+end_with() { ended=$1; [ -z "$tracing_on" ] || exit "$1"; }
 done_with() { step=$1; [ -z "$ended" ] || exit "$ended"; }
 
 trap clean_up EXIT
@@ -2062,11 +2068,11 @@ done_with 0
 %(create)s
 # What this script does itself is not traced (Linux 5.7).
 show <&3 &
-shown=$!
+reader=$!
 [ ! -e instances/"$run"/set_event_notrace_pid ] ||
-    echo "$$ $shown" > instances/"$run"/set_event_notrace_pid
+    echo "$$ $reader" > instances/"$run"/set_event_notrace_pid
 %(start)s
-reader=$shown
+tracing_on=1
 done_with "$step"
 wait "$reader"
 status=$?
@@ -2733,8 +2739,9 @@ class Session(object):
                     refused[step.origin.event] = error
                     continue
                 done.append(step)
-                if step.action == 'mkdir':
-                    # While it is open, other runs see that this one is alive.
+                if self.pipe is None and step.path.endswith('/tracing_on'):
+                    # While it is open, other runs see that this one is alive.  (What it shows is
+                    # settled by the options that there are now.)
                     self.pipe = self.tracefs.attempt(os.open, self.top + 'trace_pipe',
                                                      os.O_RDONLY | os.O_NONBLOCK)
                 elif step.path.endswith('/set_event_pid'):
@@ -3191,30 +3198,31 @@ MODES = ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')
 OPTIONS = (
     ('-h', '--help', '', 'show this help'),
     ('', '--version', '', 'show the version'),
-    ('-v', '--vmlinux', 'FILE', 'take types from this vmlinux, or raw BTF (with -r: a release)'),
-    ('-m', '--mode', 'MODE', 'where types come from: ' + ', '.join(MODES), MODES),
+    ('-v', '--vmlinux', 'FILE', 'take types from this vmlinux, or raw BTF\n(with -r: the release)'),
+    ('-m', '--mode', 'MODE', 'where types come from:\n' + ', '.join(MODES), MODES),
     ('-g', '--gdb', 'FILE', 'the gdb for -m gdb, -F and -l'),
     ('-d', '--database', 'FILE', 'take types from this database'),
     ('-r', '--rip', 'HOST[:PORT]', 'ask this server for types'),
-    ('-f', '--file', 'FILE', 'read traces from a file, one a line (#: a comment); - is stdin'),
+    ('-f', '--file', 'FILE', 'read traces from a file, one a line; - is stdin'),
     ('-o', '--output', 'FILE', 'write a shell script that does the same'),
     ('-a', '--arch', 'ARCH', 'take the registers of aarch64 or x86_64', sorted(ARCHITECTURES)),
     ('-s', '--stack', '', 'show the kernel stack of each event'),
     ('-c', '--count', 'N', 'end after N events', above_zero),
     ('-t', '--time', 'SECONDS', 'end after so long',
      lambda text: above_zero(text, float, 'seconds')),
-    ('-p', '--pid', 'PID', 'only this process: its threads, and what it starts from now on',
+    ('-p', '--pid', 'PID', 'only this process: its threads, and what it starts\nfrom now on',
      above_zero),
     ('-b', '--buffer', 'KB', 'the size of the ring buffer of each CPU', above_zero),
-    ('', '--maxactive', 'N', 'concurrent calls of a function that an r trace can track',
+    ('', '--maxactive', 'N', 'concurrent calls that an r trace can track',
      lambda text: above_zero(text, below=4097)),         # the kernel's own limit
-    ('', '--max-probes', 'N', 'functions that a pattern may take (%d)' % MAX_PROBES, above_zero),
+    ('', '--max-probes', 'N', 'what a pattern may take (%d)' % MAX_PROBES, above_zero),
     ('-S', '--show', '', 'show the lines, and touch nothing'),
-    ('-F', '--func', 'FUNC', 'disassemble a function'),
-    ('-l', '--line', 'FILE:LINE', 'disassemble a line of the source'),
-    ('', '--info', 'NAME', "show a function, a struct, an enum, or the functions like 'tcp_*'"),
+    ('-F', '--func', 'FUNC', 'disassemble a function (needs gdb and a vmlinux)'),
+    ('-l', '--line', 'FILE:LINE', 'disassemble a line of the source (the same)'),
+    ('', '--info', 'NAME', 'show a function, a type, an event, or those like\n'
+     "'tcp_*' or 'sched/*'"),
     ('', '--make-db', 'FILE', 'write all types into a database for -d'),
-    ('', '--tracefs', 'DIR', 'where tracefs is mounted, if not where /proc/mounts says'),
+    ('', '--tracefs', 'DIR', 'where tracefs is, if not where /proc/mounts says'),
 )
 
 HELP = """\
@@ -3223,19 +3231,39 @@ usage: surftrace.py [options] TRACE [TRACE ...]
 Trace kernel functions and events in the words of the kernel source.
 
 a trace, one argument each:
-  p SYMBOL[+OFFSET] [NAME=VALUE ...] [f:FILTER]    when a kernel function is entered
+  p SYMBOL[+OFFSET] [NAME=VALUE ...] [f:FILTER]    when a function is entered
   r SYMBOL [NAME=VALUE ...] [f:FILTER]             when it returns
-  e SYSTEM/EVENT [f:FILTER]                        when an event of the kernel fires
+  e [SYSTEM/]EVENT [f:FILTER]                      when an event fires
 
-  SYMBOL  a function, MODULE:FUNCTION, or a pattern: tcp_v4_*
-  VALUE   %0->mm->mm_users  a member of the first argument     $retval   what is returned
-          $skb->len  the same of the argument called skb       @jiffies  a variable
-          $pos[0]  what the argument pos points at
-          %di  a register        !(struct sock *)%di->sk_rcvbuf  with a type of its own
-          S, U, X in front: signed, unsigned, hexadecimal;   :TYPE behind: ftrace's own
-          @(struct iphdr *)l3%0->saddr  a header in the packet of the sk_buff %0
-  NAME    ip_... ip6_... mac_... show an address, B16_ B32_ B64_ b16_ b32_ b64_ swap bytes
-  FILTER  f:comm==bash&&(users>1||common_pid==1)
+SYMBOL  a function, MODULE:FUNCTION, or a pattern: tcp_v4_*
+
+VALUE
+  %0->mm->mm_users    a member of what the first argument points at
+  $skb->len           the same of the argument called skb
+  $pos[0]             what the argument pos points at
+  $retval             what is returned
+  $comm               the current task's name
+  %di                 a register
+  @jiffies            a variable
+  !(struct sock *)%di->sk_rcvbuf    with a type of its own
+  @(struct iphdr *)l3%0->saddr      a header in the packet of the sk_buff %0;
+                      l2, l3, l4: the layer that skb->data points at there
+  S, U, X in front    signed, unsigned, hexadecimal
+  :TYPE behind        ftrace's own word: %1:ustring, %0->data:x8[6]
+
+NAME
+  ip_ ip6_ mac_       begin the name of an address
+  b16_ b32_ b64_      of a number whose bytes are to be swapped (ports)
+  B16_ B32_ B64_      of one that is shown in hexadecimal then
+
+FILTER  f:comm==bash&&(users>1||common_pid==1)
+  == != < <= > >=     compare
+  &                   has one of these bits
+  ~                   is like a pattern, *.log
+  && || ! ( )         join
+  COMM                the current task's name, whatever the trace
+  common_pid          its number
+  CPU                 the processor it runs on
 """
 
 # Each is run by the tests: a command, and what it shows.
@@ -3260,8 +3288,12 @@ EXAMPLES = (
 
 
 def help_lines():
-    rows = ['  %-3s %-22s %s' % (option[0] and option[0] + ',', ' '.join(option[1:3]), option[3])
-            for option in OPTIONS]
+    rows = []
+    for short, long_name, value, text in [option[:4] for option in OPTIONS]:
+        first, _, more = text.partition('\n')
+        rows.append('  %-3s %-19s %s' % (short and short + ',', (long_name + ' ' + value).strip(),
+                                         first))
+        rows += [' ' * 26 + more] if more else []
     examples = ['  surftrace.py %s\n      %s' % example for example in EXAMPLES]
     return HELP.splitlines() + ['', 'options:'] + rows + ['', 'examples:'] + examples
 

@@ -196,8 +196,11 @@ class Run(object):
         return self
 
     def ready(self):
-        """Wait until all events are on; the last line switches on what a new instance has on."""
-        return self.wait_for('/tracing_on\n')
+        """Wait until all events are on, and recorded; that is the last line, told before it is."""
+        path = '%s/instances/%s/tracing_on' % (TRACING, self.name)
+        self.wait_for('echo 1 > %s\n' % path)
+        until(lambda: not os.path.exists(path) or read(path) == '1\n', 'tracing is on')
+        return self
 
     def has_output(self):
         """Wait until something has come on stdout, without reading it.

@@ -104,7 +104,8 @@ class Concurrent(Live):
     def look(self, run):
         """Let a run that has come as far as tracing be ready, and say when it was."""
         run.pump(0)
-        if run.first is None and '/tracing_on\n' in run.said():
+        path = '%s/instances/%s/tracing_on' % (TRACING, run.name)
+        if run.first is None and 'echo 1 > %s\n' % path in run.said() and read(path) == '1\n':
             run.first = len(self.forks)
 
     def check(self, run):

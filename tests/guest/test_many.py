@@ -51,7 +51,7 @@ class Many(Live):
             off = busy() - began
             self.assertEqual(status, 0, said)
             lines = re.sub('(?m)^surftrace: .*\n', '', said)
-            middle = lines.index('echo 0 > %s/instances/%s/tracing_on' % (TRACING, run.name))
+            middle = lines.rindex('echo 0 > %s/instances/%s/tracing_on' % (TRACING, run.name))
             costs = self.cost(lines[:middle]), self.cost(lines[middle:])
             ratios.append((float(on) / costs[0], float(off) / costs[1]))
         on, off = (min(each) for each in zip(*ratios))

@@ -1,7 +1,9 @@
 """-S, the live run and the script of -o do the same, of the same traces."""
 import os
+import pty
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -28,14 +30,17 @@ class Readers(Live):
     def set_up_lines(self, text):
         """Return the lines of a set-up, with the name that -S gives a run."""
         lines = [re.sub(RUN, 'surftrace', line) for line in text.splitlines()
-                 if re.match('(mkdir|echo|printf) ', line)]
-        return lines[:lines.index([line for line in lines if 'tracing_on' in line][0]) + 1]
+                 if re.match('(mkdir|echo|printf) ', line) and 'notrace' not in line]
+        return lines[:lines.index([line for line in lines if re.match(
+            'echo 1 > .*/tracing_on', line)][0]) + 1]
 
     def started(self, command):
-        """Start a script; return its Run once its last event is on."""
+        """Start a script; return its Run once its events are on, and recorded."""
         run = Run([], command)
-        path = TRACING + '/instances/%s/events/sched/sched_process_fork/enable' % run.name
-        until(lambda: os.path.exists(path) and read(path).startswith('1'), 'the script sets up')
+        top = TRACING + '/instances/%s/' % run.name
+        paths = top + 'events/sched/sched_process_fork/enable', top + 'tracing_on'
+        until(lambda: all(os.path.exists(path) and read(path).startswith('1') for path in paths),
+              'the script sets up')
         return run
 
     def test_agree(self):
@@ -85,6 +90,58 @@ class Readers(Live):
                 count, SEED))
             self.nothing_is_left()
         print('killed: %d scripts, seed %d' % (self.ENDED, SEED))
+
+    def test_a_script_that_nobody_reads_ends(self):
+        """Also while it cannot write what is left, and by signals that others think of."""
+        call('-S', '-o', self.script, 'p vfs_read')
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM):
+            run = Run([], [self.script])
+            path = TRACING + '/instances/%s/tracing_on' % run.name
+            until(lambda: os.path.exists(path) and read(path) == '0\n', 'the script sets up')
+            until(lambda: read(path) == '1\n', 'the script traces')
+            for _ in range(3000):       # more than a pipe holds
+                with open('/proc/self/comm', 'rb', 0) as stream:
+                    stream.read()
+            began = time.time()
+            run.process.send_signal(number)
+            self.assertEqual(run.process.wait(), 128 + number)
+            self.assertLess(time.time() - began, 60)
+            self.nothing_is_left()
+            run.end(None)
+
+    def test_the_cat_of_a_script_that_was_killed_is_named(self):
+        call('-S', '-o', self.script, 'p wake_up_new_task')
+        run = Run([], [self.script])
+        path = TRACING + '/instances/%s/tracing_on' % run.name
+        until(lambda: os.path.exists(path) and read(path) == '0\n', 'the script sets up')
+        until(lambda: read(path) == '1\n', 'the script traces')
+        run.process.kill()
+        run.process.wait()
+        status, _, said = call('-t', '0.1', 'e sched/sched_process_exec')
+        self.assertEqual(status, 0)
+        name, number = re.search(r'%s is left alone: somebody uses it, (\S+) \((\d+)\)' % run.name,
+                                 said).groups()
+        self.assertEqual(name, 'cat')
+        os.kill(int(number), signal.SIGKILL)
+        run.end(None)
+        said = call('-t', '0.1', 'e sched/sched_process_exec')[2]
+        self.assertIn('removed what a killed run had left', said)
+
+    def test_a_script_does_not_steer_a_terminal(self):
+        call('-S', '-o', self.script, 'p wake_up_new_task comm=%0->comm')
+        master, slave = pty.openpty()
+        run = Run([], [self.script], stdout=slave)
+        path = TRACING + '/instances/%s/tracing_on' % run.name
+        until(lambda: os.path.exists(path) and read(path) == '0\n', 'the script sets up')
+        until(lambda: read(path) == '1\n', 'the script traces')
+        fork('\033[31m\007')
+        select.select([master], [], [], 60)
+        self.assertEqual(run.end()[0], 0)
+        seen = os.read(master, 1 << 16)
+        os.close(master)
+        os.close(slave)
+        self.assertIn(b'comm="?[31m?', seen)
+        self.assertNotIn(b'\033', seen)
 
     def test_script_and_run_do_not_take_from_each_other(self):
         call('-S', '-o', self.script, 'p kernel_clone', 'e sched/sched_process_fork')

@@ -198,8 +198,9 @@ class StandIn(object):
             if not os.path.exists('%s/%soptions/%s' % (self.tracefs, top, name)):
                 self.put('%s/%soptions/%s' % (TRACEFS, top, name), self.get('options/' + name))
         self._event(top, 'sched', 'sched_switch')
-        for probe in self.probes() if top else ():
-            self._event(top, *probe.split('/'))
+        for system in self.names('events') if top else ():
+            for event in self.names('events/' + system):
+                self._event(top, system, event)
         os.mkfifo(os.path.join(self.tracefs, top + 'trace_pipe'))
 
     def _event(self, top, group, event):

@@ -64,9 +64,9 @@ class Showing(WithFiles):
     def test_show(self):
         self.assertEqual(self.show('--tracefs', '/t', TASK), '''\
 mkdir /t/instances/surftrace
+echo 0 > /t/instances/surftrace/options/stacktrace
 echo 0 > /t/instances/surftrace/tracing_on
 echo 'p:surftrace/f0 wake_up_new_task comm=+0x10(%di):string' >> /t/kprobe_events
-echo 0 > /t/instances/surftrace/options/stacktrace
 echo 1 > /t/instances/surftrace/events/surftrace/f0/enable
 echo 1 > /t/instances/surftrace/tracing_on
 ''')

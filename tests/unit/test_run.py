@@ -81,11 +81,10 @@ class Runs(OnABox):
         top, filters = 'instances/%s/' % RUN, '%sevents/%s/%s'
         self.assertEqual(self.run_on('-s', *TRACES).status, 0)
         self.assertEqual(self.box.writes(), [(name, text + '\n') for name, text in [
-            (top + 'tracing_on', '0'),
+            (top + 'options/stacktrace', '1'), (top + 'tracing_on', '0'),
             ('kprobe_events', 'p:%s/f0 wake_up_new_task comm=+0x10(%%di):string '
                               'users=+0x10(+0x20(%%di)):s32' % RUN),
             ('kprobe_events', 'r:%s/f1 ip_rcv r=$retval:x64' % RUN),
-            (top + 'options/stacktrace', '1'),
             (filters % (top, RUN + '/f0', 'filter'), 'comm=="a b"&&users<4'),
             (filters % (top, 'sched/sched_switch', 'filter'), 'prev_pid>1'),
             (top + 'set_event_notrace_pid', str(os.getpid())),
@@ -280,7 +279,7 @@ class OwnEvents(OnABox):
         names = [(name.rpartition('/')[2], text) for name, text in self.box.writes()] if (
             self.run_on('-s', TASK)) else []
         order = [names.index(each) for each in (
-            ('tracing_on', '0\n'), ('stacktrace', '1\n'), ('enable', '1\n'),
+            ('stacktrace', '1\n'), ('tracing_on', '0\n'), ('enable', '1\n'),
             ('tracing_on', '1\n'), ('tracing_on', '0\n'))[:4]]
         self.assertEqual(order, sorted(order))
 
