@@ -206,13 +206,14 @@ BASES = ((r'%[0-9]{1,2}(?!\w)', 'argument'), (r'%\w+', 'register'),
          (r'@[A-Za-z_]\w*(?:\.(?:constprop|isra|part|cold)(?:\.[0-9]+)*)*', 'symbol'))
 # What is said of something wrong, by what it begins with; %s is what stands in parentheses.
 PROGRAMS = 'programs cannot be traced here, only the kernel: perf probe -x traces them'
+BEGINNING = "a trace begins with p, r or e: did you mean '%s %%s'?"
 NO_TRACE = (
     (r'u(?:ret)?(?:probe)?:|/', PROGRAMS),
     (r'(\w+=\S*|f:\S*)', "'%s' belongs to the trace before it: one pair of quotes around both"),
-    (r'(?:kprobe|kfunc|fentry|p)[:/](\S+)', "a trace begins otherwise: did you mean 'p %s'?"),
-    (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', "a trace begins otherwise: did you mean 'r %s'?"),
-    (r'(?:(?:tracepoint|t|e):)?(\w+)[:/](\w+)', "an event begins with e: did you mean 'e %s/%s'?"),
-    (r'(\w\w+(?: .*)?)$', "a trace begins with what it is: did you mean 'p %s'?"),
+    (r'(?:kprobe|kfunc|fentry|p)[:/](\S+)', BEGINNING % 'p'),
+    (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', BEGINNING % 'r'),
+    (r'(?:(?:tracepoint|t|e):)?(\w+[:/]\w+)', BEGINNING % 'e'),
+    (r'(\w\w+(?: .*)?)$', BEGINNING % 'p'),
     ('', "a trace starts with 'p ' (function entry), 'r ' (return) or 'e ' (event)"))
 NO_SYMBOL = (
     ('/', PROGRAMS),
@@ -1400,9 +1401,9 @@ class Compiler(object):
                 'its layers are ' + ', '.join(sorted(layers)) if layers else
                 'the headers are ' + ', '.join(sorted(HEADERS))), header.column)
         if own != mark and self.symbol in LAYERS:
-            self.warnings.append('in %s skb->data points at layer %s, %s' % (
-                self.symbol, own[1], 'so @(struct %s *)%s...' % (header.text, own)
-                if own in layers else 'behind the %s' % header.text))
+            self.warnings.append('in %s skb->data points at layer %s: %s' % (
+                self.symbol, own[1], 'write @(struct %s *)%s...' % (header.text, own)
+                if own in layers else 'the %s lies before it' % header.text))
         data = self._packet_data(place, value)
         found = self._struct(header.text, header)
         before = sum(self._struct(name, header).size for name in layers[mark])
@@ -1677,6 +1678,8 @@ class Comparison(object):
                 '[A-Z][A-Z0-9]*_[A-Z0-9_]+$', text) and self._enumerators()):
             self.is_signed = True
             return '%d' % self._named()
+        if kind is None and self.here and self._macros():
+            return '%d' % self._macros()[0]
         if '"' in text and "'" in text:
             raise TraceError('the kernel takes no string with both kinds of quotes in it',
                              self.written.column)
@@ -2835,30 +2838,25 @@ class Session(object):
         output.flush()
 
     def _undo(self, done):
-        """Undo steps, the last first; once more what was busy, without the triggers on our probes.
+        """Undo steps, the last first; what is busy once more when the others are undone.
 
-        (They are somebody else's, and go with the instance, or lie at the top.)
+        (Somebody else's trigger holds a probe; in the instance, it goes with that.)
         """
-        busy = []
-        for step in [step.undo for step in reversed(done) if step.undo]:
-            self._undo_step(step, busy)
-        for step in busy:
-            self._undo_step(step, None)
-
-    def _undo_step(self, step, busy):
-        """Perform the undo of a step; one that is busy is added to a list, if there is one."""
-        try:
-            self._perform(step)
-        except KernelError as error:
-            if error.errno == errno.EBUSY and busy is not None:
-                busy.append(step)
-                return
-            self.clean = False
-            trigger = 'events/%s/trigger' % (step.text or '').partition(':')[2]
-            is_theirs = error.errno == errno.EBUSY and re.search(
-                '(?m)^[^#]', self.tracefs.read_if_there(trigger))
-            self.console.note('not undone: %s%s (the next run removes what is left)' % (
-                error, ', as ' + self.tracefs.path(trigger) + ' holds it' if is_theirs else ''))
+        steps, again = [step.undo for step in reversed(done) if step.undo], []
+        for step in steps:
+            try:
+                self._perform(step)
+            except KernelError as error:
+                is_busy, trigger = error.errno == errno.EBUSY, 'events/%s/trigger' % (
+                    step.text or '').partition(':')[2]
+                if is_busy and step not in again:
+                    again.append(step)
+                    steps.append(step)
+                    continue
+                self.clean = False
+                if is_busy and re.search('(?m)^[^#]', self.tracefs.read_if_there(trigger)):
+                    error = '%s, as %s holds it' % (error, self.tracefs.path(trigger))
+                self.console.note('not undone: %s (the next run removes what is left)' % error)
 
     def _summary(self, output):
         """Return how many events there were, and how many were lost, left or missed."""
@@ -3447,21 +3445,12 @@ def write_script(options, probes, console):
     text = to_bytes(script(probes, options, [tree.text for tree in options.trees]))
 
     def write(path):
-        with open(path, 'wb') as stream:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o777), 'wb') as stream:
             stream.write(text)
-            os.fchmod(stream.fileno(), 0o777 & ~umask())
     if os.path.exists(options.output) and not os.path.isfile(options.output):
-        with open(options.output, 'wb') as stream:      # a pipe, or /dev/stdout
-            stream.write(text)
+        write(options.output)       # a pipe, or /dev/stdout
     else:
         make_file(options.output, write)
-
-
-def umask():
-    """Return what of a new file's mode is not given to it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def show(options, sources, console):
@@ -3561,18 +3550,6 @@ def run_session(options, probes, tracefs, signals, console):
     return status or (signals.status() if session.clean else 1)
 
 
-def open_standard_files():
-    """Open what is closed of stdin and stderr: a pipe or file of ours would take its place."""
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except EnvironmentError:
-            opened = os.open(os.devnull, os.O_RDWR)
-            if number == 1:
-                os.close(opened)
-                raise Error('stdout is closed')
-
-
 def main(argv):
     console = None
     for taken in ending_signals():
@@ -3580,7 +3557,13 @@ def main(argv):
         signal.signal(taken, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)       # stty tostop holds up no clean-up
     try:
-        open_standard_files()
+        for number in (1, 0, 2):        # else a pipe of ours would take the place of what is closed
+            try:
+                os.fstat(number)
+            except EnvironmentError:
+                if number == 1:
+                    raise Error('stdout is closed')
+                os.open(os.devnull, os.O_RDWR)
         console = Console()
         options = read_options(argv)
         if options.help or options.version:
@@ -5506,6 +5489,8 @@ def open_database(path):
     import shutil
     import sqlite3
     import tempfile
+    if not os.path.isfile(path) and os.path.exists(path) or os.path.getsize(path) > SECTION_LIMIT:
+        raise SourceError('%s: not a file that types can be read from' % path)
     directory = tempfile.mkdtemp()
     try:
         copy = os.path.join(directory, 'copy.db')
@@ -5822,6 +5807,8 @@ def information(name, source, kernel):
 
 def event_lines(name, kernel):
     """Return the fields of SYSTEM/EVENT, with how a filter compares each; or a pattern's events."""
+    if not kernel.tracefs:
+        raise UsageError('events can only be looked up where tracefs can be read')
     names = kernel.events(parse_trace('e ' + name), sys.maxsize, None)
     if is_pattern(name):
         return ['/'.join(each) for each in names]

@@ -254,9 +254,25 @@ class Refused(DatabaseTest):
                             (b'\x7fELF' + b'\0' * 100, 'file is not a database')):
             self.write('info.db', data)
             self.assertIn(self.path, self.refused(words, '-S', '-d', self.path, TRACE))
+        self.refused('/dev/zero: not a file that types can be read from', '-S', '-d', '/dev/zero',
+                     TRACE)
         self.path += 'x'
         self.refused('no such file', '-S', '-d', self.path, TRACE)
         self.assertFalse(os.path.exists(self.path))
+
+    def test_columns_that_are_computed(self):
+        """Such a table could compute for ever."""
+        database.make(self.path, *(OLDER + [
+            'ALTER TABLE structs RENAME TO plain',
+            'CREATE TABLE structs (id INTEGER, name VARCHAR, members INTEGER, '
+            'bytes INTEGER GENERATED ALWAYS AS (id * 2))']))
+        self.refused('not a database of types: it has no table structs', '-S', '-d', self.path,
+                     TRACE)
+
+    def test_names_with_many_dots(self):
+        database.make(self.path, *(OLDER + [
+            "UPDATE members SET name = '%s' WHERE id = 1" % '.'.join('abcdefghijk')]))
+        self.refused('damaged', '-S', '-d', self.path, TRACE)
 
     def test_cut_short(self):
         database.make(self.path, *OLDER)

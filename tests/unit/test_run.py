@@ -527,6 +527,12 @@ class Mounts(unittest.TestCase):
             self.assertEqual(result.status, 1)
             self.assertIn('/nonexistent/README: no such file or directory', result.err)
 
+    def test_a_mount_with_a_blank_in_its_name(self):
+        """/proc/mounts has it as \\040."""
+        box = self.box()
+        box.put('/proc/mounts', 'tracefs /a\\040b tracefs rw 0 0\n')
+        self.assertIn('/a b/README: no such file or directory', tool.run([TASK], on=box).err)
+
     def test_shown_where_nothing_is_mounted(self):
         """As a live run would begin."""
         result = tool.run(['-S', TASK], on=self.box())

@@ -3,8 +3,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 from tests.lib import tool
@@ -112,6 +114,17 @@ class Script(OnABox):
         reader = subprocess.Popen(['cat', pipe], stdout=subprocess.PIPE)
         self.assertEqual(self.run_on('-S', '-o', pipe, *TRACES).status, 0)
         self.assertTrue(reader.communicate()[0].startswith(b'#!/bin/sh\n'))
+
+    def test_a_pipe_that_nobody_reads(self):
+        """A signal ends the run."""
+        pipe = os.path.join(self.directory, 'pipe')
+        os.mkfifo(pipe)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = tool.process(['-S', '-o', pipe, 'p vfs_read'])
+            time.sleep(1)
+            process.send_signal(number)
+            self.assertIn(process.wait(), (128 + number, -number))
+            process.communicate()
 
     def test_where_tracefs_is(self):
         self.box.put('/a b/README', '')

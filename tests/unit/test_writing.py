@@ -114,6 +114,19 @@ class Readers(OnABox):
         os.close(master)
         os.close(slave)
 
+    def test_no_terminal_stops_it(self):
+        """In the background of one that is set so (stty tostop), what writes there is stopped."""
+        process = tool.process(['-S', '-f', '-', '-o', '/dev/null'])
+        end = time.time() + LONGEST
+        while time.time() < end:
+            with open('/proc/%d/status' % process.pid) as stream:
+                ignored = re.search(r'SigIgn:\t([0-9a-f]+)', stream.read()).group(1)
+            if int(ignored, 16) >> (signal.SIGTTOU - 1) & 1:
+                break
+            time.sleep(0.01)
+        self.assertLess(time.time(), end)
+        process.communicate(b'')
+
     def test_a_reader_that_has_gone(self):
         """It ends the run at once, as | head does; nothing is said of it."""
         read_end, write_end = self.piped()
