@@ -2573,6 +2573,7 @@ def origin_column(step, position, command, is_filter):
 # ---------------------------------------------------------------------------
 
 READ_SIZE = 1 << 16     # bytes
+LOST = 'overrun|commit overrun|dropped events'       # as per_cpu/cpuN/stats calls what was lost
 INITIAL_NAMESPACE = 'pid:[4026531836]'       # include/linux/proc_ns.h, PROC_PID_INIT_INO
 # A run is named after its process; where that name is taken, _1 is appended.
 RUN_PATTERN = RUN_NAME + r'_([0-9]{1,9})(?:_1)*$'
@@ -2862,7 +2863,7 @@ class Session(object):
         """Return how many events there were, and how many were lost, left or missed."""
         seen = self.events_read(output.stacks)
         message = count_of(seen if output.count is None else output.count - output.left, 'event')
-        lost = self._statistics('overrun|commit overrun|dropped events')
+        lost = self._statistics(LOST)
         if lost:
             message += ', and %d lost%s: the ring buffer was full (-b makes it larger)' % (
                 lost, ', stacks among them' if output.stacks else '')
@@ -2879,10 +2880,11 @@ class Session(object):
     def events_read(self, stacks):
         """Return how many events have been read, less their stacks, of which so many were seen.
 
-        (A string may hold what looks like a stack; but an event has one at the most.)
+        (A string may hold what looks like a stack; but an event has one at the most, perhaps one
+        that was lost itself.)
         """
         read = self._statistics('read events')
-        return read - min(stacks, read // 2)
+        return read - min(stacks, (read + self._statistics(LOST)) // 2)
 
     def _statistics(self, words):
         """Return the sum over all CPUs of what the ring buffer counts under these words."""
@@ -2915,6 +2917,7 @@ class Session(object):
 # newline.  Where the option record-tgid is on, a number in parentheses follows.
 EVENT_LINE = to_bytes(r'(?m)^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
                       r'[^\n]*?[0-9]\.[0-9]{6}: ')
+STACK_LINE = EVENT_LINE + b'<stack trace>\n'
 NUMBERS = r'-?(?:0|[1-9][0-9]{0,19})|0x[0-9a-f]{1,16}'
 BYTES = r'\{0x[0-9a-f]{1,2}(?:,0x[0-9a-f]{1,2}){%d}\}'
 SHOWN_LIMIT = 1 << 16   # numbers that are kept as they are shown: all that a port can be
@@ -3050,7 +3053,7 @@ class Output(object):
         data = self.partial + data
         cut = data.rfind(b'\n') + 1
         data, self.partial = data[:cut], data[cut:]
-        self.stacks += data.count(b': <stack trace>\n') if self.has_stacks else 0
+        self.stacks += len(re.findall(STACK_LINE, data)) if self.has_stacks else 0
         if self.left is not None:
             data = self._wanted(data)
         self.writer.add(self.rewrite(data) if self.rewrite else data)
@@ -3421,7 +3424,7 @@ def read_trace_file(path):
 def kernel_of(options, tracefs=None):
     """Return the Kernel that is traced, with the Tracefs of this machine if none is given."""
     root = options.tracefs or find_mount()
-    if not tracefs and options.here and root and os.access(root + '/README', os.R_OK):
+    if not tracefs and options.here and root and text_if_there(root + '/README'):
         tracefs = Tracefs(root)
     return Kernel(ARCHITECTURES[options.arch], tracefs, options.here,
                   options.vmlinux)

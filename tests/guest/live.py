@@ -28,6 +28,7 @@ TOOL = [sys.executable, '-m', 'surftrace']
 SCRIPT = [sys.executable, os.path.join(ROOT, 'surftrace.py')]
 TRACING = '/sys/kernel/tracing'
 ARCH = os.uname()[4]
+POLLS = (b'7', b'73')       # poll, and ppoll on aarch64
 KERNEL = tuple(int(part) for part in os.uname()[2].split('.')[:2])
 MODULES_HAVE_TYPES = KERNEL >= (5, 11)
 # Registers that hold the first and second argument.
@@ -172,6 +173,7 @@ class Run(object):
         self.data = dict((stream, b'') for stream in self.open)
         # Of its instance and its group of probes.
         self.name = 'surftrace_%d' % self.process.pid
+        self.watched = os.open('/proc/%d/syscall' % self.process.pid, os.O_RDONLY)
 
     def pump(self, seconds):
         """Read what there is, or comes within that time."""
@@ -197,10 +199,19 @@ class Run(object):
 
     def ready(self):
         """Wait until all events are on, and recorded; that is the last line, told before it is."""
-        path = '%s/instances/%s/tracing_on' % (TRACING, self.name)
-        self.wait_for('echo 1 > %s\n' % path)
-        until(lambda: not os.path.exists(path) or read(path) == '1\n', 'tracing is on')
+        self.wait_for('echo 1 > %s/instances/%s/tracing_on\n' % (TRACING, self.name))
+        # (To look at the file itself would be an event.)
+        until(lambda: self.process.poll() is not None or self.call() in POLLS,
+              'it waits for events')
         return self
+
+    def call(self):
+        """Return the number of the system call that the tool is in, as text."""
+        os.lseek(self.watched, 0, os.SEEK_SET)
+        try:
+            return os.read(self.watched, 100).split()[0]
+        except EnvironmentError:        # it has ended
+            return b''
 
     def has_output(self):
         """Wait until something has come on stdout, without reading it.
@@ -229,6 +240,9 @@ class Run(object):
         reads_stdout -- whether anybody reads stdout until it has ended
         """
         self.under_way.discard(self)
+        if self.watched is not None:
+            os.close(self.watched)
+            self.watched = None
         if number:
             self.process.send_signal(number)
         stdout, end = self.process.stdout, time.time() + LIMIT

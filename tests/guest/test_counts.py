@@ -10,7 +10,7 @@ import time
 import unittest
 
 from tests.guest.live import (KERNEL, TOOL, TRACING, Live, Run, call, connection, fork, read,
-                              write)
+                              until, write)
 
 # Starts threads, each of which opens a file of its own as soon as there is a file called go.
 THREADS = '''
@@ -85,8 +85,9 @@ class Own(Live):
     def test_of_a_run_in_a_pid_namespace(self):
         """The kernel traces by the numbers of the first one."""
         run = Run(['p vfs_write', 'p do_sys_openat2'], ['unshare', '-p', '-f'] + TOOL)
-        run.name = 'surftrace_1'
-        run.ready()
+        path = TRACING + '/instances/surftrace_1/tracing_on'
+        run.wait_for('echo 1 > %s\n' % path)
+        until(lambda: read(path) == '1\n', 'tracing is on')
         number = child_of(run.process.pid)
         with open(self.path('x'), 'wb', 0) as stream:
             stream.write(b'x')

@@ -527,6 +527,14 @@ class Mounts(unittest.TestCase):
             self.assertEqual(result.status, 1)
             self.assertIn('/nonexistent/README: no such file or directory', result.err)
 
+    def test_what_is_shown_where_the_kernel_forbids_tracefs(self):
+        """As one that is locked down does: nothing is looked up there, and all is shown."""
+        box = self.box()
+        box.put('/proc/mounts', 'tracefs %s tracefs rw 0 0\n' % TRACEFS)
+        for at in range(2):
+            box.log, box.fail = [], (at, errno.EPERM)
+            self.assertEqual(tool.run(['-S', TASK], on=box).status, 0)
+
     def test_a_mount_with_a_blank_in_its_name(self):
         """/proc/mounts has it as \\040."""
         box = self.box()
