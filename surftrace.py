@@ -712,7 +712,7 @@ def find_type(source, text, column=None):
         names = source.names(kind or 'typedef') if source.lists_quickly else ()
         raise TraceError("there is no type '%s' here%s" % (
             text, ": did you mean 'struct %s'?" % text
-            if not kind and source.find('struct', tag) else nearest(tag, names) or
+            if tag and not kind and source.find('struct', tag) else nearest(tag, names) or
             '; write it as C does: struct sock *, unsigned long, u32'), column)
     return Type(source, found)
 
@@ -2423,45 +2423,35 @@ class Kernel(object):
 
     def events(self, tree, limit, console):
         """Return (system, event) of each event that a trace names, no more than limit."""
+        import fnmatch      # few runs need it
         system, token = tree.system and tree.system.text, tree.event
+        name = '%s/%s' % (system, token.text) if system else token.text
         if not self.tracefs:
             if not system or is_pattern(token.text):
                 raise TraceError('which events there are can only be told where tracefs can be '
                                  'read; name one, SYSTEM/EVENT', token.column)
             return [(system, token.text)]
-        systems = self.tracefs.names('events')
-        found = [(each, name) for each in (systems if system is None else [system])
-                 for name in self._events_like(each, token.text)]
+        all_events = [(each, event) for each in sorted(self.tracefs.names('events'))
+                      if system in (None, each) and self.tracefs.has('events/%s/' % each)
+                      for event in sorted(self.tracefs.names('events/' + each))
+                      if self.tracefs.has('events/%s/%s/enable' % (each, event))]
+        found = [each for each in all_events if fnmatch.fnmatchcase(each[1], token.text)]
+        if not found and self.tracefs.has('events/%s/' % name):
+            raise TraceError("this event is ftrace's own, which cannot be traced" if system else
+                             "this is a system of events: --info '%s/*' lists them" % name,
+                             token.column)
         if not found:
-            if system is None and token.text in systems:
-                raise TraceError("this is a system of events: --info '%s/*' lists them"
-                                 % token.text, token.column)
-            around = tree.system if system and system not in systems else token
-            near = systems if around is tree.system else self.tracefs.names(
-                'events/' + system) if system else ()
+            around, names = (token, [event for _, event in all_events]) if all_events else (
+                tree.system, self.tracefs.names('events'))
             raise TraceError("this kernel has no event '%s'%s" % (
-                '%s/%s' % (system, token.text) if system else token.text,
-                nearest(around.text, near)), around.column)
-        if is_pattern(token.text):
-            check_limit(found, limit, 'event', token)
-            if console:
-                console.note("'%s' takes %s" % (token.text, count_of(len(found), 'event')))
-        elif found[1:]:
+                name, nearest(around.text, names)), around.column)
+        if not is_pattern(token.text) and found[1:]:
             raise TraceError('several systems have it: ' + ', '.join(
                 '/'.join(each) for each in found), token.column)
-        elif not self.tracefs.has('events/%s/%s/enable' % found[0]):
-            raise TraceError("this event is ftrace's own, which cannot be traced", token.column)
+        check_limit(found, limit, 'event', token)
+        if is_pattern(token.text) and console:
+            console.note("'%s' takes %s" % (token.text, count_of(len(found), 'event')))
         return found
-
-    def _events_like(self, system, pattern):
-        """Return the names of a system's events that a pattern takes."""
-        import fnmatch      # few runs need it
-        path = 'events/' + system
-        if not is_pattern(pattern):
-            return [pattern] if self.tracefs.has('%s/%s/' % (path, pattern)) else []
-        names = self.tracefs.names(path) if self.tracefs.has(path + '/') else ()
-        return [name for name in sorted(fnmatch.filter(names, pattern))
-                if self.tracefs.has('%s/%s/enable' % (path, name))]
 
     def event_fields(self, system, event):
         """Return the Fields of an event by name; None if they cannot be read."""

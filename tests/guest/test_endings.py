@@ -5,7 +5,8 @@ import select
 import signal
 import subprocess
 
-from tests.guest.live import TRACING, Live, Run, fork, kernel_state, parse, probed, read, write
+from tests.guest.live import (TOOL, TRACING, Live, Run, fork, kernel_state, parse, probed, read,
+                              write)
 
 
 class Endings(Live):
@@ -60,6 +61,17 @@ class Endings(Live):
         self.assertIn('comm="\033[31m\007', '\n'.join(lines))
         self.assertIn(b'comm="?[31m?', seen)
         self.assertNotIn(b'\033', seen)
+
+    def test_a_full_stdout_without_proc(self):
+        """Whose reader is asleep: it holds up no clean-up, though it cannot be opened again."""
+        run = Run(['--tracefs', TRACING, 'p vfs_read'], [
+            'unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$0" "$@"'] + TOOL)
+        run.ready()
+        for _ in range(3000):       # more than a pipe holds
+            read('/proc/self/comm')
+        status, _, said = run.end(signal.SIGTERM, reads_stdout=False)
+        self.assertEqual(status, 1, said)
+        self.assertIn('stdout took nothing for a while', said)
 
     def test_killed_run_is_cleaned_by_the_next(self):
         killed = Run(['p kernel_clone', 'r kernel_clone']).ready()

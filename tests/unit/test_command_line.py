@@ -199,6 +199,12 @@ class Refusing(WithFiles):
             'p wake_up_new_task comm=%0->comm\nf:comm=="a\nb"'))
         self.refused(2, 'a control character', '-S', 'p wake_up_new_task\x01')
 
+    def test_help_fits_a_terminal(self):
+        lines = tool.run(['-h']).out.splitlines()
+        self.assertEqual([line for line in lines if len(line) > 79], [])
+        for words in ('l2, l3, l4', 'COMM', 'common_pid', '== != < <= > >=', 'needs gdb'):
+            self.assertIn(words, '\n'.join(lines))
+
     def test_the_version(self):
         self.assertEqual(tool.run(['--version']).out, 'surftrace.py 2.0\n')
 

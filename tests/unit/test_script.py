@@ -1,6 +1,7 @@
 """What -S prints and -o writes, for a shell: the same steps as a live run, each undone."""
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -9,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from tests.lib import tool
+from tests.lib import btf, tool
 from tests.unit.test_run import OnABox, TRACES
 
 NASTY = ['a', '', "it's", '$(touch x)', '`touch x`', 'a b', '"', '\\', '\\n', '*', '-n', ';x',
@@ -107,6 +108,33 @@ class Script(OnABox):
             self.assertEqual(stream.read(), 'somebody needs this')
         self.assertEqual(sorted(os.listdir(self.directory)),
                          ['.making-1-y', '.making-x', 'target', 'trace sh'])
+
+    def test_a_disk_that_is_full(self):
+        """What was there stays as it was."""
+        with open(self.path, 'w') as stream:
+            stream.write('an older script')
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, limit)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+        usual = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGXFSZ, usual)
+        process = tool.process(['-S', '-v', self.raw(), '-o', self.path, 'p wake_up_new_task'])
+        said = process.communicate()[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn(b'file too large', said)
+        with open(self.path) as stream:
+            self.assertEqual(stream.read(), 'an older script')
+        self.assertEqual(sorted(os.listdir(self.directory)), ['raw', 'trace sh'])
+
+    def raw(self):
+        """The path of raw BTF, which is longer than the limit, and written before it."""
+        path = os.path.join(self.directory, 'raw')
+        resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+        with open(path, 'wb') as stream:
+            stream.write(btf.sample().data())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, -1))
+        return path
 
     def test_it_goes_into_a_pipe(self):
         pipe = os.path.join(self.directory, 'pipe')
