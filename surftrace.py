@@ -210,6 +210,9 @@ BEGINNING = "a trace begins with p, r or e: did you mean '%s %%s'?"
 NO_TRACE = (
     (r'u(?:ret)?(?:probe)?:|/', PROGRAMS),
     (r'(\w+=\S*|f:\S*)', "'%s' belongs to the trace before it: one pair of quotes around both"),
+    (r'p:\S+ +([^ =]+(?: .*)?)$', BEGINNING % 'p'),
+    (r'(?:r:\S+|k?ret|kretprobe) +([^ =]+(?: .*)?)$', BEGINNING % 'r'),
+    (r'(?:event|tracepoint|t) +(\w+[:/]\w+.*)', BEGINNING % 'e'),
     (r'(?:kprobe|kfunc|fentry|p)[:/](\S+)', BEGINNING % 'p'),
     (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', BEGINNING % 'r'),
     (r'(?:(?:tracepoint|t|e):)?(\w+[:/]\w+)', BEGINNING % 'e'),
@@ -225,10 +228,13 @@ NO_BASE = (
            '$NAME away'),
     (r'~?\(', 'a cast is written !(struct NAME *)%%0->...'),
     (r'\*+[$%]?(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
-    (r'([A-Za-z_]\w*)', 'did you mean $%s?'),
+    (r'\w+\(', 'ftrace calls no functions: b16_NAME=... swaps bytes, ...:ustring reads a string of '
+     'a program'),
+    (r'arg([0-9])(?!\w)', 'arguments are counted from 0: %%%s'),
+    (r'([A-Za-z_]\w*)', 'an argument is written $NAME: did you mean $%s?'),
     ('', 'a value starts from %%0 (the first argument), $NAME (an argument), %%REGISTER, $retval, '
          '$comm, $stackN or @SYMBOL'))
-RAW = (r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[0-9]+(?!\w))[^ ]*')
+RAW = (r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!\w))[^ ]*')
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|u?string|symbol|symstr|'
               r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?$')
 NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
@@ -321,7 +327,9 @@ def is_pattern(name):
 
 
 def parse_value(scan):
-    name = scan.need('[^ =]*(?==)', 'a value is written NAME=VALUE, and a filter f:...')
+    unnamed = scan.sees(r'\$(\w+)(?!\w*=)')
+    name = scan.need('[^ =]*(?==)', 'a value is written NAME=VALUE%s, and a filter f:...' % (
+        ': %s=$%s' % (unnamed.groups() * 2) if unnamed else ''))
     scan.take('=')
     scan.need('(?=[^ ])', "a value is missing after '%s='; $NAME is there for the shell to take "
               'unless the trace stands in single quotes' % name.text)
@@ -426,6 +434,11 @@ def parse_predicate(scan):
     if unnamed:
         raise scan.error('a filter compares what has a name: n=%s f:n==...' % unnamed.group())
     name = scan.need(r'[A-Za-z_]\w*', "a field's name is missing")
+    if scan.sees(r'->|\['):
+        raise scan.error('a filter compares what has a name: n=$%s%s... f:n==...' % (
+            name.text, scan.sees(r'->|\[').group()))
+    if scan.sees(':ustring'):
+        raise scan.error('in a filter it is %s.ustring' % name.text)
     suffix = scan.take(r'\.(?=\w)') and scan.take(r'\w+')
     if suffix and suffix.text not in ('ustring', 'function'):
         raise TraceError("a field's name takes .ustring or .function: a member is given a name "
@@ -631,10 +644,10 @@ class Type(object):
         return next((member._replace(type=self.to(member.type)) for member in self.members()
                      if member.name == name), None)
 
-    def path(self, name, depth=2):
-        """Return 'a.b' for a member of a struct inside that is called so, or alike; or ''.
+    def hint(self, name, depth):
+        """Return ': it is a.b' for a member of a struct inside that is called so, or alike; or ''.
 
-        Alike: the kernel's macros turn sk_state into __sk_common.skc_state.
+        depth says how far inside.  Alike: macros turn sk_state into __sk_common.skc_state.
         """
         alike = re.compile('%s$|[a-z]+%s$' % (re.escape(name), re.escape(
             name[name.find('_'):] if '_' in name else ' ')))
@@ -642,10 +655,10 @@ class Type(object):
             inner = self.to(member.type)
             for each in inner.members() if inner.is_aggregate else ():
                 if alike.match(each.name):
-                    return member.name + '.' + each.name
-            deeper = inner.path(name, depth - 1) if inner.is_aggregate and depth > 1 else ''
+                    return ': it is %s.%s' % (member.name, each.name)
+            deeper = inner.hint(name, depth - 1) if inner.is_aggregate and depth > 1 else ''
             if deeper:
-                return member.name + '.' + deeper
+                return deeper.replace('is ', 'is %s.' % member.name, 1)
         return ''
 
     def names(self):
@@ -1060,11 +1073,11 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         found = self.type.member(name.text)
         if found is None:
             names = [member.name for member in self.type.members()]
-            inner = self.type.path(name.text)
-            raise TraceError("%s has no member '%s'%s" % (
-                self.type.bare, name.text, ': it is only declared in these types' if not names else
-                ': it is ' + inner if inner else nearest(name.text, names)
-                or "; --info '%s' lists them" % self.type.bare), name.column)
+            hint = ': it is only declared in these types' if not names else (
+                self.type.hint(name.text, 1) or nearest(name.text, names)
+                or self.type.hint(name.text, 2) or "; --info '%s' lists them" % self.type.bare)
+            raise TraceError("%s has no member '%s'%s" % (self.type.bare, name.text, hint),
+                             name.column)
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
             return self._replace(offset=self.offset + found.bit_offset // 8, type=found.type,
@@ -1248,6 +1261,9 @@ class Compiler(object):
         # ftrace's names drop the r of %rdi.
         for name in (base.text, base.text[1:] if base.text.startswith('r') else ''):
             if name in self.architecture.registers:
+                if self.trace.kind == 'r' and name in self.architecture.arguments and name != 'x0':
+                    self.warnings.append('at return %%%s holds no argument any more; %%N is what '
+                                         'the kernel kept of it (Linux 6.9)' % name)
                 return Place('register', '%' + name)
         raise TraceError('%s has no register %%%s%s' % (
             self.architecture.name, base.text, nearest(base.text, self.architecture.registers)),
@@ -1508,6 +1524,8 @@ class Shown(object):
             raise TraceError('$comm is a string: leave out the :%s' % token.text, token.column)
         if fetch_type.is_read_in_memory and self.value.base.text != '$comm':
             is_bytes = self.type and self.type.bare.kind == 'array' and self.type.element.size == 1
+            if is_bytes and 'str' in fetch_type.name and fetch_type.length:
+                raise TraceError('this is one string: leave out the [N]', token.column)
             if self.type and self.type.bare.kind == 'pointer':
                 words = place.pointee(token.column).words
             elif self.type and (place.kind == 'register' or not (is_bytes or fetch_type.length)):
@@ -1646,9 +1664,9 @@ def compile_filter(written, fields, source, here, suggested=lambda name: ''):
 
 # What may be meant by an operand that is no number.
 NO_NUMBER = ((r'[0-9]+(?:\.[0-9]+){3}', '; call it ip_NAME to compare addresses'),
-             ('-E[A-Z]', '; a value with S takes the names of errors'),
+             ('-?E[A-Z]+$', '; errors are written -ENOENT, of a value with S'),
              ('-?0[0-9]', '; a zero in front would make it octal'),
-             ('[A-Z_]+$', '; macros are not in the types'), ('', ''))
+             ('[A-Z_]+$', '; macros are not in the types: write the number'), ('', ''))
 
 
 class Comparison(object):
@@ -1724,7 +1742,7 @@ class Comparison(object):
     def _named(self):
         """Return the number that the operand names: an enumerator, an error, or a character."""
         word, column = self.word, self.written.column
-        if is_quoted(self.written) and len(word) == 1 and not word.isdigit():
+        if is_quoted(self.written) and len(word) == 1 and not word.isdigit() and self.bits == 8:
             return ord(word)
         if self.is_signed and re.match('-E[A-Z]', word):
             return int(self._formed(ERROR_FORM))
@@ -1861,13 +1879,15 @@ def compile_trace(tree, event, symbol, source, kernel):
 
 def as_compared(argument, written):
     """Return an Argument, with a warning if a Filter compares bytes that are in network order."""
-    numbers = [each.operand.text for each in written.predicates if each.name.text == argument.name
-               and re.match(DECIMAL_OR_HEXADECIMAL, each.operand.text)] if written else ()
-    if not argument.order or not any(int(number, 0) for number in numbers):
+    compared = [each.operator.text for each in written.predicates if each.name.text == argument.name
+                and re.match(DECIMAL_OR_HEXADECIMAL, each.operand.text)
+                and int(each.operand.text, 0)] if written else ()
+    if not argument.order or not compared:
         return argument
+    way = ('; call it %s%s' % (argument.order, argument.name)
+           if set(compared) <= set(('==', '!=', '&')) else ': only ==, != and & mean anything')
     return argument._replace(warnings=argument.warnings + (
-        'its bytes are in network order, and the filter compares them as they lie; call it %s%s'
-        % (argument.order, argument.name),))
+        'its bytes are in network order, and the filter compares them as they lie' + way,))
 
 
 def compile_each(found, compile_one, console):
@@ -2470,8 +2490,9 @@ class Kernel(object):
 
 def check_limit(found, limit, noun, token):
     if len(found) > limit:
-        raise TraceError('%d %ss match: choose fewer, or allow them with --max-probes %d'
-                         % (len(found), noun, len(found)), token.column)
+        raise TraceError('%d %ss match: choose fewer%s' % (len(found), noun, (
+            ', or allow them with --max-probes %d' % len(found) if len(found) <= 1000 else '')),
+                         token.column)
 
 
 def symbols_like(listing, name):
@@ -2498,9 +2519,9 @@ def event_field(system, declaration, array, size, signed):
         return Field('ip', 32)      # as sock/inet_sock_set_state has them
     if array and size not in (1, 2, 4, 8) and 'char' not in declaration:
         return Field('array')       # (the kernel accepts such a filter, and cannot apply it)
-    if array or re.search(r'\*|struct|__data_loc|__rel_loc', declaration):
+    if array or re.search(r'struct|__data_loc|__rel_loc', declaration) and '*' not in declaration:
         return Field('other')
-    return Field('signed' if signed else 'unsigned', 8 * size)
+    return Field('signed' if signed and '*' not in declaration else 'unsigned', 8 * size)
 
 
 # Refusals
@@ -3305,7 +3326,7 @@ def parse_arguments(argv):
     parser = Parser(add_help=False)
     for option in OPTIONS:
         names, read = [name for name in option[:2] if name], (option + (None,))[4]
-        how = {'type': read} if callable(read) else {'choices': read}
+        how = {'type' if callable(read) else 'choices': read, 'action': 'append'}
         parser.add_argument(*names, **(how if option[2] else {'action': 'store_true'}))
     cut = argv.index('--') if '--' in argv else len(argv)
     options, traces = parser.parse_known_args(argv[:cut])
@@ -3313,6 +3334,11 @@ def parse_arguments(argv):
         raise UsageError('option %s not recognized; -h shows how%s' % (
             unknown.partition('=')[0], " (an event is a trace: 'e sched/sched_switch')"
             if unknown == '-e' else ''))
+    for name, values in vars(options).items():
+        if isinstance(values, list):
+            if values[1:]:
+                raise UsageError('--%s is there twice' % name.replace('_', '-'))
+            setattr(options, name, values[0])
     options.traces = traces + argv[cut + 1:]
     return options
 
@@ -3469,7 +3495,7 @@ def print_lines(lines):
 
 def show_information(options, sources, console):
     name, kernel = options.info, kernel_of(options)
-    if re.match(r'[\w-]+/[\w*?\[\]!-]+$', name):
+    if re.match(r'[\w-]+[/:][\w*?\[\]!-]+$', name):
         return print_lines(event_lines(name, kernel))
     modules = [kernel.module(name)]
     try:

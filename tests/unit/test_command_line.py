@@ -114,7 +114,7 @@ echo 1 > /t/instances/surftrace/tracing_on
         box = StandIn('6.1', 'aarch64', types=False)
         self.addCleanup(box.remove)
         for text in ('p ip_rcv a=%x0',
-                     'r ip_rcv a=%x0 b=$comm c=+0x9(%x1):x8 d=S%x2 e=$stack1 f=$retval '
+                     'r ip_rcv a=%x0 b=$comm c=+0x9(%x1):x8 d=S%x20 e=$stack1 f=$retval '
                      'g=$retval:s32 h=!(int)$retval f:a==1', 'e sched/sched_switch f:prev_pid==1'):
             result = tool.run(['-S', text], on=box)
             self.assertEqual((result.status, result.err), (0, ''), text)
@@ -148,6 +148,8 @@ class Refusing(WithFiles):
                 (['-S', 'e sched/x f:a=="b'], 2, 'not closed'),
                 (['-m', 'x', TASK], 2, "invalid choice: 'x'"),
                 (['-p', '999999999', TASK], 2, 'no process 999999999'),
+                (['-c', '1', '--count', '2', TASK], 2, '--count is there twice'),
+                (['--max-probes', '1', '--max-probes', '2', TASK], 2, '--max-probes is there'),
                 (['--vmlin', self.btf, TASK], 2, 'option --vmlin not recognized; -h shows how'),
                 (['-S', '-z', TASK], 2, 'option -z not recognized; -h shows how'),
                 (['-S', TASK, '-c'], 2, 'expected one argument')]:
