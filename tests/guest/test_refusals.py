@@ -34,4 +34,5 @@ class Refusals(Live):
         self.refused_under('sched', 'e sched/sched_process_fork f:parent_comm==x', 'twice', 2)
 
     def test_a_filter(self):
-        self.refused_under('ptr', 'e kmem/kmalloc f:bytes_alloc>1&&ptr.function==nothing', 'refused')
+        self.refused_under('ptr', 'e kmem/kmalloc f:bytes_alloc>1&&ptr.function==nothing',
+                           'refused')
