@@ -205,6 +205,14 @@ class Run(object):
               'it waits for events')
         return self
 
+    def traces(self, event):
+        """Wait until a script records an event, GROUP/EVENT, the last that it has."""
+        top = TRACING + '/instances/%s/' % self.name
+        paths = top + 'events/%s/enable' % event, top + 'tracing_on'
+        until(lambda: all(os.path.exists(path) and read(path).startswith('1') for path in paths),
+              'the script sets up')
+        return self
+
     def call(self):
         """Return the number of the system call that the tool is in, as text."""
         os.lseek(self.watched, 0, os.SEEK_SET)

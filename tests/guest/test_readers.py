@@ -10,7 +10,7 @@ import sys
 import time
 
 from tests.guest.live import (FROM_BTF, RUN, SEED, TRACING, Live, Run, call, fork, parse, read,
-                              until, write)
+                              write)
 
 # A program that makes an event of sched_process_fork each half second.
 FORKING = 'import os, time\nwhile True: os.fork() or os._exit(0); os.wait(); time.sleep(0.5)'
@@ -36,12 +36,7 @@ class Readers(Live):
 
     def started(self, command):
         """Start a script; return its Run once its events are on, and recorded."""
-        run = Run([], command)
-        top = TRACING + '/instances/%s/' % run.name
-        paths = top + 'events/sched/sched_process_fork/enable', top + 'tracing_on'
-        until(lambda: all(os.path.exists(path) and read(path).startswith('1') for path in paths),
-              'the script sets up')
-        return run
+        return Run([], command).traces('sched/sched_process_fork')
 
     def test_agree(self):
         # (The shell forks its cat while we fork: by default one such call for each CPU is followed
@@ -96,9 +91,7 @@ class Readers(Live):
         call('-S', '-o', self.script, 'p vfs_read')
         for number in (signal.SIGTERM, signal.SIGUSR1):
             run = Run([], [self.script])
-            path = TRACING + '/instances/%s/tracing_on' % run.name
-            until(lambda: os.path.exists(path) and read(path) == '0\n', 'the script sets up')
-            until(lambda: read(path) == '1\n', 'the script traces')
+            run.traces(run.name + '/f0')
             for _ in range(3000):       # more than a pipe holds
                 with open('/proc/self/comm', 'rb', 0) as stream:
                     stream.read()
@@ -113,9 +106,7 @@ class Readers(Live):
         call('-S', '-o', self.script, 'p wake_up_new_task comm=%0->comm')
         master, slave = pty.openpty()
         run = Run([], [self.script], stdout=slave)
-        path = TRACING + '/instances/%s/tracing_on' % run.name
-        until(lambda: os.path.exists(path) and read(path) == '0\n', 'the script sets up')
-        until(lambda: read(path) == '1\n', 'the script traces')
+        run.traces(run.name + '/f0')
         fork('\033[31m\007')
         select.select([master], [], [], 60)
         self.assertEqual(run.end()[0], 0)
