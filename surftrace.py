@@ -4054,6 +4054,7 @@ class Btf(Source):
             return [ref for ref in self.named[name] if self._record(ref)[0] == kind]
         return self.index.get((kind, name), ())
 
+    @sound
     def _index(self):
         words, index = array.array('I', self.types), {}
         for ref, match in enumerate(re.finditer(b'\1', self.marks), 1):

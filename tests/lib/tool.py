@@ -407,7 +407,8 @@ def compiled_trace(text, source, architecture='x86_64', readme=None, event='f0')
     types = source and source.types
     if tree.kind == 'e':
         kernel.tracefs = None
-        return surftrace.compile_event(tree, OneSource(types), kernel, set())
+        [name] = kernel.events(tree, 1, None)
+        return surftrace.compile_event(tree, name, OneSource(types), kernel, set())
     return surftrace.compile_trace(tree, event, tree.symbol.text, types, kernel)
 
 

@@ -1,5 +1,6 @@
 """Live runs on a machine in small: what they write, what they undo, and every way they can fail."""
 import errno
+import gc
 import os
 import re
 import shlex
@@ -17,6 +18,12 @@ TASK = 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users f:comm=="a b"&&
 TRACES = [TASK, 'r ip_rcv r=$retval', 'e sched/sched_switch f:prev_pid>1']
 EVENT = (b'            bash-1234    [000] d..1.  2300.901455: '
          b'f0: (wake_up_new_task+0x0/0x370) comm="sh" users=1\n')
+
+
+def descriptors_open():
+    """The numbers of the descriptors that are open, but for those of what is garbage."""
+    gc.collect()
+    return sorted(os.listdir('/proc/self/fd'))
 
 
 class OnABox(unittest.TestCase):
@@ -70,12 +77,12 @@ class OnABox(unittest.TestCase):
 class Runs(OnABox):
 
     def test_leaves_everything_as_it_was(self):
-        before, descriptors = self.box.state(), sorted(os.listdir('/proc/self/fd'))
+        before, descriptors = self.box.state(), descriptors_open()
         self.box.events = EVENT * 2
         result = self.run_on()
         self.assertEqual((result.status, result.out), (0, tool.text_of(EVENT * 2)))
         self.assertEqual(self.box.state(), before)
-        self.assertEqual(sorted(os.listdir('/proc/self/fd')), descriptors)
+        self.assertEqual(descriptors_open(), descriptors)
 
     def test_what_it_writes_in_which_order(self):
         top, filters = 'instances/%s/' % RUN, '%sevents/%s/%s'
@@ -643,7 +650,7 @@ class Failures(OnABox):
     def test_every_operation_failing_in_turn(self):
         """The error names the file and the reason; all else that was done is undone."""
         before, operations = self.box.state(), self.operations()
-        descriptors, wrong = sorted(os.listdir('/proc/self/fd')), []
+        descriptors, wrong = descriptors_open(), []
         for at, (call, name, text) in enumerate(operations):
             if call == 'open' and at + 1 < len(operations) and operations[at + 1][0] == 'write':
                 text = operations[at + 1][2]
@@ -652,7 +659,7 @@ class Failures(OnABox):
                 self.box.log, self.box.events, self.box.fail = [], EVENT, (at, number)
                 result = self.run_on(*self.ARGUMENTS)
                 self.box.fail = None
-                self.assertEqual(sorted(os.listdir('/proc/self/fd')), descriptors, where)
+                self.assertEqual(descriptors_open(), descriptors, where)
                 # (The first look at README tells whether tracefs is there at all.)
                 survived = at > 1 and any(kind in (None, number) and re.match(
                     pattern, ' '.join((call, name, text))) for kind, pattern in self.SURVIVED)
