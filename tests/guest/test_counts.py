@@ -8,8 +8,8 @@ import sys
 import threading
 import time
 
-from tests.guest.live import (KERNEL, TOOL, TRACING, Live, Run, call, connection, fork, read,
-                              until, write)
+from tests.guest.live import (ARCH, KERNEL, TOOL, TRACING, Live, Run, call, connection, forbidden,
+                              fork, read, traceable, until, write)
 
 # Starts threads, each of which opens a file of its own as soon as there is a file called go.
 THREADS = '''
@@ -198,9 +198,13 @@ class Patterns(Live):
 
     def test_what_the_kernel_refuses_is_left_out(self):
         """Where the list of what must not be probed cannot be read."""
+        names = sorted(forbidden() & traceable())
+        if not names:       # as on some aarch64, where ftrace does not list them either
+            self.assertEqual(ARCH, 'aarch64')
+            return
         subprocess.check_call(['umount', '/sys/kernel/debug'])
         try:
-            run = Run(['p do_tr*', 'p wake_up_new_tas*']).ready()
+            run = Run(['p %s?' % names[0][:-1], 'p wake_up_new_tas*']).ready()
             fork()
             status, lines, said = run.end()
         finally:

@@ -433,7 +433,7 @@ from tests.lib import tool
 traces = [tool.compiled_trace(text, None, event='f0') for text in sys.argv[1:]]
 output = surftrace.Output(surftrace.make_rewriter(traces))
 with surftrace.Signals() as signals:
-    plan = surftrace.make_plan([], SETTINGS, '')
+    plan = surftrace.make_plan([], tool.SETTINGS, '')
     session = surftrace.Session(surftrace.Tracefs('/'), plan, None, signals)
     session.pipe = 0
     session.stream(output, None)
