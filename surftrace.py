@@ -88,6 +88,15 @@ def text_if_there(path):
         return ''
 
 
+def is_left_behind(pid):
+    """Tell whether a run of a process, or of an earlier one with our number, can be no more."""
+    try:
+        os.kill(pid, 0)
+    except EnvironmentError as error:
+        return error.errno == errno.ESRCH
+    return pid == os.getpid()
+
+
 def make_file(path, write):
     """Have write(path) make a file beside, which takes the place of path when it is whole.
 
@@ -2251,6 +2260,12 @@ def open_tracefs(root):
     return tracefs
 
 
+def forbidden_functions():
+    """Return the names of the functions that kprobes must not touch, as debugfs lists them."""
+    return frozenset(line.split('\t')[-1].strip()
+                     for line in text_if_there(FORBIDDEN).splitlines())
+
+
 class Kernel(object):
     """The kernel that is traced, as far as it can be asked; each list is read once.
 
@@ -2400,11 +2415,6 @@ class Kernel(object):
             if 0 < size <= int(offset.text, 0):
                 raise TraceError("'%s' has %d bytes" % (name, size), offset.column)
 
-    def forbidden(self):
-        """Return the names of the functions that kprobes must not touch, as debugfs lists them."""
-        return frozenset(line.split('\t')[-1].strip() for line in text_if_there(
-            FORBIDDEN).splitlines()) if self.here else frozenset()
-
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit.
 
@@ -2426,7 +2436,7 @@ class Kernel(object):
         for name in ('traceable', 'all'):
             copies |= Counter(symbol.name for symbol in all_symbols(self.listing(name))
                               if module in (None, symbol.module))
-        forbidden = self.forbidden()
+        forbidden = forbidden_functions() if self.here else ()
         found = sorted((symbol for symbol in like if copies[symbol.name] < 2
                         and symbol.name not in forbidden), key=lambda symbol: symbol.name)
         check_limit(found, limit, 'function', token)
@@ -2554,7 +2564,7 @@ def refusal(step, error, tracefs, top):
             column = origin_column(step, len(caret) - len('  Command: '), command, is_filter)
     name = step.origin.place.rpartition(':')[2].partition('+')[0]
     if not is_filter and reason.startswith(('failed to register', 'invalid argument')):
-        if re.search(r'\t%s$' % re.escape(name), text_if_there(FORBIDDEN), re.M):
+        if name in forbidden_functions():
             reason += ', since kprobes must not touch it (%s)' % FORBIDDEN
         elif not re.search('^%s(?:[ \t]|$)' % re.escape(name), tracefs.read_if_there(
                 'available_filter_functions'), re.M):
@@ -2696,15 +2706,6 @@ def own_number(tracefs, run):
         return int(shown.group(1)) if shown else os.getpid()
     finally:
         tracefs.attempt(os.rmdir, instance)
-
-
-def is_left_behind(pid):
-    """Tell whether a run of a process, or of an earlier one with our number, can be no more."""
-    try:
-        os.kill(pid, 0)
-    except EnvironmentError as error:
-        return error.errno == errno.ESRCH
-    return pid == os.getpid()
 
 
 def sweep_run(run, tracefs, console):
@@ -3497,9 +3498,8 @@ def show_information(options, sources, console):
     name, kernel = options.info, kernel_of(options)
     if re.match(r'[\w-]+[/:][\w*?\[\]!-]+$', name):
         return print_lines(event_lines(name, kernel))
-    modules = [kernel.module(name)]
     try:
-        return print_lines(information(name, sources.of(modules[0]), kernel))
+        return print_lines(information(name, sources.of(kernel.module(name)), kernel))
     except UsageError:
         modules = sources.modules_that_name(name.rpartition(' ')[2])
         if not modules:
