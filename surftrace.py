@@ -180,8 +180,9 @@ def nearest(name, names):
 # tokens know their columns, so that an error can point at them.
 # ---------------------------------------------------------------------------
 
-# trace     = ("p" | "r") SPACE [MODULE ":"] SYMBOL ["+" NUMBER] {SPACE value} [SPACE filter]
-#           | "e" SPACE [SYSTEM ("/" | ":")] EVENT [SPACE filter]
+# trace     = ("p" | "r" | "c") SPACE [MODULE ":"] SYMBOL ["+" NUMBER] {SPACE value} rest
+#           | "e" SPACE [SYSTEM ("/" | ":")] EVENT rest
+# rest      = [SPACE histogram] [SPACE filter]
 # value     = NAME "=" (raw | [letter] [packet] [cast] base {access} [":" TYPE])
 # letter    = "S" | "U" | "X"
 # packet    = "@(struct" HEADER "*)" ["l2" | "l3" | "l4"]
@@ -190,22 +191,26 @@ def nearest(name, names):
 # access    = ("->" | ".") NAME {index} [cast]     behind a base or a cast, an index alone
 # index     = "[" NUMBER "]"
 # raw       = what is in ftrace's own words: +8(%sp), @0xff..., @sym+4, $arg1, \1
+# histogram = "h:" key {"," key} [":" NAME {"," NAME}]      (what is summed)
+# key       = NAME ["." WORD ["=" NUMBER]]
 # filter    = "f:" {"!" | "("} predicate {")"} {("&&" | "||") ...}
 # predicate = NAME ["." WORD] ("==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~") operand
 # operand   = a quoted string, or all up to a blank, &, | or parenthesis
 #
-# WORD is ustring or function.  SYMBOL and EVENT may be patterns of the shell.  A blank is what
-# separates the words of a trace.
+# WORD is ustring or function, of a key one of KEY_WORDS.  SYMBOL and EVENT may be patterns of the
+# shell.  A blank is what separates the words of a trace.
 
 Token = namedtuple('Token', 'text column')
 # place: the FILE:LINE that it stands in, '' on the command line.
-Trace = namedtuple('Trace', 'text kind module symbol offset values filter place')
-EventTrace = namedtuple('EventTrace', 'text kind system event filter place')
+Trace = namedtuple('Trace', 'text kind module symbol offset values histogram filter place')
+EventTrace = namedtuple('EventTrace', 'text kind system event histogram filter place')
 # text: all that stands behind the =.
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type raw text')
 Packet = namedtuple('Packet', 'header layer')
 Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES
 Access = namedtuple('Access', 'operator name indexes cast')     # no operator: indexes alone
+Histogram = namedtuple('Histogram', 'column keys sums')
+Key = namedtuple('Key', 'name word width')          # width: of a bucket, a NUMBER
 Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name suffix operator operand')
 
@@ -215,10 +220,10 @@ BASES = ((r'%[0-9]{1,2}(?!\w)', 'argument'), (r'%\w+', 'register'),
          (r'@[A-Za-z_]\w*(?:\.(?:constprop|isra|part|cold)(?:\.[0-9]+)*)*', 'symbol'))
 # What is said of something wrong, by what it begins with; %s is what stands in parentheses.
 PROGRAMS = 'programs cannot be traced here, only the kernel: perf probe -x traces them'
-BEGINNING = "a trace begins with p, r or e: did you mean '%s %%s'?"
+BEGINNING = "a trace begins with p, r, c or e: did you mean '%s %%s'?"
 NO_TRACE = (
     (r'u(?:ret)?(?:probe)?:|/', PROGRAMS),
-    (r'(\w+=\S*|f:\S*)', "'%s' belongs to the trace before it: one pair of quotes around both"),
+    (r'(\w+=\S*|[fh]:\S*)', "'%s' belongs to the trace before it: one pair of quotes around both"),
     (r'p:\S+ +([^ =]+(?: .*)?)$', BEGINNING % 'p'),
     (r'(?:r:\S+|k?ret|kretprobe) +([^ =]+(?: .*)?)$', BEGINNING % 'r'),
     (r'(?:event|tracepoint|t) +(\w+[:/]\w+.*)', BEGINNING % 'e'),
@@ -226,7 +231,8 @@ NO_TRACE = (
     (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', BEGINNING % 'r'),
     (r'(?:(?:tracepoint|t|e):)?(\w+[:/]\w+)', BEGINNING % 'e'),
     (r'(\w\w+(?: .*)?)$', BEGINNING % 'p'),
-    ('', "a trace starts with 'p ' (function entry), 'r ' (return) or 'e ' (event)"))
+    ('', "a trace starts with 'p ' (function entry), 'r ' (return), 'c ' (whole call) or 'e ' "
+     '(event)'))
 NO_SYMBOL = (
     ('/', PROGRAMS),
     (r'([\w.]+)%return', 'a return is traced with r: r %s'),
@@ -246,6 +252,7 @@ NO_BASE = (
 RAW = (r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!\w))[^ ]*')
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|u?string|symbol|symstr|'
               r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?$')
+KEY_WORDS = 'log2|buckets|hex|sym|syscall'
 NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
 FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
 PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
@@ -295,7 +302,7 @@ def parse_trace(text):
         raise TraceError('a control character cannot be part of a trace', control.start())
     scan = Scanner(text)
     scan.take(' *')
-    kind = scan.need(r'[pre](?= |$)', meant(NO_TRACE, text[scan.at:])).text
+    kind = scan.need(r'[prce](?= |$)', meant(NO_TRACE, text[scan.at:])).text
     scan.take(' *')
     return (parse_event if kind == 'e' else parse_probe)(scan, kind)
 
@@ -306,10 +313,12 @@ def parse_event(scan, kind):
     scan.take('[/:]' if system else '')
     event = scan.need('[A-Za-z0-9_*?\\[\\]!-]+', shape)
     scan.take(' *')
-    if not scan.sees('f:|$'):
-        raise scan.error('an event takes only a filter, f:...; it has its own values'
+    if not scan.sees('[fh]:|$'):
+        raise scan.error('an event takes only a histogram, h:..., and a filter, f:...; it '
+                         'has its own values'
                          if scan.text[scan.at - 1] == ' ' else shape)
-    return EventTrace(scan.text, kind, system, event, parse_filter(scan), '')
+    return EventTrace(scan.text, kind, system, event, parse_histogram(scan), parse_filter(scan),
+                      '')
 
 
 def parse_probe(scan, kind):
@@ -324,11 +333,12 @@ def parse_probe(scan, kind):
         raise TraceError('a pattern, which takes several functions, takes no offset',
                          offset.column)
     values = []
-    while not scan.sees(' *$| +f:'):
+    while not scan.sees(' *$| +[fh]:'):
         scan.need(' +', 'a blank is missing here')
         values.append(parse_value(scan))
     scan.take(' *')
-    return Trace(scan.text, kind, module, symbol, offset, tuple(values), parse_filter(scan), '')
+    return Trace(scan.text, kind, module, symbol, offset, tuple(values), parse_histogram(scan),
+                 parse_filter(scan), '')
 
 
 def is_pattern(name):
@@ -416,6 +426,28 @@ def parse_accesses(scan):
         accesses.append(Access(operator, name, tuple(indexes), parse_cast(scan)))
 
 
+def parse_histogram(scan):
+    """Return the Histogram that h: begins, or None."""
+    column = scan.at
+    if not scan.take('h:'):
+        return None
+    keys, sums = [], []
+    while not keys or scan.take(','):
+        name = scan.need(r'[A-Za-z_]\w*', 'what to count by is missing: the name of a value, '
+                         'h:NAME, or stacktrace')
+        word = scan.take(r'\.') and scan.need('(?:%s)(?!\\w)' % KEY_WORDS, 'a name to count '
+                                              'by takes .log2, .buckets=N, .hex, .sym or .syscall')
+        width = scan.need('=' + NUMBER, 'a width is missing: .buckets=100') if (
+            word and word.text == 'buckets') else None
+        keys.append(Key(name, word, width))
+    while scan.take(',' if sums else ':'):
+        sums.append(scan.need(r'[A-Za-z_]\w*', 'the name of a number to add up is missing'))
+    if not scan.sees(' +f:| *$'):
+        raise scan.error('h: is written h:KEY,KEY:SUM,SUM and only a filter, f:..., follows it')
+    scan.take(' *')
+    return Histogram(column, tuple(keys), tuple(sums))
+
+
 def parse_filter(scan):
     """Return the Filter that runs from f: to the end, or None; its words stay as they are."""
     if not scan.take('f: *'):
@@ -431,6 +463,8 @@ def parse_filter(scan):
                 raise TraceError("this ')' closes nothing", closing.column + place)
         if scan.at == len(scan.text):
             break
+        if scan.sees('h:'):
+            raise scan.error('h: stands before f:')
         scan.need(r'&&|\|\|', '&& or || is missing here; a string with a blank, & or | in it needs '
                   'quotes: comm=="a b"')
     if depth:
@@ -823,6 +857,16 @@ class Argument(namedtuple('Argument', 'name words fetch_type form column warning
         return 'string' if self.words == '$comm' or self.words[:1] == '\\' and (
             '"' in self.words) else self.fetch_type.kind
 
+    @property
+    def is_of_return(self):
+        """Whether a whole call takes it at its return."""
+        return '$retval' in self.words
+
+    def shown(self, number, symbol_at):
+        """Return a number that the kernel has counted, or passed on, as this value shows it."""
+        text = self.fetch_type.printed(number, symbol_at)
+        return self.form.show(self.form, text) if self.form else text
+
 
 class FetchType(namedtuple('FetchType', 'name bits first unit length')):
     """How ftrace reads and shows a value.
@@ -843,6 +887,19 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
         return ('array' if self.length is not None else
                 'string' if 'str' in self.name or self.name[:1] == '%' else
                 'signed' if self.name == 's' else 'unsigned')
+
+    def printed(self, number, symbol_at):
+        """Return what a probe prints for a number, given with any sign or size.
+
+        symbol_at(address) is what a kernel's address is called.
+        """
+        bits = self.bits or 64
+        number &= (1 << bits) - 1
+        if self.name == 's' and number >> bits - 1:
+            number -= 1 << bits
+        return ("'%c'" % number if self.name == 'char' else
+                symbol_at(number) if self.name == 'symbol' else
+                '0x%x' % number if self.name in ('x', '') else '%d' % number)
 
     @property
     def is_read_in_memory(self):
@@ -865,6 +922,10 @@ FEATURES = {
     '%pd': Feature('%pd/%pD', '6.9', None), '%pD': Feature('%pd/%pD', '6.9', None),
     'checks of types': Feature('<argname>', '6.5', None),       # it knows what functions return
     'arguments on return': Feature('%pd', '6.9', None),         # (the sign is of 6.10)
+    'histograms': Feature('hist trigger', '4.7, CONFIG_HIST_TRIGGERS', None),
+    'buckets': Feature('.buckets=', '5.15', None),
+    'whole calls': Feature('s:[synthetic/]', '5.0, CONFIG_HIST_TRIGGERS and CONFIG_SYNTH_EVENTS',
+                           None),
 }
 # What is assumed of a kernel that cannot be asked.  It has BTF, or is as old; `char` has a good
 # substitute.
@@ -1283,8 +1344,9 @@ class Compiler(object):
         if base.text == '$comm' and (value.cast or value.letter or goes_on):
             raise TraceError('$comm is a string: no letter, cast or member goes with it',
                              (value.letter or base).column)
-        if base.text == '$retval' and self.trace.kind != 'r':
-            raise TraceError('$retval is there on return only: begin the trace with r', base.column)
+        if base.text == '$retval' and self.trace.kind not in ('r', 'c'):
+            raise TraceError('$retval is there on return only: begin the trace with r, or with c '
+                             'for the whole call', base.column)
         needs_type = goes_on or value.letter and not value.fetch_type
         if base.text != '$retval' or value.cast or not (
                 needs_type or 'checks of types' in self.kernel.features):
@@ -1614,13 +1676,15 @@ class Shown(object):
 # (Documentation/trace/events.rst): the person's own text with other operands.
 # ---------------------------------------------------------------------------
 
-# marks: (position in text, column in the trace) of each predicate.
-KernelFilter = namedtuple('KernelFilter', 'text marks')
+# marks: (position in text, column in the trace) of each predicate.  names: of the fields in it.
+KernelFilter = namedtuple('KernelFilter', 'text marks names')
 # What a filter can name.  kind: an Argument's, or 'user string' (a pointer into a program's
 # memory), 'ip' (four bytes), 'other', or None if it is not known.  bits: of a number, else None.
 # signed: as an Argument has it.
 Field = namedtuple('Field', 'kind bits form signed')
 Field.__new__.__defaults__ = (None, None, '')
+CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are the times
+CALL_TIME = Argument('us', '', FetchType('u', 64), None, 0, (), '', '')     # of a whole call
 
 # Fields that every event has, and the kernel's own.
 COMMON_FIELDS = {
@@ -1634,9 +1698,10 @@ DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 i
 
 def probe_fields(trace, arguments):
     fields = dict(COMMON_FIELDS)
-    for name in ('__probe_func', '__probe_ret_ip') if trace.kind == 'r' else ('__probe_ip',):
+    own = {'p': ['__probe_ip'], 'r': ['__probe_func', '__probe_ret_ip'], 'c': []}
+    for name in own[trace.kind]:
         fields[name] = Field('unsigned', 64)
-    for argument in arguments:
+    for argument in arguments + ((CALL_TIME,) if trace.kind == 'c' else ()):
         fields[argument.name] = Field(argument.kind, argument.fetch_type.bits, argument.form,
                                       argument.signed)
     return fields
@@ -1655,12 +1720,7 @@ def compile_filter(written, fields, source, here, suggested=lambda name: ''):
     for predicate in written.predicates:
         name, operand = predicate.name, predicate.operand
         if fields is not None and name.text not in fields:
-            task = ": common_pid is the task's" if name.text in ('pid', 'tid') else ''
-            raise TraceError("this trace has no '%s' to filter on%s" % (
-                name.text, task or suggested(name) or nearest(name.text, fields) or (
-                    ': there is ' + ', '.join(sorted(
-                        set(fields) - set(COMMON_FIELDS) - RESERVED_NAMES) or ['common_pid']))),
-                name.column)
+            raise unknown_field(name, fields, suggested, 'filter on')
         marks.append((len(text) + name.column - done, name.column))
         text += written.text[done - written.column:operand.column - written.column]
         text += Comparison(predicate, known.get(name.text, Field(None)), source, here).operand()
@@ -1668,7 +1728,17 @@ def compile_filter(written, fields, source, here, suggested=lambda name: ''):
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
                              % FILTER_LIMIT, operand.column)
         done = operand.column + len(operand.text)
-    return KernelFilter(text + written.text[done - written.column:], tuple(marks))
+    return KernelFilter(text + written.text[done - written.column:], tuple(marks),
+                        frozenset(each.name.text for each in written.predicates))
+
+
+def unknown_field(name, fields, suggested, use):
+    task = ": common_pid is the task's" if name.text in ('pid', 'tid') else ''
+    return TraceError("this trace has no '%s' to %s%s" % (
+        name.text, use, task or suggested(name) or nearest(name.text, fields) or (
+            ': there is ' + ', '.join(sorted(
+                set(fields) - set(COMMON_FIELDS) - RESERVED_NAMES) or ['common_pid']))),
+        name.column)
 
 
 # What may be meant by an operand that is no number.
@@ -1800,16 +1870,177 @@ class Comparison(object):
 
 
 # ---------------------------------------------------------------------------
+# Histograms: what a person counts by -> the kernel's histogram, and its text as rows
+#
+# Takes the Histogram of a trace and the Fields that it may name, and gives a KernelHistogram
+# (Documentation/trace/histogram.rst); takes what the kernel then shows, and gives a Table.
+# ---------------------------------------------------------------------------
+
+# columns: a Column for each key.  sums: (name, the Argument that shows it) of what is added up.
+# conditions: filters of its own.  bars: it is shown as bars.  column: where it begins in the trace.
+KernelHistogram = namedtuple('KernelHistogram', 'columns sums conditions bars warnings column')
+# What it counts by.  words: the kernel's.  size: in bytes, in a key.  pattern: how it is printed
+# behind its name.  show(text, symbol_at): the text that a person sees.
+Column = namedtuple('Column', 'name words size pattern show')
+# rows: (the kernel's texts of the keys, (count, sum ...)).  hits: how many were counted; dropped:
+# how many were not, as the kernel's table was full.
+Table = namedtuple('Table', 'rows hits dropped is_sound')
+
+KEY_LIMIT, SUM_LIMIT = 3, 2             # TRACING_MAP_KEYS_MAX, TRACING_MAP_VALS_MAX less hitcount
+STRING_SIZE, STACK_SIZE = 256, 128      # bytes (newer kernels keep longer stacks)
+KEY_SIZE = STRING_SIZE + STACK_SIZE     # HIST_KEY_SIZE_MAX
+WORD_PATTERNS = {'log2': r' ~ 2\^([0-9]+) *', 'buckets': ' ~ ([0-9]+-[0-9]+)',
+                 'syscall': r' (\S+) *\[ *[0-9]+\]'}
+EXECNAME_PATTERN = r' ([\s\S]{16})\[ *[0-9]+\]'
+STRING_PATTERN, STACK_PATTERN = r' ([\s\S]*?) *', r'\n((?: +[^\n]+\n)*)'
+# Frames on top of a stack that are there because it is traced.
+TRACER_FRAME = (r'(?:0x[0-9a-f]+|trace_event_\w+|action_trace|event_hist_trigger|aggr_pre_handler|'
+                r'event_triggers_call|\w*(?:kprobe|kretprobe|fprobe|rethook|ftrace)\w*|'
+                r'trampoline_probe_handler|call_break_hook|\w*brk\w*|do_debug_exception|el1_dbg|'
+                r'el1h_64_sync\w*)(?:\.\w+)*(?:\+\S+)?(?: \[\w+\])?')
+
+
+def compile_histogram(written, fields, arguments, kernel, suggested=lambda name: ''):
+    """Return the KernelHistogram.
+
+    fields are those that the trace has, None for an event that is not known; arguments are a
+    probe's, by name.  suggested(Token) is as for a filter.
+    """
+    start = Token('h:', written.column)
+    kernel.check_feature('histograms', 'h:', start)
+    for tokens, limit, noun in ((written.keys, KEY_LIMIT, 'key'), (written.sums, SUM_LIMIT, 'sum')):
+        if len(tokens) > limit:
+            raise TraceError('the kernel takes %d %ss, this one is too many' % (limit, noun),
+                             getattr(tokens[limit], 'name', tokens[limit]).column)
+    columns, sums, conditions, warnings = [], [], [], []
+    for key in written.keys:
+        columns.append(histogram_column(key, fields, arguments, kernel, suggested))
+        name, word = key.name.text, key.word and key.word.text
+        if word in ('log2', 'buckets') and fields and fields[name].kind == 'signed':
+            conditions.append(name + '>=0')
+            warnings.append("'%s' counts from 0 on: negative numbers are left out" % name)
+    # Of two strings one can be the name of the task, for which the kernel has a number, too.
+    if sum(column.size for column in columns) > KEY_SIZE:
+        columns = [task_name(column.name) if column.name in arguments and (
+            arguments[column.name].words == '$comm') else column for column in columns]
+    if sum(column.size for column in columns) > KEY_SIZE:
+        raise TraceError('the kernel counts by one string at most; beside it go numbers, or a '
+                         'stacktrace alone', written.keys[-1].name.column)
+    for name in written.sums:
+        argument = countable(name, fields, arguments, suggested)
+        if argument.kind not in ('signed', 'unsigned'):
+            raise TraceError("'%s' is no number that could be added up" % name.text, name.column)
+        sums.append((name.text, argument))
+    # (A stack ends its row.)
+    columns.sort(key=lambda column: column.pattern == STACK_PATTERN)
+    word = written.keys[0].word
+    bars = len(columns) == 1 and not sums and bool(word) and word.text in SHOWN_RANGES
+    return KernelHistogram(tuple(columns), tuple(sums), tuple(conditions), bars, tuple(warnings),
+                           written.column)
+
+
+def histogram_column(key, fields, arguments, kernel, suggested):
+    """Return the Column of a Key; raises TraceError if the kernel would not count by it."""
+    name, word = key.name, key.word and key.word.text
+    is_own = name.text in arguments or fields and name.text in fields and (
+        name.text not in COMMON_FIELDS or name.text.startswith('common_'))
+    if not is_own and name.text in ('stacktrace', 'comm', 'COMM', 'cpu', 'CPU') and not word:
+        return (task_name(name.text) if name.text in ('comm', 'COMM') else
+                Column('', 'stacktrace', STACK_SIZE, STACK_PATTERN, shown_stack)
+                if name.text == 'stacktrace' else
+                Column(name.text, 'cpu', 8, ' +([0-9]+)', lambda text, _: text))
+    argument = countable(name, fields, arguments, suggested)
+    if argument.kind == 'string':
+        if word:
+            raise TraceError("'%s' is a string: .%s goes with numbers" % (name.text, word),
+                             key.word.column)
+        return Column(name.text, name.text, argument.fetch_type.bits or STRING_SIZE,
+                      STRING_PATTERN, shown_string)
+    if argument.kind == 'array':
+        raise TraceError("'%s' is an array, by which the kernel does not count" % name.text,
+                         name.column)
+    if word == 'buckets':
+        kernel.check_feature('buckets', '.buckets', key.word)
+    if word in WORD_PATTERNS:
+        width = key.width.text if key.width else ''
+        return Column(name.text, '%s.%s%s' % (name.text, word, width), 8, WORD_PATTERNS[word],
+                      SHOWN_RANGES.get(word, lambda text, _: text))
+    if word:
+        argument = argument._replace(form=None, fetch_type=(
+            FetchType('x', 64) if word == 'hex' else FetchType('symbol')))
+    return Column(name.text, name.text, 8, ' +([0-9]+)',
+                  lambda text, symbol_at: argument.shown(int(text), symbol_at))
+
+
+def task_name(name):
+    """Return the Column of the task's name, which the kernel keeps with its number."""
+    return Column(name, 'common_pid.execname', 8, EXECNAME_PATTERN, shown_string)
+
+
+def countable(name, fields, arguments, suggested):
+    """Return the Argument that a Token names, or one like the Field of an event."""
+    if name.text in arguments:
+        return arguments[name.text]
+    if fields is not None and name.text not in fields:
+        raise unknown_field(name, fields, suggested, 'count by')
+    kind, bits, form, _ = fields[name.text] if fields else Field(None)
+    fetch_type = (FetchType('string', bits and bits // 8) if kind == 'string' else
+                  FetchType('x', 8, length=0) if kind in ('array', 'other') else
+                  FetchType('s' if kind == 'signed' else 'u', bits))
+    return Argument(name.text, '', fetch_type, FORMS['ip_'] if kind == 'ip' else form, name.column,
+                    (), '', '')
+
+
+def shown_string(text, _):
+    """Return a string in one line."""
+    return re.sub(r'[\x00-\x1f\x7f]', '?', text.rstrip(' '))
+
+
+def shown_power(text, _):
+    """Return the numbers that the kernel counts as 2^N, which it rounds up to."""
+    power = int(text)
+    return '(%d, %d]' % (1 << power - 1, 1 << power) if power else '[0, 1]'
+
+
+SHOWN_RANGES = {'log2': shown_power,
+                'buckets': lambda text, _: '[%s]' % text.replace('-', ', ')}
+
+
+def shown_stack(text, _):
+    """Return the frames of a stack, one a line, without the tracer's own."""
+    frames = [line.strip() for line in text.splitlines()]
+    own = list(itertools.takewhile(re.compile(TRACER_FRAME + '$').match, frames))
+    return '\n'.join(frames[len(own):])
+
+
+def read_table(text, histogram):
+    """Return the Table that the kernel's text of a histogram tells.
+
+    A name in it may hold anything, what looks like a row, too: then the numbers differ.
+    """
+    pattern = r'(?m)^\{ %s ?\} hitcount: +([0-9]+)%s *$' % (
+        ', '.join(r'[\w.]+:' + column.pattern for column in histogram.columns),
+        ''.join(r' +%s: +([0-9]+)' % name for name, _ in histogram.sums))
+    count = len(histogram.columns)
+    rows = [(parts[:count], tuple(int(part) for part in parts[count:]))
+            for parts in re.findall(pattern, text)]
+    hits, entries, dropped = [int(number) for number in re.findall(
+        r'(?m)^    (?:Hits|Entries|Dropped): ([0-9]+)$', text)[-3:]]
+    is_sound = len(rows) == entries and sum(numbers[0] for _, numbers in rows) == hits
+    return Table(rows, hits, dropped, is_sound)
+
+
+# ---------------------------------------------------------------------------
 # Traces: syntax trees -> probes and events, on one kernel
 #
 # Takes the trees of all traces, the Sources of types and the Kernel that is traced, and
 # gives Probes: what the plan writes.  Here patterns become many probes.
 # ---------------------------------------------------------------------------
 
-# text: the person's.  kind: p, r or e.  event: its name; place: what is probed, or the event's
+# text: the person's.  kind: p, r, c or e.  event: its name; place: what is probed, or the event's
 # system.  columns: where in the text each word of the kprobe line comes from.  matched: it is one
 # of those that a pattern takes.
-Probe = namedtuple('Probe', 'text kind event place arguments filter columns matched')
+Probe = namedtuple('Probe', 'text kind event place arguments filter histogram columns matched')
 Probe.__new__.__defaults__ = (False,)
 
 
@@ -1821,8 +2052,9 @@ def compile_all(trees, sources, kernel, console, limit):
             first = len(probes)
             if tree.kind == 'e':
                 named = kernel.events(tree, limit, console)
-                probes += compile_each(named, lambda name, _: compile_event(
-                    tree, name, sources, kernel, events), console)
+                probes += [probe._replace(matched=is_pattern(tree.event.text))
+                           for probe in compile_each(named, lambda name, _: compile_event(
+                               tree, name, sources, kernel, events), console)]
             elif is_pattern(tree.symbol.text):
                 symbols = kernel.matching(tree, limit, console)
                 probes += [probe._replace(matched=True) for probe in compile_each(
@@ -1836,6 +2068,9 @@ def compile_all(trees, sources, kernel, console, limit):
             raise
     for warning in sorted(set("'%s': %s" % (argument.name, warning) for probe in probes
                               for argument in probe.arguments for warning in argument.warnings)):
+        console.note(warning)
+    for warning in sorted(set(warning for probe in probes if probe.histogram
+                              for warning in probe.histogram.warnings)):
         console.note(warning)
     return probes
 
@@ -1851,7 +2086,9 @@ def compile_event(tree, name, sources, kernel, events):
     if fields is not None:
         fields = dict(COMMON_FIELDS, **fields)
     condition = tree.filter and compile_filter(tree.filter, fields, sources.of(None), kernel.here)
-    return Probe(tree.text, tree.kind, name[1], name[0], (), condition,
+    histogram = tree.histogram and compile_histogram(
+        tree.histogram, fields and dict(fields, **kernel.shown_fields(fields, *name)), {}, kernel)
+    return Probe(tree.text, tree.kind, name[1], name[0], (), condition, histogram,
                  ((tree.system or tree.event).column,))
 
 
@@ -1869,21 +2106,44 @@ def compile_trace(tree, event, symbol, source, kernel):
     """Return the Probe of a tree on a symbol, to be the event of that name."""
     place = (tree.module.text + ':' if tree.module else '') + symbol + (
         '+' + tree.offset.text if tree.offset else '')
-    if tree.kind == 'r' and tree.offset:
-        raise TraceError('a return trace takes no offset', tree.offset.column)
+    if tree.kind in ('r', 'c') and tree.offset:
+        raise TraceError('a return trace takes no offset' if tree.kind == 'r' else
+                         'a whole call takes no offset', tree.offset.column)
+    if tree.kind == 'c':
+        kernel.check_feature('whole calls', 'c', tree.symbol,
+                             ': trace the entry and the return, p and r, side by side')
     check_names(tree)
     if tree.offset:
         kernel.check_offset(tree.offset, symbol)
     compiler = Compiler(tree, symbol, source, kernel)
     arguments = tuple(as_compared(compiler.compile(value), tree.filter) for value in tree.values)
+    if tree.kind == 'c':
+        check_call(arguments)
     size = len(place) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
     if size > LINE_LIMIT - NAME_LIMIT:
         raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
                          'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.symbol.column)
     columns = (0, tree.symbol.column) + tuple(argument.column for argument in arguments)
-    condition = tree.filter and compile_filter(tree.filter, probe_fields(tree, arguments), source,
-                                               kernel.here, compiler.suggested)
-    return Probe(tree.text, tree.kind, event, place, arguments, condition, columns)
+    fields = probe_fields(tree, arguments)
+    condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here,
+                                               compiler.suggested)
+    named = dict((each.name, each) for each in arguments + (
+        (CALL_TIME,) if tree.kind == 'c' else ()))
+    histogram = tree.histogram and compile_histogram(tree.histogram, fields, named, kernel,
+                                                     compiler.suggested)
+    return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram, columns)
+
+
+def check_call(arguments):
+    """Check that the kernel can carry the values of a whole call from its entry to its return."""
+    for place, argument in enumerate(arguments):
+        if argument.kind == 'array':
+            raise TraceError("'%s' is an array, and from the entry to the return the kernel keeps "
+                             'numbers and strings alone: take an element, or trace it with p'
+                             % argument.name, argument.column)
+        if place == CALL_LIMIT:
+            raise TraceError('the kernel keeps %d values of a whole call, this is one too many'
+                             % CALL_LIMIT, argument.column)
 
 
 def as_compared(argument, written):
@@ -1918,7 +2178,8 @@ def compile_each(found, compile_one, console):
 
 
 def check_names(tree):
-    seen = set(RESERVED_NAMES)
+    own = (CALL_TIME.name,) if tree.kind == 'c' else ()
+    seen = set(RESERVED_NAMES).union(own)
     for value in tree.values:
         name = value.name.text
         problem = (
@@ -1927,9 +2188,10 @@ def check_names(tree):
             'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)
             if len(name) > NAME_LIMIT else
             "is the kernel's own name; choose another" if name in RESERVED_NAMES else
+            'is what the call takes, in microseconds; choose another name' if name in own else
             'is there twice; values need different names' if name in seen else
             'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT
-            if len(seen) == len(RESERVED_NAMES) + ARGUMENT_LIMIT else None)
+            if len(seen) == len(RESERVED_NAMES) + len(own) + ARGUMENT_LIMIT else None)
         if problem:
             raise TraceError("'%s' %s" % (name, problem), value.name.column)
         seen.add(name)
@@ -1947,9 +2209,12 @@ def check_names(tree):
 Step = namedtuple('Step', 'action path text undo origin')
 Step.__new__.__defaults__ = (None, None, None)
 # create makes the instance and the probes, start makes them fire.  At the end start is undone, the
-# rest of the ring buffer is read, and create is undone.
-Plan = namedtuple('Plan', 'create start')
+# rest of the ring buffer and the histograms are read, and create is undone.  histograms: (Probe,
+# path); calls: the path of each table that keeps what whole calls are made of.  traced: how many
+# Probes there are.
+Plan = namedtuple('Plan', 'create start histograms calls traced')
 
+CALLS = 1024                # of one function that can be under way at once, unless --maxactive says
 RUN_NAME = 'surftrace'      # begins the name of each run's instance and group; -S shows it alone
 SCRIPT_RUN = '\0'           # stands for that of a script, which is known when it is run
 # How an instance shows its events: what the rest of this file takes for granted.  A new one begins
@@ -1971,15 +2236,28 @@ def make_plan(probes, options, run, changed=(), reader=None):
         Step('write', top + 'tracing_on', '0')]         # it begins with 1
     if options.buffer:
         create.append(Step('write', top + 'buffer_size_kb', str(options.buffer)))
-    filters, enables = [], []
+    filters, enables, histograms, calls = [], [], [], []
     for probe in probes:
-        group = probe.place if probe.kind == 'e' else run
-        directory = '%sevents/%s/%s/' % (top, group, probe.event)
-        if probe.kind != 'e':
-            create.append(Step('append', 'kprobe_events', probe_line(probe, options, run), Step(
-                'append', 'kprobe_events', '-:%s/%s' % (run, probe.event)), probe))
-        if probe.filter:
-            filters.append(Step('write', directory + 'filter', probe.filter.text, None, probe))
+        group, event, condition = run, probe.event, probe.filter
+        if probe.kind == 'e':
+            group = probe.place
+        elif probe.kind == 'c':
+            group, event = 'synthetic', '%s_%s' % (run, event)
+            create += call_steps(probe, options, run)
+            calls += ['%sevents/%s/%s/hist' % (top, run, name)
+                      for name in (probe.event, probe.event + 'r')]
+            condition = None if filters_entry(probe) else condition
+        else:
+            create.append(kprobe_step(probe, options.maxactive, run))
+        directory = '%sevents/%s/%s/' % (top, group, event)
+        if probe.histogram:
+            counts = histogram_steps(probe, directory + 'trigger', condition)
+            create.append(counts[0])
+            enables.append(counts[1])
+            histograms.append((probe, directory + 'hist'))
+            continue
+        if condition:
+            filters.append(Step('write', directory + 'filter', condition.text, None, probe))
         enables.append(Step('write', directory + 'enable', '1',
                             Step('write', directory + 'enable', '0'), probe))
     threads = [Step('write', top + 'options/event-fork', '1'),
@@ -1987,22 +2265,108 @@ def make_plan(probes, options, run, changed=(), reader=None):
                ] if options.pids else []
     threads += [Step('write', top + 'set_event_notrace_pid', str(reader))] if reader else []
     return Plan(create, filters + threads + enables + [
-        Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))])
+        Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))],
+                histograms, calls, len(probes))
 
 
 def without(process, probes):
     """Return Probes that leave a process out by their filters, where a kernel has no other way."""
     condition = 'common_pid!=%d' % process
-    return [probe._replace(filter=KernelFilter(
-        '(%s)&&%s' % (probe.filter.text, condition),
-        tuple((mark + 1, column) for mark, column in probe.filter.marks)) if probe.filter else
-        KernelFilter(condition, ())) for probe in probes]
+    return [probe._replace(filter=probe.filter._replace(
+        text='(%s)&&%s' % (probe.filter.text, condition),
+        marks=tuple((mark + 1, column) for mark, column in probe.filter.marks)) if probe.filter else
+        KernelFilter(condition, (), frozenset())) for probe in probes]
 
 
-def probe_line(probe, options, run):
-    maxactive = str(options.maxactive or '') if probe.kind == 'r' else ''
+def kprobe_step(probe, maxactive, run):
+    """Return the Step that makes the probe of an entry or a return."""
+    maxactive = str(maxactive or '') if probe.kind == 'r' else ''
     words = ['%s%s:%s/%s' % (probe.kind, maxactive, run, probe.event), probe.place]
-    return ' '.join(words + ['%s=%s' % (each.name, each.text) for each in probe.arguments])
+    line = ' '.join(words + ['%s=%s' % (each.name, each.text) for each in probe.arguments])
+    return Step('append', 'kprobe_events', line, Step(
+        'append', 'kprobe_events', '-:%s/%s' % (run, probe.event)), probe)
+
+
+def trigger_step(path, text, condition, probe):
+    """Return the Step that sets a histogram trigger."""
+    condition = ' if ' + condition if condition else ''
+    return Step('append', path, text + condition, Step('append', path, '!' + text + condition),
+                probe)
+
+
+def table_size(probe):
+    """Return how many keys a table of a Probe has room for: a pattern's many are small."""
+    return 1 << 11 if probe.matched else 1 << 14
+
+
+def histogram_steps(probe, path, condition):
+    """Return the Steps that make a histogram, and let it count; condition is a KernelFilter.
+
+    (It counts whether tracing is on or not: it is made in a pause.)
+    """
+    histogram, conditions = probe.histogram, probe.histogram.conditions
+    if condition:
+        conditions = ('(%s)' % condition.text if conditions else condition.text,) + conditions
+    text = 'hist:keys=%s%s:sort=hitcount.descending:size=%d' % (
+        ','.join(column.words for column in histogram.columns),
+        histogram.sums and ':vals=' + ','.join(name for name, _ in histogram.sums) or '',
+        table_size(probe))
+    made, counts, pauses = [trigger_step(path, text + state, '&&'.join(conditions), probe)
+                            for state in (':pause', ':cont', ':pause')]
+    return (made._replace(undo=made.undo._replace(text=made.undo.text.replace(':pause', '', 1))),
+            counts._replace(undo=pauses._replace(undo=None, origin=None)))
+
+
+# A whole call: a histogram of the entry keeps its time and its values by the stack that it runs on,
+# and one of the return takes them there and makes a synthetic event of them.  (Every task and every
+# CPU's interrupts have a stack of their own, 16 KB or more, of which a call leaves and enters the
+# same place; the number of the task is 0 for what is idle on each CPU, and stays what it is in an
+# interrupt.)
+
+CALL_KEY = Argument('__stack', '%sp', FetchType('b', 50, 14, 64), None, 0, (), '', '')
+
+
+def filters_entry(probe):
+    """Tell whether the filter of a whole call can be applied when it begins."""
+    returned = [each.name for each in probe.arguments if each.is_of_return] + [CALL_TIME.name]
+    return bool(probe.filter) and not probe.filter.names.intersection(returned)
+
+
+def call_values(probe):
+    """Return the Arguments of a whole call as its event has them: strings, unquoted, come last."""
+    return sorted(probe.arguments, key=lambda argument: argument.kind == 'string')
+
+
+def call_steps(probe, options, run):
+    """Return the Steps that make the synthetic event of a whole call."""
+    event, top = '%s_%s' % (run, probe.event), 'instances/%s/events/%s/' % (run, run)
+    steps, values = [], call_values(probe)
+    variables = dict((each.name, '%s_%s' % (probe.event, each.name))
+                     for each in probe.arguments + (CALL_TIME,))
+    for kind, name in (('p', probe.event), ('r', probe.event + 'r')):
+        arguments = (CALL_KEY,) + tuple(
+            each for each in probe.arguments if each.is_of_return == (kind == 'r'))
+        steps.append(kprobe_step(probe._replace(
+            kind=kind, event=name, arguments=arguments, columns=probe.columns[:2] + tuple(
+                each.column for each in arguments)), options.maxactive or CALLS, run))
+    fields = ['u64 us'] + ['char %s[]' % each.name if each.kind == 'string' else '%s%d %s' % (
+        's' if each.kind == 'signed' else 'u', each.fetch_type.unit or each.fetch_type.bits or 64,
+        each.name) for each in values]
+    steps.append(Step('append', 'dynamic_events', 's:%s %s' % (event, '; '.join(fields)), Step(
+        'append', 'dynamic_events', '-:' + event), probe))
+    kept = ['%s=%s' % (variables[each.name], each.name) for each in values]
+    start, size = probe.event + 't', table_size(probe)
+    entry = 'hist:keys=%s:%s:size=%d' % (CALL_KEY.name, ','.join(
+        ['%s=common_timestamp.usecs' % start] + [
+            each for each, value in zip(kept, values) if not value.is_of_return]), size)
+    back = 'hist:keys=%s:%s:size=%d:onmatch(%s.%s).trace(%s,%s)' % (
+        CALL_KEY.name, ','.join(['%s=common_timestamp.usecs-$%s' % (variables['us'], start)] + [
+            each for each, value in zip(kept, values) if value.is_of_return]), size, run,
+        probe.event, event, ','.join('$' + variables[name] for name in ['us'] + [
+            each.name for each in values]))
+    condition = probe.filter.text if filters_entry(probe) else ''
+    return steps + [trigger_step(top + probe.event + '/trigger', entry, condition, probe),
+                    trigger_step(top + probe.event + 'r/trigger', back, '', probe)]
 
 
 def quoted(text):
@@ -2029,7 +2393,7 @@ SCRIPT = '''\
 set -u
 say() { printf 'surftrace: %%s\\n' "$*" >&2; }
 give_up() { say "$*"; exit 1; }
-
+%(check)s
 run=surftrace_$$ step=0 reader= tracing_on= made= mounted= ended=
 find_tracefs() {
     for tracing in %(roots)s; do
@@ -2066,7 +2430,7 @@ clean_up() {
         kill $! 2> /dev/null
     fi
     exec 3<&-
-%(remove)s
+%(tables)s%(remove)s
     [ -z "$made" ] || rmdir instances/"$run" || warn "rmdir $tracing/instances/$run"
     cd /
     # If somebody else uses it by now, it stays.
@@ -2114,8 +2478,30 @@ exit "$status"
 '''
 
 
-def script(probes, options, texts):
-    """Return a script for /bin/sh, dash and busybox ash; texts are its traces."""
+# What a script whose offsets are of one kernel asks of the one that it runs on.
+RELEASE_CHECK = '''
+here=$(uname -r)
+[ "$here" = %(kernel)s ] || [ "${ANY_KERNEL-}" = 1 ] ||
+    give_up "made for kernel "%(kernel)s", this is $here: ANY_KERNEL=1 runs it all the same"
+'''
+BTF_CHECK = '''
+if here=$(sha256sum /sys/kernel/btf/vmlinux 2> /dev/null); then
+    [ "${here%%%% *}" = %(kernel)s ] || [ "${ANY_KERNEL-}" = 1 ] ||
+        give_up 'made for another kernel, of other BTF: ANY_KERNEL=1 runs it all the same'
+else
+    say 'no BTF or no sha256sum here: whether this is the kernel that it was made for is not known'
+fi
+'''
+NO_CHECK = '''
+say 'whether this is the kernel that it was made for is not known'
+'''
+
+
+def script(probes, options, texts, made_for):
+    """Return a script for /bin/sh, dash and busybox ash; texts are its traces.
+
+    made_for is as Sources.made_for() has it.
+    """
     plan = make_plan(probes, options, SCRIPT_RUN)
     steps = list(enumerate((plan.create + plan.start)[1:], 1))
     undo = ['    [ "$step" -lt %d ] || %s || warn %s' % (
@@ -2129,6 +2515,9 @@ def script(probes, options, texts):
     roots = ([options.tracefs] if options.tracefs else []) + [MOUNT[-1], DEFAULT_ROOT]
     return SCRIPT % {
         'traces': '\n'.join('#   ' + line for text in texts for line in quoted(text).split('\n')),
+        'check': {'release': RELEASE_CHECK, 'btf': BTF_CHECK, 'unknown': NO_CHECK, '': ''}[
+            made_for[0]] % {'kernel': quoted(made_for[1])},
+        'tables': ''.join('    show < %s\n' % quoted(path) for _, path in plan.histograms),
         'roots': ' '.join(map(quoted, roots)), 'stop': '\n'.join(undo[:first]),
         'remove': '\n'.join(undo[first:]), 'create': '\n'.join(lines[:made]),
         'start': '\n'.join(lines[made:])}
@@ -2199,6 +2588,9 @@ class Tracefs(object):
         """Return GROUP/EVENT of each line of kprobe_events; one event may have several."""
         return [line.split()[0].partition(':')[2]
                 for line in self.read_if_there('kprobe_events').splitlines() if line.strip()]
+
+    def synthetic_events(self):
+        return re.findall(r'(?m)^s:(?:synthetic/)?(\w+)', self.read_if_there('dynamic_events'))
 
 
 def write_file(path, data, flags):
@@ -2275,7 +2667,7 @@ class Kernel(object):
 
     def __init__(self, architecture, tracefs=None, here=True, vmlinux=None):
         self.architecture, self.tracefs, self.here = architecture, tracefs, here
-        self.vmlinux, self.lists = vmlinux, {}
+        self.vmlinux, self.lists, self.places = vmlinux, {}, None
         readme = tracefs.read_if_there('README') if tracefs else ''
         self.features = frozenset(name for name, feature in FEATURES.items()
                                   if feature.sign in readme) if readme else USUAL_FEATURES
@@ -2298,6 +2690,12 @@ class Kernel(object):
         return fetch_type._replace(length=None), (
             'this kernel shows no arrays, which came with Linux %s: only the first element'
             % FEATURES['array'].version)
+
+    def check_feature(self, feature, written, token, instead=''):
+        """Raise the error that the kernel lacks what a Token asks for."""
+        if feature not in self.features:
+            raise TraceError('this kernel has no %s for %s (Linux %s)%s' % (
+                feature, written, FEATURES[feature].version, instead), token.column)
 
     # Symbols
 
@@ -2405,6 +2803,15 @@ class Kernel(object):
             r'^([0-9a-f]+) \S %s$' % re.escape(name), self.listing('all'), re.M)
                 if address.strip('0')]
 
+    def symbol_at(self, address):
+        """Return NAME+0xOFFSET of an address within a function, 0x... if that cannot be told."""
+        if self.places is None:
+            self.places = sorted((int(place, 16), name) for place, name in re.findall(
+                r'(?m)^([0-9a-f]+) [tTwW] (\S+)', self.listing('all')) if place.strip('0'))
+        place, name = self.places[bisect.bisect(self.places, (address + 1,)) - 1] if (
+            self.places) else (address + 1, '')
+        return '%s+0x%x' % (name, address - place) if place <= address else '0x%x' % address
+
     def check_offset(self, offset, name):
         """Raise the error that an offset, a Token, lies behind a function."""
         starts = self.addresses(name) if name not in ('_text', '_stext') else ()
@@ -2489,6 +2896,18 @@ class Kernel(object):
                     for declaration, name, array, size, signed in self.event_format(
                         system, event)) or None
 
+    def shown_fields(self, fields, system, event):
+        """Return those of the Fields whose numbers an event shows by name, with their Forms."""
+        text = self.tracefs.read_if_there('events/%s/%s/format' % (system, event))
+        found = {}
+        for name, pairs in re.findall(r'__print_symbolic\(REC->(\w+), (\{.*?\})\)', text):
+            names = tuple((word, int(number, 0)) for number, word in re.findall(
+                r'\{ (-?(?:0x[0-9a-f]+|[0-9]+)), "([^"]*)" \}', pairs))
+            found[name] = fields[name]._replace(form=Form(None, None, show_name, None, None, names))
+        if event.startswith('sys_exit'):
+            found['ret'] = fields['ret']._replace(form=ERROR_FORM)
+        return found
+
     def event_format(self, system, event):
         """Return (declaration, name, array, bytes, whether it has a sign) of each field."""
         found = re.findall(r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*size:([0-9]+);.*signed:([01]);',
@@ -2521,7 +2940,9 @@ def all_symbols(listing):
 
 def event_field(system, declaration, array, size, signed):
     """Return the Field, of size bytes, that an event's format declares."""
-    if re.search(r'\bchar\[\]', declaration) or array and declaration.strip() == 'char':
+    if array and declaration.strip() == 'char':
+        return Field('string', 8 * size)
+    if re.search(r'\bchar\[\]', declaration):
         return Field('string')
     if re.search(r'\bchar ?\* *$', declaration):
         return Field('user string' if system == 'syscalls' else 'string')
@@ -2553,17 +2974,19 @@ def refusal(step, error, tracefs, top):
     """Return the Error for a Step that the kernel refused, in its own words where it has some."""
     if step.origin is None:
         return error
-    is_filter = step.path.endswith('filter')
-    reason = REFUSALS.get(error.errno) if step.action == 'append' else None
+    is_filter, is_trigger = step.path.endswith('filter'), step.path.endswith('trigger')
+    reason = REFUSALS.get(error.errno) if step.path == 'kprobe_events' else None
     reason, column = reason or explain(error.errno), None
     # The file keeps the last eight; another run's may be among them.
-    log = tracefs.read_if_there((top if is_filter else '') + 'error_log')
+    log = tracefs.read_if_there((top if is_filter or is_trigger else '') + 'error_log')
     for logged, command, caret in re.findall(ERROR_LOG, log):
         if command.split() == step.text.split():
             reason = logged[:1].lower() + logged[1:]
-            column = origin_column(step, len(caret) - len('  Command: '), command, is_filter)
+            column = None if is_trigger else origin_column(
+                step, len(caret) - len('  Command: '), command, is_filter)
     name = step.origin.place.rpartition(':')[2].partition('+')[0]
-    if not is_filter and reason.startswith(('failed to register', 'invalid argument')):
+    if step.path == 'kprobe_events' and reason.startswith((
+            'failed to register', 'invalid argument')):
         if name in forbidden_functions():
             reason += ', since kprobes must not touch it (%s)' % FORBIDDEN
         elif not re.search('^%s(?:[ \t]|$)' % re.escape(name), tracefs.read_if_there(
@@ -2571,8 +2994,9 @@ def refusal(step, error, tracefs, top):
             reason += ", since it is not among ftrace's available_filter_functions"
     refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
         'filter' if is_filter else 'trace', reason, step.path, step.text))
-    refused.text = step.origin.text
-    refused.column = column if column is not None else step.origin.columns[0]
+    refused.text, histogram = step.origin.text, step.origin.histogram
+    refused.column = column if column is not None else (
+        histogram.column if histogram and is_trigger else step.origin.columns[0])
     return refused
 
 
@@ -2617,23 +3041,27 @@ class Signals(object):
     """
 
     def __enter__(self):
-        self.received = None
+        self.received, self.count = None, 0
         self.wake, self._write_end = os.pipe()
         # The byte is written when the signal comes: the function below runs only when Python is
         # next at work, which is too late for a poll that is just about to begin.
-        fcntl.fcntl(self._write_end, fcntl.F_SETFL, os.O_NONBLOCK)
+        for end in self.wake, self._write_end:
+            fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
         signal.set_wakeup_fd(self._write_end)
         self._taken = ending_signals()
         for taken in self._taken:
             signal.signal(taken, self._take)
             signal.siginterrupt(taken, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)      # it only wakes
         return self
 
     def _take(self, number_of_signal, _):
+        self.count += 1
         if self.received is None:
             self.received = number_of_signal
 
     def __exit__(self, *_):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # The program is about to end: one more Ctrl+C must not change how.
         for taken in self._taken:
             signal.signal(taken, signal.SIG_IGN)
@@ -2648,18 +3076,65 @@ class Signals(object):
 
 def free_run_name(tracefs):
     """Return the first name for this process's run that nobody has."""
-    taken = set(probe.partition('/')[0] for probe in tracefs.probes())
-    taken.update(tracefs.names('instances'))
+    taken = runs(tracefs)
     name = '%s_%d' % (RUN_NAME, os.getpid())
     while name in taken:
         name += '_1'
     return name
 
 
+class Command(object):
+    """A program that is held until all is set up, and then traced; status is None while it runs."""
+
+    def __init__(self, path, words):
+        self.words, self.status = words, None
+        held, self._hold = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            self._run(held, path)
+        os.close(held)
+
+    def _run(self, held, path):
+        """Be the program, once a byte comes; does not return."""
+        try:
+            os.close(self._hold)
+            for ignored in signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU:      # by Python, and us
+                signal.signal(ignored, signal.SIG_DFL)
+            if os.read(held, 1):
+                os.execv(path, self.words)
+        except EnvironmentError as error:
+            os.write(2, to_bytes('surftrace: %s: %s\n' % (path, os.strerror(error.errno).lower())))
+        finally:
+            os._exit(126)
+
+    def release(self):
+        os.write(self._hold, b'.')
+
+    def has_ended(self):
+        if self.status is None:
+            pid, ended = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = 128 + os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else (
+                    os.WEXITSTATUS(ended))
+        return self.status is not None
+
+    def forget(self, console):
+        """Say that it still runs, if it does."""
+        os.close(self._hold)
+        if not self.has_ended():
+            console.note('%s (%d) is left running' % (self.words[0], self.pid))
+
+
+def runs(tracefs):
+    """Return the names of all instances and groups of probes, and those that calls begin with."""
+    return set(tracefs.names('instances')).union(
+        [probe.partition('/')[0] for probe in tracefs.probes()],
+        [event.rpartition('_')[0] for event in tracefs.synthetic_events()])
+
+
 def sweep(tracefs, console):
     """Remove what killed runs have left: what is named after a process that is no more."""
-    groups = set(probe.partition('/')[0] for probe in tracefs.probes())
-    for run in sorted(groups.union(tracefs.names('instances'))):
+    for run in sorted(runs(tracefs)):
         match = re.match(RUN_PATTERN, run)
         if match and is_left_behind(int(match.group(1))):
             try:
@@ -2714,24 +3189,49 @@ def sweep_run(run, tracefs, console):
     if found:
         # The kernel lets one process read it: rmdir answers EBUSY for other reasons, too.
         os.close(tracefs.attempt(os.open, instance + '/trace_pipe', os.O_RDONLY | os.O_NONBLOCK))
-        tracefs.attempt(os.rmdir, instance)
+        try:
+            tracefs.attempt(os.rmdir, instance)
+        except KernelError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            remove_triggers(instance, tracefs)
+            tracefs.attempt(os.rmdir, instance)
     probes = sorted(set(each for each in tracefs.probes() if each.startswith(run + '/')))
     if probes:
         tracefs.write('kprobe_events', '\n'.join('-:' + each for each in probes), append=True)
+    calls = [event for event in tracefs.synthetic_events() if event.rpartition('_')[0] == run]
+    if calls:
+        tracefs.write('dynamic_events', '\n'.join('-:' + each for each in calls), append=True)
     console.note('removed what a killed run had left: %s%s of %s' % (
         'an instance and ' if found else '', count_of(len(probes), 'probe'), run))
+
+
+def remove_triggers(instance, tracefs):
+    """Remove the triggers of an instance; those that use another's variables go first."""
+    found = []
+    for system in tracefs.names(instance + '/events'):
+        for event in tracefs.names('%s/events/%s' % (instance, system)) if tracefs.has(
+                '%s/events/%s/' % (instance, system)) else ():
+            path = '%s/events/%s/%s/trigger' % (instance, system, event)
+            text = tracefs.read_if_there(path)
+            if re.search('(?m)^[^#]', text):
+                found.append((':onmatch(' not in text, path))
+    for _, path in sorted(found):       # opening it so empties it
+        os.close(tracefs.attempt(os.open, path, os.O_WRONLY | os.O_TRUNC))
 
 
 class Session(object):
     """What a run has done to the kernel so far, and the way back."""
 
-    def __init__(self, tracefs, plan, console, signals, threads=tuple):
+    def __init__(self, tracefs, plan, console, signals, threads=tuple, command=None):
         self.tracefs, self.plan, self.console, self.signals = tracefs, plan, console, signals
         self.threads = threads                  # gives the ids of those that are traced
+        self.command = command                  # whose end is that of the run
         self.run = plan.create[0].path.partition('/')[2]
         self.top = plan.create[0].path + '/'
         self.pipe = None                        # trace_pipe, from the first step to the last
         self.created, self.started = [], []     # steps done
+        self.tables = []        # (Probe, text) of each histogram, once it has stopped
         self.clean = True                       # all has gone well so far
 
     def set_up(self):
@@ -2739,20 +3239,20 @@ class Session(object):
 
         Of a pattern, functions that the kernel refuses are left out.
         """
-        refused = {}        # errors by event
+        refused = {}        # errors by place
         for steps, done in ((self.plan.create, self.created), (self.plan.start, self.started)):
             for step in steps:
                 if self.signals.received is not None:
                     return
-                if step.origin and step.origin.event in refused:
+                if step.origin and (step.origin.text, step.origin.place) in refused:
                     continue
                 try:
                     self._perform(step)
                 except KernelError as error:
                     error = refusal(step, error, self.tracefs, self.top)
-                    if step.action != 'append' or not step.origin.matched:
+                    if step.path != 'kprobe_events' or not step.origin.matched:
                         raise error
-                    refused[step.origin.event] = error
+                    refused[step.origin.text, step.origin.place] = error
                     continue
                 done.append(step)
                 if self.pipe is None and step.path.endswith('/tracing_on'):
@@ -2764,7 +3264,7 @@ class Session(object):
                     self._add_threads(step)
             if refused and done is self.created:
                 first = sorted(refused.items())[0][1]
-                if not any(step.action == 'append' for step in done):
+                if not any(step.path == 'kprobe_events' for step in done):
                     raise first
                 self.console.note('left out: %s that the kernel refused (%s)' % (
                     count_of(len(refused), 'function'), first))
@@ -2793,15 +3293,39 @@ class Session(object):
         poll.register(self.signals.wake, select.POLLIN)
         poll.register(output.writer.descriptor, 0)      # wakes when its reader has gone
         end, data = seconds and clock() + seconds, b''
-        while not (self.signals.received or output.writer.closed or data is None
+        tells = clock() if self.plan.histograms and self.console.writer.is_terminal else None
+        while not (self._is_told_to_end() or output.writer.closed or data is None
                    or end and clock() >= end
                    or output.left == 0 and not output.writer.pending):      # all that is wanted
             data = b''
+            if tells is not None and clock() >= tells:
+                tells = self._tell_hits()
             if not output.writer.pending:
-                if output.writer.descriptor in wait_until(end, poll):
-                    output.writer.closed = True
+                wakes = min(each for each in (end, tells, 1 << 30) if each is not None)
+                ready = wait_until(wakes, poll)
+                output.writer.closed = output.writer.descriptor in ready
+                if self.signals.wake in ready:
+                    os.read(self.signals.wake, READ_SIZE)
                 data = self._events()
             output.write(data or b'', self.signals.wake, end)
+
+    def _is_told_to_end(self):
+        """Tell whether a signal has come, or the command has ended, which gets Ctrl+C as well."""
+        if self.command is None:
+            return self.signals.received
+        return self.command.has_ended() or self.signals.received not in (None, signal.SIGINT) or (
+            self.signals.count > 1)
+
+    def _tell_hits(self):
+        """Show how many events have been counted; return when to do so again.
+
+        (Large tables take their time: it is to be no more than a tenth of all.)
+        """
+        begun = clock()
+        hits = sum(int(number) for _, path in self.plan.histograms for number in re.findall(
+            r'(?m)^    Hits: ([0-9]+)$', self.tracefs.read(path))[-1:])
+        self.console.progress('%d counted so far' % hits)
+        return clock() + max(1, 10 * (clock() - begun))
 
     def _events(self):
         """Return what is in the buffer, READ_SIZE bytes or a little more; None at its end."""
@@ -2829,6 +3353,9 @@ class Session(object):
         self._undo(self.started)
         if has_started:
             self._tolerate(self._drain, output)
+            for probe, path in self.plan.histograms:
+                text = self._tolerate(self.tracefs.read, path)
+                self.tables += [(probe, text)] if text else []
             summary = self._tolerate(self._summary, output)
         if self.pipe is not None:
             os.close(self.pipe)
@@ -2873,21 +3400,28 @@ class Session(object):
 
     def _summary(self, output):
         """Return how many events there were, and how many were lost, left or missed."""
-        seen = self.events_read(output.stacks)
-        message = count_of(seen if output.count is None else output.count - output.left, 'event')
+        seen, told = self.events_read(output.stacks), []
+        if len(self.plan.histograms) < self.plan.traced:
+            told.append(count_of(seen if output.count is None else output.count - output.left,
+                                 'event'))
         lost = self._statistics(LOST)
         if lost:
-            message += ', and %d lost%s: the ring buffer was full (-b makes it larger)' % (
-                lost, ', stacks among them' if output.stacks else '')
+            told.append('%d lost%s: the ring buffer was full (-b makes it larger)' % (
+                lost, ', stacks among them' if output.stacks else ''))
         left, missed, returns = self._statistics('entries'), self._missed('p'), self._missed('r')
         if left:
-            message += ', and %d not read, as stdout took nothing' % left
+            told.append('%d not read, as stdout took nothing' % left)
         if returns:
-            message += (', and %s missed: too many calls were under way at once (--maxactive lets '
-                        'there be more)' % count_of(returns, 'return'))
+            told.append('%s missed: too many calls were under way at once (--maxactive lets there '
+                        'be more)' % count_of(returns, 'return'))
         if missed:
-            message += ', and %d missed, each while another probe was at work' % missed
-        return message
+            told.append('%d missed, each while another probe was at work' % missed)
+        dropped = sum(int(number) for path in self.plan.calls for number in re.findall(
+            r'(?m)^    Dropped: ([0-9]+)$', self.tracefs.read(path))[-1:])
+        if dropped:
+            told.append('%s dropped: too many threads call this (-p, or a filter on what is known '
+                        'at the entry, makes them fewer)' % count_of(dropped, 'call'))
+        return ', and '.join(told)
 
     def events_read(self, stacks):
         """Return how many events have been read, less their stacks, of which so many were seen.
@@ -3122,26 +3656,27 @@ class ShownValues(dict):
         return text
 
 
-def make_rewriter(probes):
+def make_rewriter(probes, symbol_at):
     """Return a function that shows the values of Probes that have a Form, None if there are none.
 
     It takes and returns bytes of whole lines.  Nothing but these probes' events is touched.
     """
     alike = {}      # the events of a pattern of functions have the same values
+    calls = dict((probe.event, probe) for probe in probes if probe.kind == 'c')
     for probe in probes:
-        if any(argument.form for argument in probe.arguments):
+        if probe.kind != 'c' and any(argument.form for argument in probe.arguments):
             layout = tuple(argument._replace(
                 words=argument.words if argument.words == '$comm' else '', column=0)
                 for argument in probe.arguments)
             alike.setdefault(layout, []).append(probe.event)
     patterns = [event_pattern(events, layout) for layout, events in sorted(
         alike.items(), key=lambda item: item[1])]
-    calls = [re.escape(probe.event[9:]) for probe in probes
-             if (probe.kind, probe.place) == ('e', 'syscalls') and probe.event[:9] == 'sys_exit_']
-    if calls:
+    system_calls = [re.escape(probe.event[9:]) for probe in probes if (
+        probe.kind, probe.place) == ('e', 'syscalls') and probe.event[:9] == 'sys_exit_']
+    if system_calls:
         patterns.append((re.compile(to_bytes(
-            r'(?ms)(^.{16}-[0-9]+ [^:\n]+: sys_(?:%s) -> )(0x[0-9a-f]+)($)' % '|'.join(calls))),
-            [ShownValues(RESULT_FORM)]))
+            r'(?ms)(^.{16}-[0-9]+ [^:\n]+: sys_(?:%s) -> )(0x[0-9a-f]+)($)'
+            % '|'.join(system_calls))), [ShownValues(RESULT_FORM)]))
 
     def rewrite(data):
         for pattern, numbers in patterns:
@@ -3151,8 +3686,39 @@ def make_rewriter(probes):
                 at = slice(2 * place + 2, None, each)
                 parts[at] = map(shown.__getitem__, parts[at])
             data = b''.join(parts)
-        return data
-    return rewrite if patterns else None
+        return show_calls(data) if calls else data
+
+    show_calls = call_rewriter(calls, symbol_at)
+    return rewrite if patterns or calls else None
+
+
+def call_rewriter(calls, symbol_at):
+    """Return a function that shows the lines of whole calls, Probes by event, like those of others.
+
+    The kernel's have decimal numbers, and strings without quotes; of two strings one may hold what
+    looks like the other.
+    """
+    patterns = dict((event, re.compile('(?s)us=([0-9]+)' + ''.join(
+        ' %s=%s' % (each.name, '(.*?)' if each.kind == 'string' else '(-?[0-9]+)')
+        for each in call_values(probe)) + '$')) for event, probe in calls.items())
+    line = re.compile(to_bytes(r'(?ms)(^.{16}-[0-9]+ [^:\n]+: )%s_[0-9_]+_(f[0-9]+): ([^\n]*)$'
+                               % RUN_NAME))
+    frames = re.compile(to_bytes(r'(: <stack trace>\n)(?: => %s\n)+' % TRACER_FRAME))
+
+    def shown(match):
+        event = to_text(match.group(2))
+        found = event in calls and patterns[event].match(to_text(match.group(3)))
+        if not found:
+            return match.group()
+        probe, texts = calls[event], ['us=' + found.group(1)]
+        values = dict(zip([each.name for each in call_values(probe)], found.groups()[1:]))
+        for each in probe.arguments:
+            text = values[each.name]
+            texts.append('%s=%s' % (each.name, '"%s"' % text if each.kind == 'string' else
+                                    each.shown(int(text), symbol_at)))
+        where = '(%s) ' % probe.place if probe.matched else ''
+        return match.group(1) + to_bytes('%s: %s%s' % (event, where, ' '.join(texts)))
+    return lambda data: frames.sub(b'\\1', line.sub(shown, data))
 
 
 def event_pattern(events, arguments):
@@ -3181,6 +3747,105 @@ def event_pattern(events, arguments):
             value = r')(%s)(' % (BYTES % (length - 1) if length else NUMBERS)
         text += ' %s=%s' % (argument.name, value)
     return re.compile(to_bytes('(?ms)(%s$)' % text)), numbers
+
+
+# Tables
+
+def tables(counted, symbol_at, width):
+    """Return the lines of all tables; counted are (Probe, the kernel's text) of each histogram."""
+    groups, lines = [], []
+    for probe, text in counted:
+        table = read_table(text, probe.histogram)
+        if groups and probe.matched and groups[-1][0][0].text == probe.text:
+            groups[-1].append((probe, table))
+        else:
+            groups.append([(probe, table)])
+    for group in groups:
+        lines += [group[0][0].text] if groups[1:] else []
+        lines += table_lines(group, symbol_at, width) + [''] * (group is not groups[-1])
+    return lines
+
+
+def table_lines(group, symbol_at, width):
+    """Return the lines of one table, which is of several Probes if they are a pattern's."""
+    probe, histogram = group[0][0], group[0][0].histogram
+    noun = 'event' if probe.kind == 'e' else 'call'
+    rows = {}
+    for each, table in group:
+        for keys, numbers in table.rows:
+            texts = (each.place if each.kind != 'e' else each.event,) if probe.matched else ()
+            texts += tuple(column.show(key, symbol_at)
+                           for column, key in zip(histogram.columns, keys))
+            numbers = numbers[:1] + tuple(
+                number - (1 << 64 if number >> 63 and argument.kind == 'signed' else 0)
+                for number, (_, argument) in zip(numbers[1:], histogram.sums))
+            before = rows.get(texts, (0,) * len(numbers))
+            rows[texts] = tuple(map(sum, zip(before, numbers)))
+    hits, dropped = [sum(numbers) for numbers in zip(
+        *[(table.hits, table.dropped) for _, table in group])]
+    lines = [count_of(hits, noun) + ', ' + count_of(len(rows), 'key')]
+    if dropped:
+        lines[0] += (", and %d not counted: the kernel's table was full (a filter, .log2 or "
+                     '.buckets=N makes fewer keys)' % dropped)
+    if not all(table.is_sound for _, table in group):
+        lines.append('the rows are not what the kernel counted: a name may hold what looks like '
+                     'a row')
+    if rows and histogram.bars and not probe.matched:
+        return bars(histogram.columns[0], [row for _, table in group for row in table.rows],
+                    symbol_at, noun + 's', width) + lines
+    return columns(rows, histogram, probe.matched and (noun == 'call' and 'function' or noun),
+                   noun + 's') + lines
+
+
+def columns(rows, histogram, matched, noun):
+    """Return the lines of a table, most frequent first; matched heads the column of a pattern."""
+    names = [column.name for column in histogram.columns]
+    heads = ([matched] if matched else []) + names
+    is_deep = histogram.columns[-1].pattern == STACK_PATTERN
+    cells = [heads + [noun] + [word for name, _ in histogram.sums for word in (name, 'mean')]]
+    ordered = sorted(rows.items(), key=lambda row: (-row[1][0], row[0]))
+    for texts, numbers in ordered:
+        cells.append(list(texts) + ['%d' % numbers[0]] + [
+            word for number in numbers[1:] for word in (
+                '%d' % number, '%.1f' % (float(number) / numbers[0]))])
+    if is_deep:
+        for line in cells:
+            del line[len(heads) - 1]
+    left = len(heads) - is_deep
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = ['  '.join(cell.ljust(size) if place < left else cell.rjust(size) for place, (
+        cell, size) in enumerate(zip(line, widths))).rstrip() for line in cells]
+    if is_deep:
+        lines[1:] = [part for line, (texts, _) in zip(lines[1:], ordered)
+                     for part in [line] + ['    ' + frame for frame in texts[-1].split('\n')]]
+    return lines if rows else []
+
+
+def bars(column, rows, symbol_at, noun, width):
+    """Return the lines of a histogram in powers of two or buckets, lowest first."""
+    counts = dict((key, numbers[0]) for (key,), numbers in rows)
+    first = dict((key, int(key.partition('-')[0])) for key in counts)
+    if column.pattern == WORD_PATTERNS['log2']:
+        for power in range(min(first.values()), max(first.values())):
+            counts.setdefault('%d' % power, 0)
+            first['%d' % power] = power
+    cells = [(column.show(key, symbol_at), counts[key]) for key in sorted(counts, key=first.get)]
+    most = max(counts.values())
+    left = max([len(column.name)] + [len(text) for text, _ in cells])
+    right = max(len(noun), len('%d' % most))
+    space = max(width - left - right - 6, 8)
+    return ['%s  %s' % (column.name.ljust(left), noun.rjust(right))] + [
+        '%s  %s |%s|' % (text.ljust(left), ('%d' % count).rjust(right),
+                         ('@' * (count * space // most)).ljust(space)) for text, count in cells]
+
+
+def terminal_width():
+    """Return how many columns stdout has."""
+    import termios      # few runs need it
+    try:
+        return struct.unpack('4H', fcntl.ioctl(1, termios.TIOCGWINSZ, b'\0' * 8))[1] or 80
+    except EnvironmentError:
+        return 80
 
 
 # ---------------------------------------------------------------------------
@@ -3340,7 +4005,9 @@ def parse_arguments(argv):
             if values[1:]:
                 raise UsageError('--%s is there twice' % name.replace('_', '-'))
             setattr(options, name, values[0])
-    options.traces = traces + argv[cut + 1:]
+    options.traces, options.command = traces, argv[cut + 1:]
+    if '--' in argv and not options.command:
+        raise UsageError('a command is missing behind --')
     return options
 
 
@@ -3362,12 +4029,37 @@ def read_options(argv):
         except TraceError as error:
             error.text, error.place = text, place
             raise
-    if options.maxactive and options.trees and 'r' not in [tree.kind for tree in options.trees]:
-        raise UsageError('--maxactive is for r traces, and there is none')
+    if options.maxactive and options.trees and not set('rc').intersection(
+            tree.kind for tree in options.trees):
+        raise UsageError('--maxactive is for r and c traces, and there is none')
+    if options.command:
+        if options.action is not trace_live or options.output is not None or options.pid:
+            raise UsageError('-- COMMAND runs it and traces it: it does not go with -p, -S or -o')
+        options.command[0:1] = [executable(options.command[0])] + options.command[0:1]
+    counting = [tree for tree in options.trees if tree.histogram]
+    if counting and options.count:
+        raise UsageError('-c ends after so many lines, and h: prints none until the end; -t ends '
+                         'it, too')
+    if counting and options.stack and len(counting) == len(options.trees):
+        raise UsageError('-s shows the stack of each line, and h: prints none: count by it, '
+                         'h:stacktrace')
     if bool(options.trees) != (options.action in (show, trace_live)):
         raise UsageError('traces do not go with --info, --make-db, -F or -l' if options.trees else
                          "no trace: try -S 'p wake_up_new_task comm=%0->comm'; -h shows more")
     return options
+
+
+def executable(name):
+    """Return the path of a command; else raise the error, with the status that shells give it."""
+    paths = [name] if '/' in name else [
+        os.path.join(each, name) for each in os.environ.get('PATH', os.defpath).split(':')]
+    found = [path for path in paths if os.path.isfile(path)]
+    for path in found:
+        if os.access(path, os.X_OK):
+            return path
+    error = Error("'%s' cannot be run" % name if found else "there is no command '%s'" % name)
+    error.status = 126 if found else 127
+    raise error
 
 
 def chosen_action(options):
@@ -3454,15 +4146,15 @@ def compiled(options, sources, kernel, console):
     probes = compile_all(options.trees, sources, kernel, console,
                          options.max_probes or MAX_PROBES)
     if options.output is not None:
-        write_script(options, probes, console)
+        write_script(options, probes, sources.made_for(), console)
     return probes
 
 
-def write_script(options, probes, console):
-    if options.count or options.time or make_rewriter(probes):
+def write_script(options, probes, made_for, console):
+    if options.count or options.time or make_rewriter(probes, None):
         console.note('%s: a script runs until Ctrl+C, and shows addresses and names as the numbers '
                      'that the kernel has' % options.output)
-    text = to_bytes(script(probes, options, [tree.text for tree in options.trees]))
+    text = to_bytes(script(probes, options, [tree.text for tree in options.trees], made_for))
 
     def write(path):
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o777), 'wb') as stream:
@@ -3485,10 +4177,10 @@ def show(options, sources, console):
                                 for step in plan.create + plan.start])
 
 
-def print_lines(lines):
-    """Print lines, as slowly as their reader takes them."""
+def print_lines(lines, patience=None):
+    """Print lines, as slowly as their reader takes them, if there is nothing to clean up."""
     output = Output()
-    output.writer.patience = None       # there is nothing to clean up: it can wait
+    output.writer.patience = patience
     output.write(to_bytes(''.join(line + '\n' for line in lines)))
     output.flush()
     return 0
@@ -3529,43 +4221,57 @@ def trace_live(options, sources, console):
             raise KernelError('%s is not there: this kernel has no kprobes (CONFIG_KPROBE_EVENTS); '
                               'events (e ...) can be traced, and -S shows the lines for another'
                               % tracefs.path('kprobe_events'))
-        probes = compiled(options, sources, kernel_of(options, tracefs), console)
+        kernel = kernel_of(options, tracefs)
+        probes = compiled(options, sources, kernel, console)
         sources.close()         # gdb holds much memory
         with Signals() as signals:
-            return run_session(options, probes, tracefs, signals, console)
+            return run_session(options, probes, kernel, signals, console)
     finally:
         if mounted:
             run_mount(['umount', mounted], console)         # if nobody else uses it by now
 
 
-def run_session(options, probes, tracefs, signals, console):
+def run_session(options, probes, kernel, signals, console):
     """Trace Probes until the run ends; return the exit status."""
+    tracefs = kernel.tracefs
     sweep(tracefs, console)
     options.pids = threads_of(options)      # some may have been started meanwhile
     run = free_run_name(tracefs)
     number = own_number(tracefs, run)
-    if options.pid and number != os.getpid():
-        raise UsageError('-p: in this pid namespace a process has another number than the kernel '
-                         'traces by; run it on the host')
+    if (options.pid or options.command) and number != os.getpid():
+        raise UsageError('%s: in this pid namespace a process has another number than the kernel '
+                         'traces by; run it on the host' % ('-p' if options.pid else '--'))
+    command = Command(options.command[0], options.command[1:]) if options.command else None
+    if command:
+        options.pid = command.pid
+        options.pids = (command.pid,)
     changed = [(name, value) for name, value in DISPLAY
                if tracefs.read_if_there('options/' + name).strip() not in ('', value)]
     leaves_out = tracefs.has('set_event_notrace_pid')       # Linux 5.7
     plan = make_plan(probes if leaves_out else without(number, probes), options, run, changed,
                      number if leaves_out else None)
-    session = Session(tracefs, plan, console, signals, lambda: threads_of(options))
-    output, status = Output(make_rewriter(probes), options.count, options.stack,
+    session = Session(tracefs, plan, console, signals, lambda: threads_of(options), command)
+    output, status = Output(make_rewriter(probes, kernel.symbol_at), options.count, options.stack,
                             session.events_read), 0
     try:
         session.set_up()
         if signals.received is None:
+            if command:
+                command.release()
             session.stream(output, options.time)
     except Error as error:
         console.error(error)
         status = error.status
     finally:
         summary = session.stop(output)
+        if command:
+            command.forget(console)
     if summary:
         console.note(summary)
+    if session.tables:
+        print_lines(tables(session.tables, kernel.symbol_at, terminal_width()), PATIENCE)
+    if command and command.status is not None:
+        return status or (command.status if session.clean else 1)
     return status or (signals.status() if session.clean else 1)
 
 
@@ -3707,6 +4413,26 @@ class Sources(object):
         registers = '' if self.choice.here else ', registers of ' + self.choice.arch
         self.console.note('types from %s (%s)%s' % (source.name, source.kind, registers))
         return source
+
+    def made_for(self):
+        """Return what tells the kernel that the types are of, as far as any were asked for.
+
+        ('release', that of uname -r), ('btf', the SHA-256 of its BTF), ('unknown', ''), ('', '').
+        """
+        source = self.opened.get(None)
+        if source is None:
+            return '', ''
+        if self.choice.here or isinstance(source, Server):
+            return 'release', self.choice.release
+        if isinstance(source, Database):
+            named = re.match(r'info-(.*)\.db$', os.path.basename(source.name))
+            return ('release', named.group(1)) if named else ('unknown', '')
+        elf = self._elf(source.name)
+        version = re.search(br'Linux version (\S+) \(', elf.whole('.rodata'))
+        if version or '.BTF' not in elf.sections:
+            return ('release', to_text(version.group(1))) if version else ('unknown', '')
+        import hashlib      # few runs need it
+        return 'btf', hashlib.sha256(elf.whole('.BTF')).hexdigest()
 
     # Finding: each returns a place, or None
 
@@ -5873,7 +6599,7 @@ def function_lines(function, source, kernel):
         return ['%s %s: where its arguments are is not known' % (
             Type(source, function.result), function.name)]
     lines = [prototype(source, function)]
-    entry = Trace('', 'p', None, None, None, (), None, '')
+    entry = Trace('', 'p', None, None, None, (), None, None, '')
     compiler = Compiler(entry, function.name, source, kernel)
     for index, parameter in enumerate(named_parameters(source, function)):
         place = None if parameter.location == '' else compiler.parameter_place(index, function)

@@ -376,7 +376,7 @@ def compiled(text, source=None, architecture='x86_64', readme=None):
     words = ['%s=%s' % (argument.name, argument.text) for argument in probe.arguments]
     line = None
     if probe.kind != 'e':
-        line = surftrace.probe_line(probe, SETTINGS, 'surftrace')
+        line = surftrace.kprobe_step(probe, None, 'surftrace').text
     return Compiled(words, probe.filter and probe.filter.text, line)
 
 
@@ -418,7 +418,7 @@ def planned(texts, source=None, root='/t', architecture='x86_64'):
               for number, text in enumerate(texts)]
     plan = surftrace.make_plan(probes, SETTINGS, 'surftrace')
     return ([surftrace.shell_line(step, root + '/') for step in plan.create + plan.start],
-            surftrace.script(probes, SETTINGS, list(texts)))
+            surftrace.script(probes, SETTINGS, list(texts), ('', '')))
 
 
 # -- Streams -------------------------------------------------------------------------------------
@@ -431,7 +431,7 @@ sys.path.insert(0, %r)
 import surftrace
 from tests.lib import tool
 traces = [tool.compiled_trace(text, None, event='f0') for text in sys.argv[1:]]
-output = surftrace.Output(surftrace.make_rewriter(traces))
+output = surftrace.Output(surftrace.make_rewriter(traces, hex))
 with surftrace.Signals() as signals:
     plan = surftrace.make_plan([], tool.SETTINGS, '')
     session = surftrace.Session(surftrace.Tracefs('/'), plan, None, signals)
@@ -443,8 +443,9 @@ output.flush()
 
 def rewriter(texts, source=None):
     """A function that turns lines of the events of some traces, as bytes, into what is shown."""
-    return surftrace.make_rewriter([compiled_trace(text, source, event='f%d' % number)
-                                    for number, text in enumerate(texts)]) or (lambda data: data)
+    probes = [compiled_trace(text, source, event='f%d' % number)
+              for number, text in enumerate(texts)]
+    return surftrace.make_rewriter(probes, hex) or (lambda data: data)
 
 
 def wait_for(poll, seconds):

@@ -193,7 +193,7 @@ class Refusing(WithFiles):
     def test_slips(self):
         self.refused(2, 'an event is a trace', '-S', '-e', 'sched:sched_switch')
         self.refused(2, 'takes seconds above zero', '-t', '5m', TASK)
-        self.refused(2, '--maxactive is for r traces', '-S', '--maxactive', '5', TASK)
+        self.refused(2, '--maxactive is for r and c traces', '-S', '--maxactive', '5', TASK)
         self.refused(2, 'one pair of quotes around both', '-S', 'p vfs_read', 'comm=%0->comm')
 
     def test_a_newline_in_a_string(self):
@@ -236,9 +236,6 @@ class Refusing(WithFiles):
     def test_a_traceback_on_demand(self):
         process = tool.process(['-S', 'q'], env=dict(os.environ, SURFTRACE_DEBUG='1'))
         self.assertIn(b'Traceback', process.communicate()[1])
-
-    def test_what_follows_two_dashes_is_a_trace(self):
-        self.refused(2, "starts with 'p '", '-S', '-v', self.btf, '--', '-s')
 
 
 class Processes(WithFiles):
