@@ -2517,7 +2517,7 @@ def script(probes, options, texts, made_for):
         'traces': '\n'.join('#   ' + line for text in texts for line in quoted(text).split('\n')),
         'check': {'release': RELEASE_CHECK, 'btf': BTF_CHECK, 'unknown': NO_CHECK, '': ''}[
             made_for[0]] % {'kernel': quoted(made_for[1])},
-        'tables': ''.join('    show < %s\n' % quoted(path) for _, path in plan.histograms),
+        'tables': ''.join('    (show < %s)\n' % quoted(path) for _, path in plan.histograms),
         'roots': ' '.join(map(quoted, roots)), 'stop': '\n'.join(undo[:first]),
         'remove': '\n'.join(undo[first:]), 'create': '\n'.join(lines[:made]),
         'start': '\n'.join(lines[made:])}
@@ -3833,7 +3833,7 @@ def bars(column, rows, symbol_at, noun, width):
     most = max(counts.values())
     left = max([len(column.name)] + [len(text) for text, _ in cells])
     right = max(len(noun), len('%d' % most))
-    space = max(width - left - right - 6, 8)
+    space = max(width - left - right - 5, 8)
     return ['%s  %s' % (column.name.ljust(left), noun.rjust(right))] + [
         '%s  %s |%s|' % (text.ljust(left), ('%d' % count).rjust(right),
                          ('@' * (count * space // most)).ljust(space)) for text, count in cells]

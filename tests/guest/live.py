@@ -350,6 +350,11 @@ def dummy_device(*settings):
 class Live(unittest.TestCase):
 
     each_event = {}
+    # Python 2.7 has them under their old names only.
+    assertRegex = getattr(unittest.TestCase, 'assertRegex',
+                          getattr(unittest.TestCase, 'assertRegexpMatches', None))
+    assertNotRegex = getattr(unittest.TestCase, 'assertNotRegex',
+                             getattr(unittest.TestCase, 'assertNotRegexpMatches', None))
 
     @classmethod
     def setUpClass(cls):

@@ -1,15 +1,10 @@
 """Which functions a trace takes: patterns, modules, several of one name."""
-import unittest
 
 from tests.guest.live import (KERNEL, MODULES_HAVE_TYPES, TRACING, Live, Run, call, dummy_device,
                               forbidden, functions_of_each_name, read, traceable)
 
 
 class Functions(Live):
-
-    # Python 2.7 has it under its old name only.
-    assertRegex = getattr(unittest.TestCase, 'assertRegex',
-                          getattr(unittest.TestCase, 'assertRegexpMatches', None))
 
     def test_a_pattern(self):
         listed = traceable('vfs_rea[a-z]*')

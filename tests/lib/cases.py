@@ -14,6 +14,7 @@ A case is a trace, and below it, indented by two blanks:
 
     = WORDS        the values in ftrace's own words; of several such lines, one after the other
     f: FILTER      the filter, as the kernel gets it
+    h: WORDS       the first histogram, as the kernel gets it, less its size and order
     > ONE -> OTHER values as the kernel prints them, and as the person sees them
     ! WORDS        what is said on stderr has these words in it
     ^ WORDS        it is refused, with these words in the message; the ^ stands below the column
@@ -49,7 +50,7 @@ def read(name):
     cases, group, settings, path = [], '', {}, None
     for number, line in enumerate(lines, 1):
         setting = re.match(r'(kernel|machine|types|file [^ :]+): ?(.*)$', line)
-        sign = re.match(r'(?: *(?=\^)|  )(\^|=|f:|>|!)(?: (.*))?$', line)
+        sign = re.match(r'(?: *(?=\^)|  )(\^|=|[fh]:|>|!)(?: (.*))?$', line)
         if line.startswith('== '):
             group, settings, path = line[3:], {}, None
         elif setting:
@@ -77,13 +78,13 @@ def settled(case, tool_run):
         return refused_wrongly(case, result, said)
     if result.status:
         return ['refused: ' + '\n'.join(said)]
-    words, condition = shown(result.out)
+    words, condition, histogram = shown(result.out)
     if '=' in signs:
         wrong += differs('=', ' '.join(text for sign, text, _ in case.expected if sign == '='),
                          words)
     for sign, text, _ in case.expected:
-        if sign == 'f:':
-            wrong += differs('f:', text, condition or '')
+        if sign in ('f:', 'h:'):
+            wrong += differs(sign, text, (condition if sign == 'f:' else histogram) or '')
         if sign == '>':
             printed, _, seen = text.partition(' -> ')
             line = tool_run([case.trace], (HEAD + printed + '\n').encode('utf-8')).out
@@ -107,15 +108,21 @@ def refused_wrongly(case, result, said):
 
 
 def shown(out):
-    """(values in ftrace's words, filter or None) of the lines of one trace, as -S shows them."""
-    words = condition = None
+    """(values in ftrace's words, filter, histogram) of the lines of one trace, as -S shows them.
+
+    Those that are not there are None.
+    """
+    words = condition = histogram = None
     for line in out.splitlines():
         text, target = ([''] + shlex.split(line))[-3::2]        # echo TEXT > FILE, mkdir FILE
         if target.endswith('/kprobe_events'):
-            words = ' '.join(text.split(' ')[2:])
+            values = [word for word in text.split(' ')[2:] if not word.startswith('__stack=')]
+            words = ' '.join(([words] if words else []) + values)
         elif target.endswith('/filter'):
             condition = text
-    return words, condition
+        elif target.endswith('/trigger') and histogram is None:
+            histogram = re.sub(':sort=[a-z.]+|:size=[0-9]+|:pause|^hist:', '', text)
+    return words, condition, histogram
 
 
 def differs(sign, expected, found):

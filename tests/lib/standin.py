@@ -7,16 +7,19 @@
 What a kernel has below /sys and in some files of /proc, /etc, /boot and /usr/lib/debug, the tool
 finds in a directory, under the names that it knows.  The directory does what tracefs does with
 what is written: mkdir in instances/ fills the new directory, a line appended to kprobe_events makes
-an event appear in every instance and -: takes it away, unless it is enabled (EBUSY); rmdir removes
-an instance, unless a file of it is open (EBUSY); whoever opens a trace_pipe first reads `events`
-to their end, and nobody else can open it (EBUSY).  mount and umount change /proc/mounts, on which
-depends whether tracefs is there.
+an event appear in every instance and -: takes it away, unless it is enabled or has a trigger
+(EBUSY); s: in dynamic_events does so, too.  A trigger that is appended stands in its file, and !
+with the same takes it away.  rmdir removes an instance, unless a file of it is open or a trigger
+stands there (EBUSY); whoever opens a trace_pipe first reads `events` to their end, and nobody else
+can open it (EBUSY).  mount and umount change /proc/mounts, on which depends whether tracefs is
+there.
 
 Every system call that concerns tracefs is logged; any of them can be made to fail, and a signal
 can come at it.
 """
 import errno
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -32,7 +35,11 @@ SCRATCH = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 PIPE_SIZE = 1 << 20     # bytes; as much as a user may have
 SET_PIPE_SIZE = 1031    # F_SETPIPE_SZ of fcntl(2)
 
-# What tracefs/README says of types, by release.
+# What tracefs/README says of histograms (Debian's kernels before 6.1 have none), and of types, by
+# release.
+HISTOGRAMS = ('  s:[synthetic/]<event> <field> [<field>]\n'
+              '      hist trigger\t- If set, event hits are aggregated into a hash table\n'
+              '            .buckets=size  display values in groups of size rather than raw\n')
 READMES = {
     '4.0': 'type: s8/16/32/64, u8/16/32/64\n',
     '4.19': 'type: s8/16/32/64, u8/16/32/64, x8/16/32/64, string,\n'
@@ -42,11 +49,11 @@ READMES = {
             '      <type>\\[<array-size>\\]\n',
     '6.1': 'type: s8/16/32/64, u8/16/32/64, x8/16/32/64, string, symbol,\n'
            '      b<bit-width>@<bit-offset>/<container-size>, ustring,\n'
-           '      symstr, <type>\\[<array-size>\\]\n',
+           '      symstr, <type>\\[<array-size>\\]\n' + HISTOGRAMS,
     '6.12': '<argname>[->field[->field|.field...]],\n'
             'type: s8/16/32/64, u8/16/32/64, x8/16/32/64, char, string, symbol,\n'
             '      b<bit-width>@<bit-offset>/<container-size>, ustring,\n'
-            '      symstr, %pd/%pD, <type>\\[<array-size>\\]\n'}
+            '      symstr, %pd/%pD, <type>\\[<array-size>\\]\n' + HISTOGRAMS}
 FUNCTIONS = ('by_single by_struct by_value either_way from_user in_one_register in_registers '
              'ip_rcv large_result many no_result odd_float odd_packed odd_wide open_file '
              'receive_core tcp_close twice udp_rcv unknown vfs_read wake_up_new_task '
@@ -77,6 +84,7 @@ class StandIn(object):
     fail -- (number of the operation on tracefs, from 0, and the errno that it fails with)
     signal -- (number of the operation, and the signal that comes at it)
     forged -- how many of the lines that look like events are parts of strings
+    table -- what every file called hist has in it
     """
 
     def __init__(self, kernel='6.12', architecture='x86_64', mounted=True, types=True):
@@ -86,7 +94,7 @@ class StandIn(object):
         self.log, self.takes, self.events, self.missed, self.refuses = [], '.*', b'', {}, {}
         self.fail = self.signal = self._writer = None
         self.hold, self.piece = False, 1 << 20
-        self.forged, self.taken = 0, b''
+        self.forged, self.taken, self.table = 0, b'', ''
         self.system = System(self)
         for directory in (DEBUGFS, '/unmounted', '/bin', TRACEFS + '/instances'):
             os.makedirs(self.root + directory)
@@ -97,7 +105,7 @@ class StandIn(object):
             os.chmod(self.root + '/bin/' + name, 0o755)
         self._fill('')
         for name, text in (('kprobe_events', ''), ('kprobe_profile', ''),
-                           ('README', READMES[kernel]),
+                           ('README', READMES[kernel]), ('dynamic_events', ''),
                            ('available_filter_functions', '\n'.join(FUNCTIONS) + '\n')):
             self.put(TRACEFS + '/' + name, text)
         if mounted:
@@ -204,7 +212,8 @@ class StandIn(object):
         os.mkfifo(os.path.join(self.tracefs, top + 'trace_pipe'))
 
     def _event(self, top, group, event):
-        for name, text in (('enable', '0\n'), ('filter', 'none\n')):
+        for name, text in (('enable', '0\n'), ('filter', 'none\n'), ('trigger', ''),
+                           ('hist', self.table)):
             self.put('%s/%sevents/%s/%s/%s' % (TRACEFS, top, group, event, name), text)
 
     def _tops(self):
@@ -215,6 +224,8 @@ class StandIn(object):
         path = os.path.join(self.tracefs, name)
         if name.endswith('trace_pipe') and name in self.system.files.values():
             raise EnvironmentError(errno.EBUSY, 'busy')
+        if name.endswith('/trigger') and flags & os.O_TRUNC and self._used(name):
+            flags &= ~os.O_TRUNC
         if name == 'kprobe_events' and flags & os.O_TRUNC:
             for line in self.get(name).splitlines():
                 self._kprobe('-:' + line.split()[0].partition(':')[2])
@@ -252,7 +263,9 @@ class StandIn(object):
         self._fill(name + '/')
 
     def removed(self, name):
-        if any(open_file.startswith(name + '/') for open_file in self.system.files.values()):
+        if any(open_file.startswith(name + '/') for open_file in self.system.files.values()) or any(
+                text for path, text in self.state().items()
+                if path.startswith(name + '/') and path.endswith('/trigger')):
             raise EnvironmentError(errno.EBUSY, 'busy')
         shutil.rmtree(os.path.join(self.tracefs, name))
 
@@ -266,18 +279,60 @@ class StandIn(object):
                         '[    1.000000] trace_kprobe: error: %s\n  Command: %s\n'
                         '           %s^\n' % (reason, text.strip(), ' ' * text.find(word))))
                 raise EnvironmentError(number, os.strerror(number))
-        if name != 'kprobe_events':
+        change = (self._kprobe if name == 'kprobe_events' else
+                  self._synthetic if name == 'dynamic_events' else
+                  functools.partial(self._trigger, name) if name.endswith('/trigger') else None)
+        if not change:
             return os.write(descriptor, data)
         for line in text.splitlines():
-            self._kprobe(line)
+            change(line)
         return len(data)
+
+    def _used(self, name):
+        """Tell whether a trigger elsewhere uses the variables of those in a file."""
+        event = '.'.join(name.split('/')[-3:-1])
+        return any('onmatch(%s)' % event in text for path, text in self.state().items()
+                   if path.endswith('/trigger'))
+
+    def _trigger(self, name, line):
+        """Carry out a line that is written to a trigger file."""
+        lines = self.get(name).splitlines()
+        plain = re.sub(':(pause|cont)', '', line.lstrip('!'))
+        if line.startswith('!'):
+            if plain not in lines:
+                raise EnvironmentError(errno.EINVAL, 'Invalid argument')
+            if self._used(name):
+                raise EnvironmentError(errno.EBUSY, 'busy')
+            lines.remove(plain)
+        elif plain not in lines:
+            lines.append(plain)
+        self.put('%s/%s' % (TRACEFS, name), ''.join(each + '\n' for each in lines))
+
+    def _synthetic(self, line):
+        """Carry out a line that is written to dynamic_events."""
+        lines = self.get('dynamic_events').splitlines()
+        name = 'synthetic/' + re.match(r'(?:s|-):(\w+)', line).group(1)
+        if line.startswith('s:'):
+            lines.append(line.replace('s:', 's:synthetic/', 1))
+            for top in self._tops():
+                self._event(top, *name.split('/'))
+        else:
+            if any(self.get(top + 'events/%s/enable' % name).startswith('1')
+                   or self.get(top + 'events/%s/trigger' % name) for top in self._tops()):
+                raise EnvironmentError(errno.EBUSY, 'busy')
+            lines = [other for other in lines if other.split()[0] != 's:' + name]
+            for top in self._tops():
+                shutil.rmtree(os.path.join(self.tracefs, top + 'events/' + name))
+                if not self.names(top + 'events/synthetic'):
+                    os.rmdir(os.path.join(self.tracefs, top + 'events/synthetic'))
+        self.put(TRACEFS + '/dynamic_events', ''.join(each + '\n' for each in lines))
 
     def _kprobe(self, line):
         """Carry out a line that is written to kprobe_events."""
         lines = self.get('kprobe_events').splitlines()
         if line.startswith('-:'):
             if any(self.get(top + 'events/%s/enable' % line[2:]).startswith('1')
-                   for top in self._tops()):
+                   or self.get(top + 'events/%s/trigger' % line[2:]) for top in self._tops()):
                 raise EnvironmentError(errno.EBUSY, 'busy')
             lines = [other for other in lines if other.split()[0].split(':')[1] != line[2:]]
             for top in self._tops():

@@ -1,0 +1,214 @@
+"""Whole calls, c, on a real kernel: each has its time, values and result, or is counted as lost."""
+import errno
+import os
+import re
+import signal
+import time
+import unittest
+
+from tests.guest.live import ARCH, SECOND, TRACING, Live, Run, call, read, until
+
+HAS_CALLS = 's:[synthetic/]' in read(TRACING + '/README')
+# An int in the second and third argument of this: that of lseek.
+THIRD = 'dx' if ARCH == 'x86_64' else 'x2'
+
+
+def fields(values):
+    """The NAME=VALUE of a line as a dictionary; texts without their quotes."""
+    return dict((name, text.strip('"')) for name, text in re.findall(
+        r'(\w+)=("[^"]*"|\S+)', values))
+
+
+def seconds(line):
+    return float(re.search(r' (\d+\.\d{6}): ', line).group(1))
+
+
+def children(count, work):
+    """Fork so many children, all of which are there before work(number) is done in each."""
+    reading, writing = os.pipe()
+    pids = []
+    for number in range(count):
+        pid = os.fork()
+        if not pid:
+            os.close(writing)
+            os.read(reading, 1)
+            work(number)
+            os._exit(0)
+        pids.append(pid)
+    os.close(writing)
+    os.close(reading)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    return set(pids)
+
+
+@unittest.skipIf(HAS_CALLS, 'this kernel has what whole calls are made of')
+class Lacking(Live):
+
+    def test_calls_and_histograms(self):
+        self.refused('this kernel has no whole calls for c (Linux 5.0, CONFIG_HIST_TRIGGERS and '
+                     'CONFIG_SYNTH_EVENTS): trace the entry and the return, p and r, side by side',
+                     'c vfs_read')
+        self.refused('this kernel has no histograms for h: (Linux 4.7, CONFIG_HIST_TRIGGERS)',
+                     'p vfs_read h:common_pid')
+
+
+@unittest.skipUnless(HAS_CALLS, 'this kernel does not have what whole calls are made of')
+class Calls(Live):
+
+    def setUp(self):
+        Live.setUp(self)
+        self.events = read(TRACING + '/dynamic_events')
+
+    def nothing_is_left(self):
+        Live.nothing_is_left(self)
+        self.assertEqual(read(TRACING + '/dynamic_events'), self.events)
+
+    def calls(self, *arguments, **options):
+        """The fields of each line of this process (or of those in `pids`, given by workload)."""
+        lines = self.trace(*arguments, **options)
+        pids = self.result or set([os.getpid()])
+        return [fields(line[4]) for line in lines if line[1] in pids]
+
+    def test_sleeps_of_known_length(self):
+        """Each takes as long as the timestamps of its entry and return say."""
+        run = Run([kind + ' hrtimer_nanosleep' for kind in 'cpr']).ready()
+        [pid] = children(1, lambda _: [time.sleep(length) for length in (0.001, 0.01, 0.1)])
+        status, lines, said = run.end()
+        self.assertEqual(status, 0, said)
+        lines = [line for line in lines if '-%d ' % pid in line]
+        times = dict((event, [seconds(line) for line in lines if ': %s: ' % event in line])
+                     for event in ('f0', 'f1', 'f2'))
+        taken = [int(us) for us in re.findall(r': f0: us=(\d+)$', '\n'.join(lines), re.M)]
+        self.assertEqual([len(times[event]) for event in ('f1', 'f2')] + [len(taken)], [3, 3, 3])
+        for length, us, entry, back in zip((1000, 10000, 100000), taken, times['f1'], times['f2']):
+            self.assertGreaterEqual(us, length)
+            self.assertLess(abs(us - 1e6 * (back - entry)), 0.1 * length + 1000, lines)
+
+    def test_values_of_every_form(self):
+        """Hexadecimal, signs of 8 to 64 bits, a string of the entry and a name of the return."""
+        path = self.path('a file')
+        with open(path, 'wb', 0) as stream:
+            def work():
+                stream.write(b'abc')
+            whole = self.calls('c vfs_write name=%%0->f_path.dentry->d_name.name h=%%2 u=U%%2 '
+                               's=%%%s:s8 w=%%%s:s16 fn=%%0->f_op->write_iter r=S$retval '
+                               'f:common_pid==%d' % (THIRD, THIRD, os.getpid()), workload=work)
+        self.assertEqual(len(whole), 1)
+        self.assertEqual([whole[0][name] for name in ('h', 'u', 's', 'w', 'r')],
+                         ['0x3', '3', '3', '3', '3'])
+        self.assertIn(whole[0]['name'], ('a', 'a file'))
+        self.assertRegex(whole[0]['fn'], r'^\w+\+0x0$')
+
+    def test_signs(self):
+        with open(self.path('x'), 'wb') as stream:
+            def work():
+                for length in -1, -300:
+                    try:
+                        os.ftruncate(stream.fileno(), length)
+                    except OSError as error:
+                        self.assertEqual(error.errno, errno.EINVAL)
+            whole = self.calls('c do_sys_ftruncate a=%%%s:s8 b=%%%s:s16 c=%%%s:s32 d=S%%1 e=%%1 '
+                               'r=S$retval f:common_pid==%d' % ((SECOND,) * 3 + (os.getpid(),)),
+                               workload=work)
+        self.assertEqual([[each[name] for name in 'abcder'] for each in whole], [
+            ['-1', '-1', '-1', '-1', '0xffffffffffffffff', '-EINVAL'],
+            ['-44', '-300', '-300', '-300', '0xfffffffffffffed4', '-EINVAL']])
+
+    def test_filters(self):
+        """On what is known at the entry, and on what the return tells; the kernel applies both."""
+        def work():
+            for name in self.directory, '/nonexistent':
+                try:
+                    os.stat(name)
+                except OSError:
+                    pass
+        common = 'c vfs_statx name=%%1->name r=S$retval f:common_pid==%d&&' % os.getpid()
+        lines = self.trace(common + 'r<0', common + 'r==0', common + 'us>0&&name~"/nonex*"',
+                           common + 'us>10000000', common + 'name~"/nonex*"', workload=work)
+        seen = [(line[2], fields(line[4])['r']) for line in self.ours(lines)]
+        self.assertEqual(sorted(seen), [('f0', '-ENOENT'), ('f1', '0'), ('f2', '-ENOENT'),
+                                        ('f4', '-ENOENT')])
+
+    def test_many_tasks(self):
+        """3,000 one after the other, more than most tables: each is seen."""
+        with open(self.path('x'), 'wb') as stream:
+            def work():
+                pids = set()
+                for _ in range(30):
+                    pids |= children(100, lambda _: os.fsync(stream.fileno()))
+                return pids
+            whole = self.calls('-b', '4096', 'c vfs_fsync_range r=S$retval', workload=work)
+        self.assertEqual(len(self.result), 3000)
+        self.assertEqual([each['r'] for each in whole], ['0'] * 3000)
+        self.assertNotIn('dropped', self.said)
+        self.assertNotIn('missed', self.said)
+
+    def test_many_at_once(self):
+        """60 that sleep at a time: each is seen, or counted as missed."""
+        for options, expected in ([], 60), (['--maxactive', '10'], 10):
+            whole = self.calls('c hrtimer_nanosleep f:us>=300000', *options,
+                               workload=lambda: children(60, lambda _: time.sleep(0.5)))
+            missed = sum(int(count) for count in re.findall(r'(\d+) returns? missed', self.said))
+            # (Others sleep, too, of which a few may have been missed.)
+            self.assertIn(len(whole), range(expected - 2, expected + 1) if options else [60])
+            self.assertGreaterEqual(len(whole) + missed, 60)
+            self.assertEqual(expected == 60, missed == 0)
+
+    def test_a_pattern(self):
+        """Each line tells the function."""
+        def work():
+            with open(self.path('x'), 'wb', 0) as stream:
+                stream.write(b'abc')
+        run = Run(['c vfs_[rw]r* r=S$retval f:common_pid==%d' % os.getpid()]).ready()
+        work()
+        status, lines, said = run.end()
+        self.assertEqual(status, 0, said)
+        self.assertEqual([re.sub(r'us=\d+', 'us=N', line.partition(': f')[2].partition(' ')[2])
+                          for line in lines], ['(vfs_write) us=N r=3'])
+
+    def test_stacks(self):
+        """They begin with who called it, not with the tracer."""
+        with open(self.path('x'), 'wb', 0) as stream:
+            run = Run(['-s', 'c vfs_write r=S$retval f:common_pid==%d' % os.getpid()]).ready()
+            stream.write(b'x')
+            status, lines, said = run.end()
+        self.assertEqual(status, 0, said)
+        at = [number for number, line in enumerate(lines) if line.endswith('<stack trace>')]
+        self.assertEqual(len(at), 1, lines)
+        self.assertIn('write', lines[at[0] + 1])
+        self.assertNotRegex('\n'.join(lines), 'probe|rethook|trampoline|trace_event')
+
+    def test_ends(self):
+        """Nothing is left by TERM, nor by KILL and the next run."""
+        for number, status in (signal.SIGTERM, 143), (signal.SIGKILL, -9):
+            run = Run(['c vfs_read r=S$retval f:us>10', 'c vfs_write h:us.log2',
+                       'e sched/sched_switch h:prev_comm', 'p vfs_read h:stacktrace']).ready()
+            self.assertIn(run.name + '_f0', read(TRACING + '/dynamic_events'))
+            self.assertEqual(run.end(number)[0], status)
+            if number == signal.SIGKILL:
+                status, _, said = call('-t', '0.1', 'e sched/sched_process_exec')
+                self.assertEqual(status, 0, said)
+                self.assertIn('removed what a killed run had left: an instance and 5 probes of '
+                              + run.name, said)
+            self.nothing_is_left()
+
+    def test_a_script(self):
+        script = self.path('trace.sh')
+        call('-S', '-o', script, 'c vfs_write r=S$retval f:common_pid==%d' % os.getpid(),
+             'p vfs_write h:common_pid f:common_pid==%d' % os.getpid())
+        run = Run([], [script])
+        top = TRACING + '/instances/%s/' % run.name
+        until(lambda: os.path.exists(top + 'tracing_on') and read(top + 'tracing_on') == '1\n',
+              'the script traces')
+        with open(self.path('x'), 'wb', 0) as stream:
+            stream.write(b'abc')
+        run.has_output()
+        status, lines, said = run.end()
+        self.assertEqual(status, 0, said)
+        self.assertRegex('\n'.join(lines), r'%s_f0: us=\d+ r=3\n' % run.name)
+        self.assertRegex('\n'.join(lines), r'\{ common_pid: +%d \} hitcount: +1' % os.getpid())
+
+
+if __name__ == '__main__':
+    unittest.main()
