@@ -3891,7 +3891,7 @@ OPTIONS = (
     ('-p', '--pid', 'PID', 'only this process: its threads, and what it starts\nfrom now on',
      above_zero),
     ('-b', '--buffer', 'KB', 'the size of the ring buffer of each CPU', above_zero),
-    ('', '--maxactive', 'N', 'concurrent calls that an r trace can track',
+    ('', '--maxactive', 'N', 'concurrent calls that an r or c trace can track',
      lambda text: above_zero(text, below=4097)),         # the kernel's own limit
     ('', '--max-probes', 'N', 'what a pattern may take (%d)' % MAX_PROBES, above_zero),
     ('-S', '--show', '', 'show the lines, and touch nothing'),
@@ -3904,14 +3904,17 @@ OPTIONS = (
 )
 
 HELP = """\
-usage: surftrace.py [options] TRACE [TRACE ...]
+usage: surftrace.py [options] TRACE [TRACE ...] [-- COMMAND [ARGUMENT ...]]
 
 Trace kernel functions and events in the words of the kernel source.
 
 a trace, one argument each:
-  p SYMBOL[+OFFSET] [NAME=VALUE ...] [f:FILTER]    when a function is entered
-  r SYMBOL [NAME=VALUE ...] [f:FILTER]             when it returns
-  e [SYSTEM/]EVENT [f:FILTER]                      when an event fires
+  p SYMBOL[+OFFSET] [NAME=VALUE ...] [h:KEYS] [f:FILTER]  a function is entered
+  r SYMBOL [NAME=VALUE ...] [h:KEYS] [f:FILTER]           it returns
+  c SYMBOL [NAME=VALUE ...] [h:KEYS] [f:FILTER]           a whole call: us=TIME
+  e [SYSTEM/]EVENT [h:KEYS] [f:FILTER]                    an event fires
+
+COMMAND  is run, and it and what it starts are all that is traced
 
 SYMBOL  a function, MODULE:FUNCTION, or a pattern: tcp_v4_*
 
@@ -3933,6 +3936,12 @@ NAME
   ip_ ip6_ mac_       begin the name of an address
   b16_ b32_ b64_      of a number whose bytes are to be swapped (ports)
   B16_ B32_ B64_      of one that is shown in hexadecimal then
+
+KEYS  h:comm,size.log2:size      counts, made by the kernel; a table at the end
+  NAME,NAME,NAME      up to three values to count by; COMM, CPU, stacktrace, too
+  .log2 .buckets=100  behind a name: by powers of two, or hundreds
+  .hex .sym .syscall  behind a name: how it is shown
+  :NAME,NAME          numbers to add up
 
 FILTER  f:comm==bash&&(users>1||common_pid==1)
   == != < <= > >=     compare
@@ -3958,6 +3967,12 @@ EXAMPLES = (
      'each IPv4 packet that comes in'),
     ("'e sched/sched_process_exec'",
      'every program that is started'),
+    ("'c vfs_fsync_range name=$file->f_path.dentry->d_name.name f:us>10'",
+     'each flush of a file that takes more than ten microseconds'),
+    ("'p vfs_read size=%2 h:COMM:size'",
+     'who reads how often, and how much'),
+    ("'e raw_syscalls/sys_enter h:id.syscall' -- ls",
+     'the system calls of one command'),
     ("--info tcp_sendmsg",
      'its arguments, and where they lie'),
     ("-o trace.sh -S 'p kernel_clone comm=$comm'",

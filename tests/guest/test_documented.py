@@ -8,7 +8,7 @@ import unittest
 
 from tests.guest.files import DOCUMENTED
 from tests.guest.live import (ARCH, FROM_BTF, KERNEL, ROOT, RUN, SCRIPT, Live, Run,
-                              connection, datagram, fork, ping, read, write)
+                              connection, datagram, dummy_device, fork, ping, read, write)
 from tests.lib import tool
 
 
@@ -38,9 +38,21 @@ class Documented(Live):
         for _ in range(2):
             with open(os.devnull, 'w') as nowhere:
                 subprocess.call(['timeout', '0.2', 'yes'], stdout=nowhere)
-        with connection():
-            pass
+        with connection() as (_, client):
+            client.sendall(b'x' * 1000)
         datagram('::1', 5000, socket.AF_INET6)
+        with open(self.path('data'), 'wb', 0) as stream:
+            stream.write(b'x' * 100000)
+            os.fsync(stream.fileno())
+
+    def retransmit(self):
+        """Let a SYN get no answer for a second, after which it is sent once more."""
+        with dummy_device():
+            subprocess.check_call(['ip', 'addr', 'add', '10.9.9.1/24', 'dev', 'dummy0'])
+            client = socket.socket()
+            client.settimeout(1.5)
+            self.assertRaises(EnvironmentError, client.connect, ('10.9.9.2', 80))
+            client.close()
 
     def setUp(self):
         Live.setUp(self)
@@ -87,7 +99,10 @@ class Documented(Live):
             for _, run in runs:
                 run.ready()
             self.workload()
+            if any('retransmit' in command for command, _ in runs):
+                self.retransmit()
             for command, run in runs:
                 status, lines, said = run.end()
                 self.assertEqual(status, 0, command + said)
                 self.assertTrue(lines, command)
+                self.assertNotIn('0 keys', lines[-1], command)

@@ -6,7 +6,7 @@ import subprocess
 import time
 import unittest
 
-from tests.guest.live import FROM_BTF, TRACING, Live, Run, read, set_comm
+from tests.guest.live import TRACING, Live, Run, read, set_comm
 from tests.guest.test_calls import children, fields
 
 HAS_HISTOGRAMS = 'hist trigger' in read(TRACING + '/README')
@@ -53,7 +53,7 @@ class Histograms(Live):
         # (What the test itself reads of the run's stderr comes on top.)
         self.assertGreaterEqual(counted, 100000)
         self.assertLess(counted, 100100)
-        self.assertEqual(re.findall('(?m)^surftrace: .*\n', self.said), [FROM_BTF])
+        self.assertNotIn('surftrace: ', self.said)
 
     def test_the_same_as_of_the_lines(self):
         """Counts, sums, means, powers of two and buckets, of one and the same run."""
@@ -106,7 +106,7 @@ class Histograms(Live):
             set_comm('a b')
             children(3, lambda _: open('/etc/passwd').close())
             set_comm('python')
-        lines = self.table('p do_filp_open comm=$comm file=%1->name h:comm,file '
+        lines = self.table('p do_sys_openat2 comm=$comm file=%1:ustring h:comm,file '
                            'f:file==/etc/passwd', workload=work)
         self.assertEqual([re.split('  +', line) for line in lines[1:]],
                          [['a b', '/etc/passwd', '3'], ['3 calls, 1 key']])
