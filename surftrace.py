@@ -3938,7 +3938,7 @@ NAME
   B16_ B32_ B64_      of one that is shown in hexadecimal then
 
 KEYS  h:comm,size.log2:size      counts, made by the kernel; a table at the end
-  NAME,NAME,NAME      up to three values to count by; COMM, CPU, stacktrace, too
+  NAME,NAME,NAME      up to three values to count by, or COMM, CPU, stacktrace
   .log2 .buckets=100  behind a name: by powers of two, or hundreds
   .hex .sym .syscall  behind a name: how it is shown
   :NAME,NAME          numbers to add up
@@ -3967,7 +3967,7 @@ EXAMPLES = (
      'each IPv4 packet that comes in'),
     ("'e sched/sched_process_exec'",
      'every program that is started'),
-    ("'c vfs_fsync_range name=$file->f_path.dentry->d_name.name f:us>10'",
+    ("'c vfs_fsync_range name=%0->f_path.dentry->d_name.name f:us>10'",
      'each flush of a file that takes more than ten microseconds'),
     ("'p vfs_read size=%2 h:COMM:size'",
      'who reads how often, and how much'),

@@ -202,8 +202,8 @@ class Calls(OnABox):
                 "echo 'hist:keys=__stack:f0t=common_timestamp.usecs,f0_n=n,f0_s=s:size=16384' >> "
                 '%s/events/surftrace/f0/trigger' % top,
                 "echo 'hist:keys=__stack:f0_us=common_timestamp.usecs-$f0t:size=16384:"
-                "onmatch(surftrace.f0).trace(surftrace_f0,$f0_us,$f0_n,$f0_s)' >> "
-                '%s/events/surftrace/f0r/trigger' % top,
+                "onmatch(%s.f0).trace(surftrace_f0,$f0_us,$f0_n,$f0_s)' >> "
+                '%s/events/surftrace/f0r/trigger' % ('surftrace', top),
                 "echo 'hist:keys=us,s:sort=hitcount.descending:size=16384:pause' >> "
                 '%s/events/synthetic/surftrace_f0/trigger' % top,
                 "echo 'r1024:surftrace/f1r ip_rcv __stack=%%sp:b50@14/64 r=$retval:s32' >> "

@@ -667,7 +667,8 @@ class Failures(OnABox):
                 survived = survived or number == errno.EBUSY and (
                     call == 'rmdir' or name.endswith('/enable') and text == '0\n' or (
                         text.startswith('-:') and call in ('open', 'write')) or (
-                            name.endswith('/tracing_on') and text == '0\n' and at > 20))
+                            name.endswith('/tracing_on') and text == '0\n' and (
+                                at > len(operations) // 2)))
                 # (No kernel is ever busy when the list of probes is read.)
                 if (result.status == 0) != survived and (name, number, text) != (
                         'kprobe_events', errno.EBUSY, ''):
