@@ -1,4 +1,5 @@
 """What -S prints and -o writes, for a shell: the same steps as a live run, each undone."""
+import hashlib
 import os
 import re
 import resource
@@ -10,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from tests.lib import btf, tool
+from tests.lib import btf, elf, tool
 from tests.unit.test_run import OnABox, TRACES
 
 NASTY = ['a', '', "it's", '$(touch x)', '`touch x`', 'a b', '"', '\\', '\\n', '*', '-n', ';x',
@@ -163,6 +164,86 @@ class Script(OnABox):
         self.assertEqual(self.run_on('-o', self.path, *TRACES).status, 0)
         with open(self.path) as stream:
             self.assertEqual(stream.read(), self.written()[0])
+
+
+class Comparing(OnABox):
+    """A script begins by comparing its kernel with the one that its offsets are of."""
+
+    TYPED = 'p wake_up_new_task comm=%0->comm'
+    WENT_ON, OTHER = 'went on\n', 'ANY_KERNEL=1 runs it all the same'
+
+    def setUp(self):
+        OnABox.setUp(self)
+        self.directory = tempfile.mkdtemp(dir=tool.SCRATCH)
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def put(self, name, data):
+        path = os.path.join(self.directory, name)
+        with open(path, 'wb') as stream:
+            stream.write(data)
+        os.chmod(path, 0o755)
+        return path
+
+    def runs(self, *arguments, **answers):
+        """Return the status and the output of the beginning of a script, run by a shell.
+
+        answers -- of what it asks: uname, sha256sum; and what is in the environment, any
+        """
+        path = os.path.join(self.directory, 'trace.sh')
+        self.assertEqual(self.run_on('-S', '-o', path, *arguments).status, 0)
+        with open(path) as stream:
+            text = stream.read()
+        for name in 'uname', 'sha256sum':
+            self.put(name, ('#!/bin/sh\n' + answers.get(name, 'exit 1') + '\n').encode())
+        process = subprocess.Popen(
+            ['/bin/sh', '-c', text[:text.index('\nrun=surftrace_$$')] + '\necho went on\n'],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={
+                'PATH': self.directory, 'ANY_KERNEL': answers.get('any', '')})
+        said = process.communicate()[0].decode()
+        return process.returncode, said
+
+    def test_by_the_release(self):
+        """Of the running kernel, whose types were asked."""
+        self.assertEqual(self.runs(self.TYPED, uname='echo 6.12'), (0, self.WENT_ON))
+        status, said = self.runs(self.TYPED, uname='echo 6.13')
+        self.assertEqual(status, 1)
+        self.assertEqual(said, 'surftrace: made for kernel 6.12, this is 6.13: %s\n' % self.OTHER)
+        self.assertEqual(self.runs(self.TYPED, uname='echo 6.13', any='1'), (0, self.WENT_ON))
+        self.assertEqual(self.runs(self.TYPED, uname='echo 6.13', any='0')[0], 1)
+
+    def test_by_the_release_that_a_vmlinux_tells(self):
+        path = self.put('vmlinux', elf.elf(
+            [(b'.BTF', btf.sample().data()),
+             (b'.rodata', b'\0Linux version 5.4.0-rpi (gcc) #1\n\0')], machine=183))
+        self.assertEqual(self.runs('-v', path, self.TYPED, uname='echo 5.4.0-rpi'),
+                         (0, self.WENT_ON))
+        self.assertIn('made for kernel 5.4.0-rpi, this is 6.12', self.runs(
+            '-v', path, self.TYPED, uname='echo 6.12')[1])
+
+    def test_by_the_sum_of_its_btf(self):
+        data = btf.sample().data()
+        path, right = self.put('raw', data), hashlib.sha256(data).hexdigest()
+        asked = '[ "$*" = /sys/kernel/btf/vmlinux ] && echo "%s  $1"'
+        for sum_of_it, status in ((right, 0), (right[:-1] + 'x', 1)):
+            found = self.runs('-v', path, self.TYPED, sha256sum=asked % sum_of_it)
+            self.assertEqual(found[0], status, found)
+        self.assertIn(self.OTHER, found[1])
+        self.assertEqual(self.runs('-v', path, self.TYPED, sha256sum=asked % 'x', any='1'),
+                         (0, self.WENT_ON))
+        status, said = self.runs('-v', path, self.TYPED)
+        self.assertEqual(status, 0)
+        self.assertIn('no BTF or no sha256sum here: whether this is the kernel', said)
+
+    def test_a_database(self):
+        """Its name tells the release, or nothing does."""
+        for name, said in (('info-4.4.0.db', 'made for kernel 4.4.0'), ('x.db', 'is not known')):
+            path = os.path.join(self.directory, name)
+            self.assertEqual(self.run_on('--make-db', path).status, 0)
+            self.assertIn(said, self.runs('-d', path, self.TYPED, uname='echo 1')[1])
+
+    def test_no_types_no_comparison(self):
+        self.assertEqual(self.runs('p vfs_read a=%di:u32', 'e sched/sched_switch'),
+                         (0, self.WENT_ON))
 
 
 class Quoting(unittest.TestCase):
