@@ -169,6 +169,8 @@ def sample():
         ('temper', temper, 0x160 * 8),
         ('address', in6, 0x190 * 8),
         ('long_numbers', w.array(uint, 65), 0x1a0 * 8),
+        ('inner', w.struct('', 4, [('deeper', w.struct('', 4, [('deepest', uint, 0)]), 0)]),
+         0x2b0 * 8),
         ('tail', flexible, 0x400 * 8)])
     task_pointer = w.pointer(task)
     skb = w.struct('sk_buff', 0x100, [('len', uint, 0x70 * 8), ('data', bytes_pointer, 0xd0 * 8)])

@@ -454,6 +454,11 @@ def wait_for(poll, seconds):
     return surftrace.wait_until(end, poll)
 
 
+def readers(path):
+    """'NAME (PID)' of each process that reads a file."""
+    return surftrace.readers_of(path)
+
+
 def quoted(text):
     """A word as the tool writes it for a shell."""
     return surftrace.quoted(text)

@@ -292,13 +292,16 @@ class OwnEvents(OnABox):
 
     def test_what_somebody_has_set_at_the_top_is_set_right(self):
         """A new instance begins with it."""
-        for name, text in (('raw', '1\n'), ('context-info', '0\n'), ('hex', '0\n')):
-            self.box.put('%s/options/%s' % (TRACEFS, name), text)
+        names = ('context-info', 'latency-format', 'raw', 'hex', 'bin', 'fields', 'userstacktrace')
+        for name in names:
+            self.box.put('%s/options/%s' % (TRACEFS, name),
+                         '0\n' if name in ('context-info', 'hex') else '1\n')
         self.assertEqual(self.run_on(TASK).status, 0)
         top = 'instances/%s/options/' % RUN
         self.assertEqual([(name[len(top):], text) for name, text in self.box.writes()
                           if name.startswith(top)],
-                         [('context-info', '1\n'), ('raw', '0\n'), ('stacktrace', '0\n')])
+                         [(name, '1\n' if name == 'context-info' else '0\n')
+                          for name in names + ('stacktrace',) if name != 'hex'])
 
     def test_threads_that_start_meanwhile(self):
         """Their list is read again once the first ones are entered."""
@@ -461,6 +464,16 @@ class Leftovers(OnABox):
         self.assertEqual((result.status, self.box.state()), (0, before))
         self.assertIn('instances/%s is left alone: somebody uses it, ' % run, result.err)
         self.box.system.close(descriptor)
+
+    def test_who_reads_it(self):
+        path = '%s/instances/x/trace_pipe' % self.box.tracefs
+        self.box.instance('x')
+        reader = subprocess.Popen(['cat', path], stdin=subprocess.PIPE)
+        writer = os.open(path, os.O_WRONLY)     # waits until it has been opened
+        self.assertEqual(tool.readers(path), ['cat (%d)' % reader.pid])
+        os.close(writer)
+        reader.communicate()
+        self.assertEqual(tool.readers(path), [])
 
     def test_a_name_that_is_taken(self):
         """By another container's process of that number."""
