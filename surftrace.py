@@ -2287,13 +2287,6 @@ def kprobe_step(probe, maxactive, run):
         'append', 'kprobe_events', '-:%s/%s' % (run, probe.event)), probe)
 
 
-def trigger_step(path, text, condition, probe):
-    """Return the Step that sets a histogram trigger."""
-    condition = ' if ' + condition if condition else ''
-    return Step('append', path, text + condition, Step('append', path, '!' + text + condition),
-                probe)
-
-
 def table_size(probe):
     """Return how many keys a table of a Probe has room for: a pattern's many are small."""
     return 1 << 11 if probe.matched else 1 << 14
@@ -2311,10 +2304,11 @@ def histogram_steps(probe, path, condition):
         ','.join(column.words for column in histogram.columns),
         histogram.sums and ':vals=' + ','.join(name for name, _ in histogram.sums) or '',
         table_size(probe))
-    made, counts, pauses = [trigger_step(path, text + state, '&&'.join(conditions), probe)
-                            for state in (':pause', ':cont', ':pause')]
-    return (made._replace(undo=made.undo._replace(text=made.undo.text.replace(':pause', '', 1))),
-            counts._replace(undo=pauses._replace(undo=None, origin=None)))
+    condition = conditions and ' if ' + '&&'.join(conditions) or ''
+    made, counts, pauses, goes = [
+        Step('append', path, sign + text + state + condition) for sign, state in (
+            ('', ':pause'), ('', ':cont'), ('', ':pause'), ('!', ''))]
+    return made._replace(undo=goes, origin=probe), counts._replace(undo=pauses, origin=probe)
 
 
 # A whole call: a histogram of the entry keeps its time and its values by the stack that it runs on,
@@ -2339,34 +2333,34 @@ def call_values(probe):
 
 def call_steps(probe, options, run):
     """Return the Steps that make the synthetic event of a whole call."""
-    event, top = '%s_%s' % (run, probe.event), 'instances/%s/events/%s/' % (run, run)
-    steps, values = [], call_values(probe)
-    variables = dict((each.name, '%s_%s' % (probe.event, each.name))
-                     for each in probe.arguments + (CALL_TIME,))
-    for kind, name in (('p', probe.event), ('r', probe.event + 'r')):
+    entry, back, event = probe.event, probe.event + 'r', '%s_%s' % (run, probe.event)
+    values, steps, conditions = call_values(probe), [], {back: ''}
+    conditions[entry] = ' if ' + probe.filter.text if filters_entry(probe) else ''
+    for kind, name in (('p', entry), ('r', back)):
         arguments = (CALL_KEY,) + tuple(
-            each for each in probe.arguments if each.is_of_return == (kind == 'r'))
+            each for each in values if each.is_of_return == (kind == 'r'))
+        columns = probe.columns[:2] + tuple(each.column for each in arguments)
         steps.append(kprobe_step(probe._replace(
-            kind=kind, event=name, arguments=arguments, columns=probe.columns[:2] + tuple(
-                each.column for each in arguments)), options.maxactive or CALLS, run))
-    fields = ['u64 us'] + ['char %s[]' % each.name if each.kind == 'string' else '%s%d %s' % (
-        's' if each.kind == 'signed' else 'u', each.fetch_type.unit or each.fetch_type.bits or 64,
-        each.name) for each in values]
-    steps.append(Step('append', 'dynamic_events', 's:%s %s' % (event, '; '.join(fields)), Step(
+            kind=kind, event=name, arguments=arguments, columns=columns),
+            options.maxactive or CALLS, run))
+    fields = ''.join('; ' + ('char %s[]' if each.kind == 'string' else '%s%d %%s' % (
+        's' if each.kind == 'signed' else 'u', each.fetch_type.unit or each.fetch_type.bits or 64)
+    ) % each.name for each in values)
+    steps.append(Step('append', 'dynamic_events', 's:%s u64 us%s' % (event, fields), Step(
         'append', 'dynamic_events', '-:' + event), probe))
-    kept = ['%s=%s' % (variables[each.name], each.name) for each in values]
-    start, size = probe.event + 't', table_size(probe)
-    entry = 'hist:keys=%s:%s:size=%d' % (CALL_KEY.name, ','.join(
-        ['%s=common_timestamp.usecs' % start] + [
-            each for each, value in zip(kept, values) if not value.is_of_return]), size)
-    back = 'hist:keys=%s:%s:size=%d:onmatch(%s.%s).trace(%s,%s)' % (
-        CALL_KEY.name, ','.join(['%s=common_timestamp.usecs-$%s' % (variables['us'], start)] + [
-            each for each, value in zip(kept, values) if value.is_of_return]), size, run,
-        probe.event, event, ','.join('$' + variables[name] for name in ['us'] + [
-            each.name for each in values]))
-    condition = probe.filter.text if filters_entry(probe) else ''
-    return steps + [trigger_step(top + probe.event + '/trigger', entry, condition, probe),
-                    trigger_step(top + probe.event + 'r/trigger', back, '', probe)]
+    # The variables of an instance are one name space: f0t is the time of the entry.
+    kept = {entry: '%st=common_timestamp.usecs' % entry,
+            back: '%s_us=common_timestamp.usecs-$%st' % (entry, entry)}
+    for each in values:
+        kept[back if each.is_of_return else entry] += ',%s_%s=%s' % (entry, each.name, each.name)
+    action = ':onmatch(%s.%s).trace(%s%s)' % (run, entry, event, ''.join(
+        ',$%s_%s' % (entry, each.name) for each in [CALL_TIME] + values))
+    for name, does in ((entry, ''), (back, action)):
+        path = 'instances/%s/events/%s/%s/trigger' % (run, run, name)
+        text = 'hist:keys=%s:%s:size=%d%s%s' % (
+            CALL_KEY.name, kept[name], table_size(probe), does, conditions[name])
+        steps.append(Step('append', path, text, Step('append', path, '!' + text), probe))
+    return steps
 
 
 def quoted(text):

@@ -194,8 +194,8 @@ class Calls(OnABox):
         lines = self.run_on('-S', 'c wake_up_new_task s=%0->comm n=S%0->mm->mm_users h:us,s',
                             'c ip_rcv p=%0 r=$retval:s32 f:us>9&&r<0').out.splitlines()
         for line in [
-                "echo 'p:surftrace/f0 wake_up_new_task __stack=%%sp:b50@14/64 s=+0x10(%%di):string "
-                "n=+0x10(+0x20(%%di)):s32' >> %s/kprobe_events" % TRACEFS,
+                "echo 'p:surftrace/f0 wake_up_new_task __stack=%%sp:b50@14/64 "
+                "n=+0x10(+0x20(%%di)):s32 s=+0x10(%%di):string' >> %s/kprobe_events" % TRACEFS,
                 "echo 'r1024:surftrace/f0r wake_up_new_task __stack=%%sp:b50@14/64' >> "
                 '%s/kprobe_events' % TRACEFS,
                 "echo 's:surftrace_f0 u64 us; s32 n; char s[]' >> %s/dynamic_events" % TRACEFS,
