@@ -2661,7 +2661,7 @@ class Kernel(object):
 
     def __init__(self, architecture, tracefs=None, here=True, vmlinux=None):
         self.architecture, self.tracefs, self.here = architecture, tracefs, here
-        self.vmlinux, self.lists, self.places = vmlinux, {}, None
+        self.vmlinux, self.lists, self._places = vmlinux, {}, None
         readme = tracefs.read_if_there('README') if tracefs else ''
         self.features = frozenset(name for name, feature in FEATURES.items()
                                   if feature.sign in readme) if readme else USUAL_FEATURES
@@ -2797,24 +2797,25 @@ class Kernel(object):
             r'^([0-9a-f]+) \S %s$' % re.escape(name), self.listing('all'), re.M)
                 if address.strip('0')]
 
+    def places(self):
+        """Return (address, name) of each function, in order; none if they are not for us to see."""
+        if self._places is None:
+            self._places = sorted((int(address, 16), name) for address, name in re.findall(
+                r'(?m)^([0-9a-f]+) [tTwW] (\S+)', self.listing('all')) if address.strip('0'))
+        return self._places
+
     def symbol_at(self, address):
         """Return NAME+0xOFFSET of an address within a function, 0x... if that cannot be told."""
-        if self.places is None:
-            self.places = sorted((int(place, 16), name) for place, name in re.findall(
-                r'(?m)^([0-9a-f]+) [tTwW] (\S+)', self.listing('all')) if place.strip('0'))
-        place, name = self.places[bisect.bisect(self.places, (address + 1,)) - 1] if (
-            self.places) else (address + 1, '')
-        return '%s+0x%x' % (name, address - place) if place <= address else '0x%x' % address
+        at = bisect.bisect(self.places(), (address + 1,)) - 1
+        place, name = self.places()[at] if at >= 0 else (0, '')
+        return '%s+0x%x' % (name, address - place) if name else '0x%x' % address
 
     def check_offset(self, offset, name):
         """Raise the error that an offset, a Token, lies behind a function."""
         starts = self.addresses(name) if name not in ('_text', '_stext') else ()
-        for start in starts[:1]:
-            size = min([int(address, 16) for address in re.findall(
-                '^[0-9a-f]+', self.listing('all'), re.M) if int(address, 16) > start] or [start]
-            ) - start
-            if 0 < size <= int(offset.text, 0):
-                raise TraceError("'%s' has %d bytes" % (name, size), offset.column)
+        behind = self.places()[bisect.bisect(self.places(), (starts[0] + 1,)):] if starts else ()
+        if behind and int(offset.text, 0) >= behind[0][0] - starts[0]:
+            raise TraceError("'%s' has %d bytes" % (name, behind[0][0] - starts[0]), offset.column)
 
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit.
@@ -4355,7 +4356,7 @@ class Sources(object):
     """The sources of a run."""
 
     def __init__(self, options, console):
-        self.choice, self.console = options, console
+        self.options, self.console = options, console
         self.opened = {}        # by module, None for the kernel
         self.gdb = None         # its process, once it is needed
         self.elves = {}         # by path
@@ -4371,7 +4372,7 @@ class Sources(object):
 
     def fall_back(self, unknown):
         """Let gdb read what is unknown, if it was ours to choose; else raise that error."""
-        if self.choice.mode != 'auto':
+        if self.options.mode != 'auto':
             raise unknown
         self.console.note('%s; gdb reads it instead' % unknown)
         self.opened = {None: self._told(self._gdb(self._vmlinux()))}
@@ -4381,7 +4382,7 @@ class Sources(object):
         path = self._vmlinux()
         if not path:
             raise NoTypesError('instructions are read from a vmlinux; name one with -v; %s'
-                               % debug_package(self.choice.release))
+                               % debug_package(self.options.release))
         return Disassembler(self._start_gdb(path, Disassembler.ARGUMENTS, False))
 
     def open(self, module):
@@ -4405,10 +4406,10 @@ class Sources(object):
         return self.elves[path]
 
     def _chosen(self):
-        mode, choice = self.choice.mode, self.choice
-        if mode != 'remote' and not (choice.here or choice.vmlinux or choice.database):
+        mode, options = self.options.mode, self.options
+        if mode != 'remote' and not (options.here or options.vmlinux or options.database):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
-                               "file with that kernel's types with -v or -d" % choice.arch)
+                               "file with that kernel's types with -v or -d" % options.arch)
         for name, find, open_source, missing in SOURCES:
             place = find(self) if mode in ('auto', name) else None
             if place is not None:
@@ -4416,10 +4417,10 @@ class Sources(object):
             if mode == name:
                 break
         raise NoTypesError((WAYS_OUT if mode == 'auto' else missing) % {
-            'release': choice.release, 'package': debug_package(choice.release)})
+            'release': options.release, 'package': debug_package(options.release)})
 
     def _told(self, source):
-        registers = '' if self.choice.here else ', registers of ' + self.choice.arch
+        registers = '' if self.options.here else ', registers of ' + self.options.arch
         self.console.note('types from %s (%s)%s' % (source.name, source.kind, registers))
         return source
 
@@ -4431,8 +4432,8 @@ class Sources(object):
         source = self.opened.get(None)
         if source is None:
             return '', ''
-        if self.choice.here or isinstance(source, Server):
-            return 'release', self.choice.release
+        if self.options.here or isinstance(source, Server):
+            return 'release', self.options.release
         if isinstance(source, Database):
             named = re.match(r'info-(.*)\.db$', os.path.basename(source.name))
             return ('release', named.group(1)) if named else ('unknown', '')
@@ -4446,32 +4447,32 @@ class Sources(object):
     # Finding: each returns a place, or None
 
     def _btf_file(self):
-        path = self.choice.vmlinux
+        path = self.options.vmlinux
         if not path:
             path = os.path.join(RUNNING_BTF, 'vmlinux')
             return path if os.path.exists(path) else None
-        elf = self._elf(path) if self.choice.mode == 'auto' else None
+        elf = self._elf(path) if self.options.mode == 'auto' else None
         # (A module's BTF is only what its kernel's lacks.)
         lacks = elf and ('.BTF' not in elf.sections
                          or elf.relocatable and '.debug_info' in elf.sections)
         return None if lacks else path
 
     def _vmlinux(self):
-        if self.choice.vmlinux:
-            return self.choice.vmlinux
+        if self.options.vmlinux:
+            return self.options.vmlinux
         for pattern in DEBUG_FILES:
-            path = pattern % self.choice.release
+            path = pattern % self.options.release
             try:
-                if self.choice.here and '.debug_info' in self._elf(path).sections:
+                if self.options.here and '.debug_info' in self._elf(path).sections:
                     return path
             except (SourceError, EnvironmentError):
                 pass        # it is something else
         return None
 
     def _database_file(self):
-        if self.choice.database:
-            return self.choice.database
-        name = 'info-%s.db' % self.choice.release
+        if self.options.database:
+            return self.options.database
+        name = 'info-%s.db' % self.options.release
         for directory in ('.', os.path.dirname(os.path.abspath(__file__))):
             path = os.path.join(directory, name)
             if not os.path.exists(path):
@@ -4484,9 +4485,9 @@ class Sources(object):
         return None
 
     def _server(self):
-        if self.choice.mode != 'remote':
+        if self.options.mode != 'remote':
             return None         # the network is never asked unless the person says so
-        address = self.choice.rip
+        address = self.options.rip
         return (os.environ.get('LBC_SERVER') or SERVER) if address is None else address
 
     def _module_file(self, module):
@@ -4496,10 +4497,10 @@ class Sources(object):
             path = os.path.join(os.path.dirname(kernel.name), module)
             is_btf = os.path.isfile(path) and read_file(path)[:2] == BTF_MAGIC
             return path if is_btf and path != kernel.name else None
-        if kernel.kind != 'DWARF' or not self.choice.here or self.choice.vmlinux:
+        if kernel.kind != 'DWARF' or not self.options.here or self.options.vmlinux:
             return None
         found = sorted(os.path.join(directory, name) for pattern in DEBUG_MODULES
-                       for directory, _, names in os.walk(pattern % self.choice.release)
+                       for directory, _, names in os.walk(pattern % self.options.release)
                        for name in names if module_of(name) == module)
         for path in found:
             if path.endswith(('.ko', '.ko.debug')):
@@ -4522,7 +4523,7 @@ class Sources(object):
         if elf.relocatable or '.BTF' not in elf.sections:
             raise SourceError("%s: it has no kernel's BTF; -m dwarf reads its debug info" % path)
         source = Btf(elf.whole('.BTF'), path)
-        if self.choice.vmlinux:
+        if self.options.vmlinux:
             self._check_architecture(path, btf_architecture(source))
         return source
 
@@ -4538,7 +4539,7 @@ class Sources(object):
         return source
 
     def _remote(self, address):
-        return Server(address, self.choice.release, self.choice.arch)
+        return Server(address, self.options.release, self.options.arch)
 
     def _module(self, path):
         kernel = self.open(None)
@@ -4548,7 +4549,7 @@ class Sources(object):
     def _start_gdb(self, path, arguments, debug_info=True):
         elf = self._debug_elf(path, debug_info)
         usual = 'gdb' if elf.architecture == os.uname()[4] else 'gdb-multiarch'
-        self.gdb = GdbProcess(elf, self.choice.gdb or usual, self.console, arguments)
+        self.gdb = GdbProcess(elf, self.options.gdb or usual, self.console, arguments)
         return self.gdb
 
     # Checks: another kernel's offsets would be wrong numbers that look right
@@ -4560,23 +4561,23 @@ class Sources(object):
         if '.symtab' not in elf.sections or debug_info and '.debug_info' not in elf.sections:
             raise SourceError('%s: %s; %s' % (
                 path, 'it has no debug info' if '.symtab' in elf.sections else
-                'no vmlinux, or stripped: no symbols', debug_package(self.choice.release)))
+                'no vmlinux, or stripped: no symbols', debug_package(self.options.release)))
         return elf
 
     def _check_machine(self, elf):
         self._check_architecture(elf.path, elf.architecture)
         notes = RUNNING_MODULE_NOTES % module_of(elf.path) if elf.relocatable else RUNNING_NOTES
-        if self.choice.here and os.path.exists(notes):
+        if self.options.here and os.path.exists(notes):
             ids = [re.findall(BUILD_ID, data)[:1] for data in (
                 read_file(notes), elf.whole('.notes') or elf.whole('.note.gnu.build-id'))]
             if [] not in ids and ids[0] != ids[1]:
                 raise SourceError('%s is not of the running kernel, %s: their build ids differ'
-                                  % (elf.path, self.choice.release))
+                                  % (elf.path, self.options.release))
 
     def _check_architecture(self, name, architecture):
-        if architecture not in (None, self.choice.arch):
+        if architecture not in (None, self.options.arch):
             raise SourceError('%s is for %s, but this trace is for %s%s' % (
-                name, architecture, self.choice.arch, ': say -a %s, with -S' % architecture
+                name, architecture, self.options.arch, ': say -a %s, with -S' % architecture
                 if architecture in ARCHITECTURES else ''))
 
 
