@@ -1870,10 +1870,10 @@ class Comparison(object):
 
 
 # ---------------------------------------------------------------------------
-# Histograms: what a person counts by -> the kernel's histogram, and its text as rows
+# Histograms: what a person counts by -> what the kernel counts by
 #
 # Takes the Histogram of a trace and the Fields that it may name, and gives a KernelHistogram
-# (Documentation/trace/histogram.rst); takes what the kernel then shows, and gives a Table.
+# (Documentation/trace/histogram.rst), which knows how the kernel prints its rows.
 # ---------------------------------------------------------------------------
 
 # columns: a Column for each key.  sums: (name, the Argument that shows it) of what is added up.
@@ -1882,10 +1882,6 @@ KernelHistogram = namedtuple('KernelHistogram', 'columns sums conditions bars wa
 # What it counts by.  words: the kernel's.  size: in bytes, in a key.  pattern: how it is printed
 # behind its name.  show(text, symbol_at): the text that a person sees.
 Column = namedtuple('Column', 'name words size pattern show')
-# rows: (the kernel's texts of the keys, (count, sum ...)).  hits: how many were counted; dropped:
-# how many were not, as the kernel's table was full.
-Table = namedtuple('Table', 'rows hits dropped is_sound')
-
 KEY_LIMIT, SUM_LIMIT = 3, 2             # TRACING_MAP_KEYS_MAX, TRACING_MAP_VALS_MAX less hitcount
 STRING_SIZE, STACK_SIZE = 256, 128      # bytes (newer kernels keep longer stacks)
 KEY_SIZE = STRING_SIZE + STACK_SIZE     # HIST_KEY_SIZE_MAX
@@ -2011,23 +2007,6 @@ def shown_stack(text, _):
     frames = [line.strip() for line in text.splitlines()]
     own = list(itertools.takewhile(re.compile(TRACER_FRAME + '$').match, frames))
     return '\n'.join(frames[len(own):])
-
-
-def read_table(text, histogram):
-    """Return the Table that the kernel's text of a histogram tells.
-
-    A name in it may hold anything, what looks like a row, too: then the numbers differ.
-    """
-    pattern = r'(?m)^\{ %s ?\} hitcount: +([0-9]+)%s *$' % (
-        ', '.join(r'[\w.]+:' + column.pattern for column in histogram.columns),
-        ''.join(r' +%s: +([0-9]+)' % name for name, _ in histogram.sums))
-    count = len(histogram.columns)
-    rows = [(parts[:count], tuple(int(part) for part in parts[count:]))
-            for parts in re.findall(pattern, text)]
-    hits, entries, dropped = [int(number) for number in re.findall(
-        r'(?m)^    (?:Hits|Entries|Dropped): ([0-9]+)$', text)[-3:]]
-    is_sound = len(rows) == entries and sum(numbers[0] for _, numbers in rows) == hits
-    return Table(rows, hits, dropped, is_sound)
 
 
 # ---------------------------------------------------------------------------
@@ -3746,92 +3725,123 @@ def event_pattern(events, arguments):
 
 # Tables
 
-def tables(counted, symbol_at, width):
-    """Return the lines of all tables; counted are (Probe, the kernel's text) of each histogram."""
-    groups, lines = [], []
-    for probe, text in counted:
-        table = read_table(text, probe.histogram)
-        if groups and probe.matched and groups[-1][0][0].text == probe.text:
-            groups[-1].append((probe, table))
-        else:
-            groups.append([(probe, table)])
-    for group in groups:
-        lines += [group[0][0].text] if groups[1:] else []
-        lines += table_lines(group, symbol_at, width) + [''] * (group is not groups[-1])
-    return lines
+class Table(object):
+    """What was counted for one trace: by its event, or by all that its pattern takes.
+
+    symbol_at -- what a kernel's address is called
+    rows -- {texts of the keys: [count, sum ...]}
+    places -- the same keys -> where they are in order, of those that make bars
+    """
+
+    def __init__(self, probe, symbol_at):
+        self.trace, self.histogram, self.matched = probe.text, probe.histogram, probe.matched
+        self.noun = 'event' if probe.kind == 'e' else 'call'
+        self.symbol_at, self.rows, self.places = symbol_at, {}, {}
+        self.hits = self.dropped = 0    # counted; not counted, as the kernel's table was full
+        self.is_sound = True            # the rows are those that the kernel wrote
+
+    def add(self, probe, text):
+        """Add the kernel's text of a histogram.
+
+        A name in it may hold anything, what looks like a row, too: then the numbers differ.
+        """
+        keys, sums = self.histogram.columns, self.histogram.sums
+        pattern = r'(?m)^\{ %s ?\} hitcount: +([0-9]+)%s *$' % (
+            ', '.join(r'[\w.]+:' + column.pattern for column in keys),
+            ''.join(r' +%s: +([0-9]+)' % name for name, _ in sums))
+        found = [(parts[:len(keys)], [int(number) for number in parts[len(keys):]])
+                 for parts in re.findall(pattern, text)]
+        hits, entries, dropped = [int(number) for number in re.findall(
+            r'(?m)^    (?:Hits|Entries|Dropped): ([0-9]+)$', text)[-3:]]
+        if len(found) != entries or sum(numbers[0] for _, numbers in found) != hits:
+            self.is_sound = False
+        self.hits += hits
+        self.dropped += dropped
+        place = () if not self.matched else (
+            probe.event if self.noun == 'event' else probe.place,)
+        for words, numbers in found:
+            for at, (_, argument) in enumerate(sums, 1):
+                if argument.kind == 'signed' and numbers[at] >> 63:
+                    numbers[at] -= 1 << 64
+            self._add_row(place, words, numbers)
+
+    def _add_row(self, place, words, numbers):
+        texts = place + tuple(column.show(word, self.symbol_at)
+                              for column, word in zip(self.histogram.columns, words))
+        before = self.rows.get(texts, [0] * len(numbers))
+        self.rows[texts] = [sum(pair) for pair in zip(before, numbers)]
+        if self.histogram.bars:
+            self.places[texts] = int(words[0].partition('-')[0])
+
+    def lines(self, width):
+        """Return the lines of the table, and below them how many there are."""
+        last = '%s, %s' % (count_of(self.hits, self.noun), count_of(len(self.rows), 'key'))
+        if self.dropped:
+            last += (", and %d not counted: the kernel's table was full (a filter, .log2 or "
+                     '.buckets=N makes fewer keys)' % self.dropped)
+        lines = [] if not self.rows else (
+            self._bars(width) if self.places and not self.matched else self._cells())
+        return lines + [last] + ([] if self.is_sound else [
+            'the rows are not what the kernel counted: a name may hold what looks like a row'])
+
+    def _cells(self):
+        """Return the lines of a table, most frequent first; a stack stands below its row."""
+        heads = [column.name for column in self.histogram.columns]
+        if self.matched:
+            heads.insert(0, 'event' if self.noun == 'event' else 'function')
+        has_stacks = self.histogram.columns[-1].pattern == STACK_PATTERN
+        texts = len(heads) - has_stacks         # how many of the columns are texts
+        numbers = [self.noun + 's']
+        for name, _ in self.histogram.sums:
+            numbers += [name, 'mean']
+        rows, cells = sorted(self.rows.items(), key=lambda row: (-row[1][0], row[0])), []
+        for keys, counted in rows:
+            cells.append(list(keys[:texts]) + ['%d' % counted[0]])
+            for number in counted[1:]:
+                cells[-1] += ['%d' % number, '%.1f' % (float(number) / counted[0])]
+        lines = aligned([heads[:texts] + numbers] + cells, texts)
+        if has_stacks:
+            lines[1:] = [part for line, (keys, _) in zip(lines[1:], rows)
+                         for part in [line] + ['    ' + frame for frame in keys[-1].split('\n')]]
+        return lines
+
+    def _bars(self, width):
+        """Return the lines of powers of two or of buckets, lowest first."""
+        [column] = self.histogram.columns
+        if column.pattern == WORD_PATTERNS['log2']:     # those between that have none
+            for power in range(min(self.places.values()), max(self.places.values())):
+                self.places.setdefault((column.show('%d' % power, None),), power)
+        rows = [(keys[0], self.rows.get(keys, [0])[0])
+                for keys in sorted(self.places, key=self.places.get)]
+        lines = aligned([[column.name, self.noun + 's']] + [
+            [text, '%d' % count] for text, count in rows], 1)
+        space, most = max(width - len(lines[0]) - 3, 8), max(count for _, count in rows)
+        return lines[:1] + ['%s |%s|' % (line, ('@' * (count * space // most)).ljust(space))
+                            for line, (_, count) in zip(lines[1:], rows)]
 
 
-def table_lines(group, symbol_at, width):
-    """Return the lines of one table, which is of several Probes if they are a pattern's."""
-    probe, histogram = group[0][0], group[0][0].histogram
-    noun = 'event' if probe.kind == 'e' else 'call'
-    rows = {}
-    for each, table in group:
-        for keys, numbers in table.rows:
-            texts = (each.place if each.kind != 'e' else each.event,) if probe.matched else ()
-            texts += tuple(column.show(key, symbol_at)
-                           for column, key in zip(histogram.columns, keys))
-            numbers = numbers[:1] + tuple(
-                number - (1 << 64 if number >> 63 and argument.kind == 'signed' else 0)
-                for number, (_, argument) in zip(numbers[1:], histogram.sums))
-            before = rows.get(texts, (0,) * len(numbers))
-            rows[texts] = tuple(map(sum, zip(before, numbers)))
-    hits, dropped = [sum(numbers) for numbers in zip(
-        *[(table.hits, table.dropped) for _, table in group])]
-    lines = [count_of(hits, noun) + ', ' + count_of(len(rows), 'key')]
-    if dropped:
-        lines[0] += (", and %d not counted: the kernel's table was full (a filter, .log2 or "
-                     '.buckets=N makes fewer keys)' % dropped)
-    if not all(table.is_sound for _, table in group):
-        lines.append('the rows are not what the kernel counted: a name may hold what looks like '
-                     'a row')
-    if rows and histogram.bars and not probe.matched:
-        return bars(histogram.columns[0], [row for _, table in group for row in table.rows],
-                    symbol_at, noun + 's', width) + lines
-    return columns(rows, histogram, probe.matched and (noun == 'call' and 'function' or noun),
-                   noun + 's') + lines
-
-
-def columns(rows, histogram, matched, noun):
-    """Return the lines of a table, most frequent first; matched heads the column of a pattern."""
-    names = [column.name for column in histogram.columns]
-    heads = ([matched] if matched else []) + names
-    is_deep = histogram.columns[-1].pattern == STACK_PATTERN
-    cells = [heads + [noun] + [word for name, _ in histogram.sums for word in (name, 'mean')]]
-    ordered = sorted(rows.items(), key=lambda row: (-row[1][0], row[0]))
-    for texts, numbers in ordered:
-        cells.append(list(texts) + ['%d' % numbers[0]] + [
-            word for number in numbers[1:] for word in (
-                '%d' % number, '%.1f' % (float(number) / numbers[0]))])
-    if is_deep:
-        for line in cells:
-            del line[len(heads) - 1]
-    left = len(heads) - is_deep
+def aligned(cells, texts):
+    """Return rows of cells as lines; the first columns, so many, are texts, the others numbers."""
     widths = [max(map(len, column)) for column in zip(*cells)]
-    lines = ['  '.join(cell.ljust(size) if place < left else cell.rjust(size) for place, (
-        cell, size) in enumerate(zip(line, widths))).rstrip() for line in cells]
-    if is_deep:
-        lines[1:] = [part for line, (texts, _) in zip(lines[1:], ordered)
-                     for part in [line] + ['    ' + frame for frame in texts[-1].split('\n')]]
-    return lines if rows else []
+    return ['  '.join(cell.ljust(width) if place < texts else cell.rjust(width)
+                      for place, (cell, width) in enumerate(zip(line, widths))).rstrip()
+            for line in cells]
 
 
-def bars(column, rows, symbol_at, noun, width):
-    """Return the lines of a histogram in powers of two or buckets, lowest first."""
-    counts = dict((key, numbers[0]) for (key,), numbers in rows)
-    first = dict((key, int(key.partition('-')[0])) for key in counts)
-    if column.pattern == WORD_PATTERNS['log2']:
-        for power in range(min(first.values()), max(first.values())):
-            counts.setdefault('%d' % power, 0)
-            first['%d' % power] = power
-    cells = [(column.show(key, symbol_at), counts[key]) for key in sorted(counts, key=first.get)]
-    most = max(counts.values())
-    left = max([len(column.name)] + [len(text) for text, _ in cells])
-    right = max(len(noun), len('%d' % most))
-    space = max(width - left - right - 5, 8)
-    return ['%s  %s' % (column.name.ljust(left), noun.rjust(right))] + [
-        '%s  %s |%s|' % (text.ljust(left), ('%d' % count).rjust(right),
-                         ('@' * (count * space // most)).ljust(space)) for text, count in cells]
+def table_lines(counted, symbol_at):
+    """Return the lines of a table for each trace, below it if there are several.
+
+    counted are (Probe, the kernel's text) of each histogram.
+    """
+    tables, lines = [], []
+    for probe, text in counted:
+        if not (tables and probe.matched and tables[-1].trace == probe.text):
+            tables.append(Table(probe, symbol_at))
+        tables[-1].add(probe, text)
+    for table in tables:
+        lines += ([''] if lines else []) + ([table.trace] if tables[1:] else [])
+        lines += table.lines(terminal_width())
+    return lines
 
 
 def terminal_width():
@@ -4279,7 +4289,7 @@ def run_session(options, probes, kernel, signals, console):
     if summary:
         console.note(summary)
     if session.tables:
-        print_lines(tables(session.tables, kernel.symbol_at, terminal_width()), PATIENCE)
+        print_lines(table_lines(session.tables, kernel.symbol_at), PATIENCE)
     if command and command.status is not None:
         return status or (command.status if session.clean else 1)
     return status or (signals.status() if session.clean else 1)
