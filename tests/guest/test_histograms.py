@@ -6,10 +6,8 @@ import subprocess
 import time
 import unittest
 
-from tests.guest.live import TRACING, Live, Run, read, set_comm
+from tests.guest.live import TRACING, Live, Run, call, read, set_comm
 from tests.guest.test_calls import children, fields
-
-HAS_HISTOGRAMS = 'hist trigger' in read(TRACING + '/README')
 
 
 def rows(lines):
@@ -25,7 +23,6 @@ def rows(lines):
     return found, lines[-1]
 
 
-@unittest.skipUnless(HAS_HISTOGRAMS, 'this kernel has no histogram triggers')
 class Histograms(Live):
 
     def table(self, *arguments, **options):
@@ -194,6 +191,13 @@ class Histograms(Live):
         status, lines, said = run.end()
         self.assertEqual((status, rows(lines)[0]), (0, {str(os.getpid()): (3,)}), said)
 
+    def test_of_a_command(self):
+        status, lines, said = call('p vfs_read h:COMM', '--', 'dd', 'if=/dev/zero', 'of=/dev/null',
+                                   'bs=1', 'count=500')
+        self.assertEqual(status, 0, said)
+        self.assertEqual(lines[1].split()[0], 'dd')
+        self.assertIn(int(lines[1].split()[1]), range(500, 520))
+
     def test_ends(self):
         for number, expected in (signal.SIGTERM, 143), (signal.SIGINT, 0):
             run = Run(['p vfs_write h:common_pid f:common_pid==%d' % os.getpid()]).ready()
@@ -208,6 +212,10 @@ class Mistakes(Live):
     def test_what_does_not_go_together(self):
         self.refused('-c ends after so many lines', '-c', '3', 'p vfs_read h:common_pid')
         self.refused('h:stacktrace', '-s', 'p vfs_read h:common_pid')
+
+
+if 'hist trigger' not in read(TRACING + '/README'):
+    del Histograms      # tests.guest.test_calls has what is said then
 
 
 if __name__ == '__main__':
