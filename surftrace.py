@@ -67,7 +67,7 @@ def wait_until(end, poll):
     """Return poll's {descriptor: events}, {} once the clock is at `end` (None: never)."""
     while True:
         # (In milliseconds; poll takes no more than that.)
-        left = None if end is None else min(max(1000 * (end - clock()), 0), 1 << 30)
+        left = None if end is None else int(min(max(1000 * (end - clock()), 0), 1 << 30))
         try:
             return dict(poll.poll(left))
         except (EnvironmentError, select.error) as error:       # Python 2 is interrupted
@@ -346,9 +346,10 @@ def is_pattern(name):
 
 
 def parse_value(scan):
-    unnamed = scan.sees(r'\$(\w+)(?!\w*=)')
-    name = scan.need('[^ =]*(?==)', 'a value is written NAME=VALUE%s, and a filter f:...' % (
-        ': %s=$%s' % (unnamed.groups() * 2) if unnamed else ''))
+    unnamed, compared = scan.sees(r'\$(\w+)(?!\w*=)'), scan.sees(r'\w+[<>~&!]\S*')
+    name = scan.need('[^ =]*(?==)', 'a value is written NAME=VALUE%s, and a filter f:%s' % (
+        ': %s=$%s' % (unnamed.groups() * 2) if unnamed else '',
+        compared.group() if compared else '...'))
     scan.take('=')
     scan.need('(?=[^ ])', "a value is missing after '%s='; $NAME is there for the shell to take "
               'unless the trace stands in single quotes' % name.text)
@@ -437,7 +438,7 @@ def parse_histogram(scan):
                          'h:NAME, or stacktrace')
         word = scan.take(r'\.') and scan.need('(?:%s)(?!\\w)' % KEY_WORDS, 'a name to count '
                                               'by takes .log2, .buckets=N, .hex, .sym or .syscall')
-        width = scan.need('=' + NUMBER, 'a width is missing: .buckets=100') if (
+        width = scan.need(r'=[1-9][0-9]{0,8}(?!\w)', 'a width is missing: .buckets=100') if (
             word and word.text == 'buckets') else None
         keys.append(Key(name, word, width))
     while scan.take(',' if sums else ':'):
@@ -897,7 +898,7 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
         number &= (1 << bits) - 1
         if self.name == 's' and number >> bits - 1:
             number -= 1 << bits
-        return ("'%c'" % number if self.name == 'char' else
+        return ("'%s'" % to_text(struct.pack('B', number)) if self.name == 'char' else
                 symbol_at(number) if self.name == 'symbol' else
                 '0x%x' % number if self.name in ('x', '') else '%d' % number)
 
@@ -922,10 +923,10 @@ FEATURES = {
     '%pd': Feature('%pd/%pD', '6.9', None), '%pD': Feature('%pd/%pD', '6.9', None),
     'checks of types': Feature('<argname>', '6.5', None),       # it knows what functions return
     'arguments on return': Feature('%pd', '6.9', None),         # (the sign is of 6.10)
-    'histograms': Feature('hist trigger', '4.7, CONFIG_HIST_TRIGGERS', None),
+    'histograms': Feature('hist trigger', '4.7 with CONFIG_HIST_TRIGGERS', None),
     'buckets': Feature('.buckets=', '5.15', None),
-    'whole calls': Feature('s:[synthetic/]', '5.0, CONFIG_HIST_TRIGGERS and CONFIG_SYNTH_EVENTS',
-                           None),
+    'synthetic events': Feature(
+        's:[synthetic/]', '5.0 with CONFIG_HIST_TRIGGERS and CONFIG_SYNTH_EVENTS', None),
 }
 # What is assumed of a kernel that cannot be asked.  It has BTF, or is as old; `char` has a good
 # substitute.
@@ -1692,6 +1693,7 @@ COMMON_FIELDS = {
     'common_preempt_count': Field('unsigned', 8), 'common_pid': Field('signed', 32),
     'CPU': Field('unsigned', 32), 'cpu': Field('unsigned', 32), 'COMM': Field('string'),
     'comm': Field('string')}
+TASK_FIELDS = frozenset(('common_pid', 'COMM', 'comm'))
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
@@ -1877,23 +1879,28 @@ class Comparison(object):
 # ---------------------------------------------------------------------------
 
 # columns: a Column for each key.  sums: (name, the Argument that shows it) of what is added up.
-# conditions: filters of its own.  bars: it is shown as bars.  column: where it begins in the trace.
-KernelHistogram = namedtuple('KernelHistogram', 'columns sums conditions bars warnings column')
-# What it counts by.  words: the kernel's.  size: in bytes, in a key.  pattern: how it is printed
-# behind its name.  show(text, symbol_at): the text that a person sees.
-Column = namedtuple('Column', 'name words size pattern show')
+# from_zero: names whose negative numbers are not counted.  column: where it begins in the trace.
+KernelHistogram = namedtuple('KernelHistogram', 'columns sums from_zero column')
+# What it counts by.  words: the kernel's.  kind: one of KEY_PATTERNS, which tell how it is printed.
+# size: in bytes, in a key.  show(text, symbol_at): the text that a person sees; symbol_at(address)
+# is what that is called.
+Column = namedtuple('Column', 'name words kind size show')
+# hits: how many were counted; dropped: how many were not, as the kernel's table was full.
+Totals = namedtuple('Totals', 'hits entries dropped')
+
 KEY_LIMIT, SUM_LIMIT = 3, 2             # TRACING_MAP_KEYS_MAX, TRACING_MAP_VALS_MAX less hitcount
 STRING_SIZE, STACK_SIZE = 256, 128      # bytes (newer kernels keep longer stacks)
 KEY_SIZE = STRING_SIZE + STACK_SIZE     # HIST_KEY_SIZE_MAX
-WORD_PATTERNS = {'log2': r' ~ 2\^([0-9]+) *', 'buckets': ' ~ ([0-9]+-[0-9]+)',
-                 'syscall': r' (\S+) *\[ *[0-9]+\]'}
-EXECNAME_PATTERN = r' ([\s\S]{16})\[ *[0-9]+\]'
-STRING_PATTERN, STACK_PATTERN = r' ([\s\S]*?) *', r'\n((?: +[^\n]+\n)*)'
+KEY_PATTERNS = {'number': ' +([0-9]+)', 'string': r' ([\s\S]*?) *',
+                'stack': r'\n((?: +[^\n]+\n)*)', 'log2': r' ~ 2\^([0-9]+) *',
+                'buckets': ' ~ ([0-9]+-[0-9]+)', 'syscall': r' (\S+) *\[ *[0-9]+\]',
+                'task': r' ([\s\S]*?) *\[ *[0-9]+\]'}
 # Frames on top of a stack that are there because it is traced.
-TRACER_FRAME = (r'(?:0x[0-9a-f]+|trace_event_\w+|action_trace|event_hist_trigger|aggr_pre_handler|'
-                r'event_triggers_call|\w*(?:kprobe|kretprobe|fprobe|rethook|ftrace)\w*|'
-                r'trampoline_probe_handler|call_break_hook|\w*brk\w*|do_debug_exception|el1_dbg|'
-                r'el1h_64_sync\w*)(?:\.\w+)*(?:\+\S+)?(?: \[\w+\])?')
+TRACER_FRAME = (r'(?:0x[0-9a-f]+|trace_event_(?:raw_event_synth|buffer_commit)|action_trace|'
+                r'event_hist_trigger|event_triggers_call|aggr_pre_handler|k(?:ret)?probe_\w+|'
+                r'(?:arch_)?rethook_\w+|__kretprobe_trampoline\w*|trampoline_probe_handler|'
+                r'(?:call_break_hook|brk_handler|do_el1_brk64|el1_brk64)|do_debug_exception|'
+                r'el1_dbg|el1h_64_sync\w*)(?:\.\w+)*(?:\+\S+)?(?: \[\w+\])?')
 
 
 def compile_histogram(written, fields, arguments, kernel, suggested=lambda name: ''):
@@ -1902,19 +1909,17 @@ def compile_histogram(written, fields, arguments, kernel, suggested=lambda name:
     fields are those that the trace has, None for an event that is not known; arguments are a
     probe's, by name.  suggested(Token) is as for a filter.
     """
-    start = Token('h:', written.column)
-    kernel.check_feature('histograms', 'h:', start)
+    kernel.check_feature('histograms', 'h:', Token('h:', written.column))
     for tokens, limit, noun in ((written.keys, KEY_LIMIT, 'key'), (written.sums, SUM_LIMIT, 'sum')):
         if len(tokens) > limit:
             raise TraceError('the kernel takes %d %ss, this one is too many' % (limit, noun),
                              getattr(tokens[limit], 'name', tokens[limit]).column)
-    columns, sums, conditions, warnings = [], [], [], []
+    columns, sums, from_zero = [], [], []
     for key in written.keys:
         columns.append(histogram_column(key, fields, arguments, kernel, suggested))
         name, word = key.name.text, key.word and key.word.text
         if word in ('log2', 'buckets') and fields and fields[name].kind == 'signed':
-            conditions.append(name + '>=0')
-            warnings.append("'%s' counts from 0 on: negative numbers are left out" % name)
+            from_zero.append(name)      # (the kernel counts them as none, or as all, bits)
     # Of two strings one can be the name of the task, for which the kernel has a number, too.
     if sum(column.size for column in columns) > KEY_SIZE:
         columns = [task_name(column.name) if column.name in arguments and (
@@ -1928,49 +1933,43 @@ def compile_histogram(written, fields, arguments, kernel, suggested=lambda name:
             raise TraceError("'%s' is no number that could be added up" % name.text, name.column)
         sums.append((name.text, argument))
     # (A stack ends its row.)
-    columns.sort(key=lambda column: column.pattern == STACK_PATTERN)
-    word = written.keys[0].word
-    bars = len(columns) == 1 and not sums and bool(word) and word.text in SHOWN_RANGES
-    return KernelHistogram(tuple(columns), tuple(sums), tuple(conditions), bars, tuple(warnings),
-                           written.column)
+    columns.sort(key=lambda column: column.kind == 'stack')
+    return KernelHistogram(tuple(columns), tuple(sums), tuple(from_zero), written.column)
 
 
 def histogram_column(key, fields, arguments, kernel, suggested):
     """Return the Column of a Key; raises TraceError if the kernel would not count by it."""
     name, word = key.name, key.word and key.word.text
-    is_own = name.text in arguments or fields and name.text in fields and (
-        name.text not in COMMON_FIELDS or name.text.startswith('common_'))
-    if not is_own and name.text in ('stacktrace', 'comm', 'COMM', 'cpu', 'CPU') and not word:
-        return (task_name(name.text) if name.text in ('comm', 'COMM') else
-                Column('', 'stacktrace', STACK_SIZE, STACK_PATTERN, shown_stack)
-                if name.text == 'stacktrace' else
-                Column(name.text, 'cpu', 8, ' +([0-9]+)', lambda text, _: text))
+    is_own = name.text in arguments or fields is not None and (
+        fields.get(name.text) is not COMMON_FIELDS.get(name.text))
+    if not (is_own or word) and name.text in TASK_COLUMNS:
+        return TASK_COLUMNS[name.text]
     argument = countable(name, fields, arguments, suggested)
     if argument.kind == 'string':
         if word:
             raise TraceError("'%s' is a string: .%s goes with numbers" % (name.text, word),
                              key.word.column)
-        return Column(name.text, name.text, argument.fetch_type.bits or STRING_SIZE,
-                      STRING_PATTERN, shown_string)
+        return Column(name.text, name.text, 'string', (argument.fetch_type.bits or 0) // 8
+                      or STRING_SIZE, shown_string)
     if argument.kind == 'array':
         raise TraceError("'%s' is an array, by which the kernel does not count" % name.text,
                          name.column)
     if word == 'buckets':
         kernel.check_feature('buckets', '.buckets', key.word)
-    if word in WORD_PATTERNS:
+    if word in KEY_PATTERNS:
         width = key.width.text if key.width else ''
-        return Column(name.text, '%s.%s%s' % (name.text, word, width), 8, WORD_PATTERNS[word],
-                      SHOWN_RANGES.get(word, lambda text, _: text))
+        return Column(name.text, '%s.%s%s' % (name.text, word, width), word, 8,
+                      SHOWN_RANGES.get(word, shown_string))
     if word:
         argument = argument._replace(form=None, fetch_type=(
             FetchType('x', 64) if word == 'hex' else FetchType('symbol')))
-    return Column(name.text, name.text, 8, ' +([0-9]+)',
-                  lambda text, symbol_at: argument.shown(int(text), symbol_at))
+    return Column(name.text, name.text, 'number', 8, lambda text, symbol_at: shown_string(
+        argument.shown(int(text), symbol_at), None))
 
 
 def task_name(name):
-    """Return the Column of the task's name, which the kernel keeps with its number."""
-    return Column(name, 'common_pid.execname', 8, EXECNAME_PATTERN, shown_string)
+    """Return the Column of the name that a task had when it was counted first."""
+    return Column(name, 'common_pid.execname', 'task', 8, shown_string)
 
 
 def countable(name, fields, arguments, suggested):
@@ -1980,16 +1979,27 @@ def countable(name, fields, arguments, suggested):
     if fields is not None and name.text not in fields:
         raise unknown_field(name, fields, suggested, 'count by')
     kind, bits, form, _ = fields[name.text] if fields else Field(None)
-    fetch_type = (FetchType('string', bits and bits // 8) if kind == 'string' else
+    if kind == 'user string':
+        raise TraceError("'%s' points into a program's memory: give a probe's value of it, :ustring"
+                         % name.text, name.column)
+    fetch_type = (FetchType('string', bits) if kind == 'string' else
                   FetchType('x', 8, length=0) if kind in ('array', 'other') else
+                  FetchType('symbol') if name.text.startswith('__probe_') else
                   FetchType('s' if kind == 'signed' else 'u', bits))
     return Argument(name.text, '', fetch_type, FORMS['ip_'] if kind == 'ip' else form, name.column,
                     (), '', '')
 
 
+def totals(text):
+    """Return the Totals at the end of the kernel's text of a histogram, 0 if there is none."""
+    return Totals(*[int(number) for number in re.findall(
+        r'(?m)^    (?:Hits|Entries|Dropped): ([0-9]+)$', text)[-3:]] or (0, 0, 0))
+
+
 def shown_string(text, _):
-    """Return a string in one line."""
-    return re.sub(r'[\x00-\x1f\x7f]', '?', text.rstrip(' '))
+    """Return a string in one line, of which each has its own."""
+    return re.sub(r'[\x00-\x1f\x7f]', lambda found: '\\x%02x' % ord(found.group()),
+                  text.rstrip(' '))
 
 
 def shown_power(text, _):
@@ -2007,6 +2017,14 @@ def shown_stack(text, _):
     frames = [line.strip() for line in text.splitlines()]
     own = list(itertools.takewhile(re.compile(TRACER_FRAME + '$').match, frames))
     return '\n'.join(frames[len(own):])
+
+
+# What every trace can be counted by.
+TASK_COLUMNS = {
+    'comm': task_name('comm'), 'COMM': task_name('COMM'),
+    'cpu': Column('cpu', 'cpu', 'number', 8, shown_string),
+    'CPU': Column('CPU', 'cpu', 'number', 8, shown_string),
+    'stacktrace': Column('', 'stacktrace', 'stack', STACK_SIZE, shown_stack)}
 
 
 # ---------------------------------------------------------------------------
@@ -2045,12 +2063,12 @@ def compile_all(trees, sources, kernel, console, limit):
         except TraceError as error:
             error.text, error.place = tree.text, tree.place
             raise
-    for warning in sorted(set("'%s': %s" % (argument.name, warning) for probe in probes
-                              for argument in probe.arguments for warning in argument.warnings)):
-        console.note(warning)
-    for warning in sorted(set(warning for probe in probes if probe.histogram
-                              for warning in probe.histogram.warnings)):
-        console.note(warning)
+    warnings = [(argument.name, warning) for probe in probes for argument in probe.arguments
+                for warning in argument.warnings]
+    warnings += [(name, 'counts from 0 on: negative numbers are left out') for probe in probes
+                 if probe.histogram for name in probe.histogram.from_zero]
+    for warning in sorted(set(warnings)):
+        console.note("'%s': %s" % warning)
     return probes
 
 
@@ -2058,7 +2076,7 @@ def compile_all(trees, sources, kernel, console, limit):
 def compile_event(tree, name, sources, kernel, events):
     """Return the Probe of a tree on the event called name, (system, event)."""
     if name in events:
-        raise TraceError('this event is there twice: join the filters with ||',
+        raise TraceError('this event is there twice: join the filters with ||, and keys with ,',
                          (tree.system or tree.event).column)
     events.add(name)
     fields = kernel.event_fields(*name)
@@ -2089,9 +2107,13 @@ def compile_trace(tree, event, symbol, source, kernel):
         raise TraceError('a return trace takes no offset' if tree.kind == 'r' else
                          'a whole call takes no offset', tree.offset.column)
     if tree.kind == 'c':
-        kernel.check_feature('whole calls', 'c', tree.symbol,
+        kernel.check_feature('synthetic events', 'c', tree.symbol,
                              ': trace the entry and the return, p and r, side by side')
     check_names(tree)
+    names = [key.name.text for key in tree.histogram.keys] if tree.histogram else []
+    named = [value.name.text for value in tree.values]
+    for name in sorted(set(names) & set(('comm', 'COMM')) - set(named)):    # of the task
+        tree = tree._replace(values=tree.values + (parse_value(Scanner(name + '=$comm')),))
     if tree.offset:
         kernel.check_offset(tree.offset, symbol)
     compiler = Compiler(tree, symbol, source, kernel)
@@ -2157,8 +2179,8 @@ def compile_each(found, compile_one, console):
 
 
 def check_names(tree):
-    own = (CALL_TIME.name,) if tree.kind == 'c' else ()
-    seen = set(RESERVED_NAMES).union(own)
+    of_call = (CALL_TIME.name, CALL_KEY.name) if tree.kind == 'c' else ()
+    seen = set(RESERVED_NAMES).union(of_call)
     for value in tree.values:
         name = value.name.text
         problem = (
@@ -2167,10 +2189,10 @@ def check_names(tree):
             'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)
             if len(name) > NAME_LIMIT else
             "is the kernel's own name; choose another" if name in RESERVED_NAMES else
-            'is what the call takes, in microseconds; choose another name' if name in own else
+            'is of the call itself; choose another name' if name in of_call else
             'is there twice; values need different names' if name in seen else
             'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT
-            if len(seen) == len(RESERVED_NAMES) + len(own) + ARGUMENT_LIMIT else None)
+            if len(seen) == len(RESERVED_NAMES) + len(of_call) + ARGUMENT_LIMIT else None)
         if problem:
             raise TraceError("'%s' %s" % (name, problem), value.name.column)
         seen.add(name)
@@ -2215,24 +2237,25 @@ def make_plan(probes, options, run, changed=(), reader=None):
         Step('write', top + 'tracing_on', '0')]         # it begins with 1
     if options.buffer:
         create.append(Step('write', top + 'buffer_size_kb', str(options.buffer)))
-    filters, enables, histograms, calls = [], [], [], []
+    filters, enables, counts, histograms, calls = [], [], [], [], []
     for probe in probes:
         group, event, condition = run, probe.event, probe.filter
         if probe.kind == 'e':
             group = probe.place
         elif probe.kind == 'c':
             group, event = 'synthetic', '%s_%s' % (run, event)
-            create += call_steps(probe, options, run)
+            made, begins = call_steps(probe, options, run)
+            create += made
+            counts.append(begins)
             calls += ['%sevents/%s/%s/hist' % (top, run, name)
                       for name in (probe.event, probe.event + 'r')]
-            condition = None if filters_entry(probe) else condition
         else:
             create.append(kprobe_step(probe, options.maxactive, run))
         directory = '%sevents/%s/%s/' % (top, group, event)
         if probe.histogram:
-            counts = histogram_steps(probe, directory + 'trigger', condition)
-            create.append(counts[0])
-            enables.append(counts[1])
+            made, begins = histogram_steps(probe, directory + 'trigger', condition)
+            create.append(made)
+            counts.append(begins)
             histograms.append((probe, directory + 'hist'))
             continue
         if condition:
@@ -2243,8 +2266,9 @@ def make_plan(probes, options, run, changed=(), reader=None):
                Step('write', top + 'set_event_pid', ' '.join(map(str, options.pids)))
                ] if options.pids else []
     threads += [Step('write', top + 'set_event_notrace_pid', str(reader))] if reader else []
+    # (Histograms count while tracing is off, too, by another clock: they begin last.)
     return Plan(create, filters + threads + enables + [
-        Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))],
+        Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))] + counts,
                 histograms, calls, len(probes))
 
 
@@ -2271,23 +2295,26 @@ def table_size(probe):
     return 1 << 11 if probe.matched else 1 << 14
 
 
-def histogram_steps(probe, path, condition):
-    """Return the Steps that make a histogram, and let it count; condition is a KernelFilter.
+def trigger_steps(probe, path, text, condition):
+    """Return the Steps that make a histogram trigger in a pause, and let it count."""
+    condition = ' if ' + condition if condition else ''
+    made, counts, pauses, goes = [
+        Step('append', path, sign + text + state + condition) for sign, state in (
+            ('', ':pause'), ('', ':cont'), ('', ':pause'), ('!', ''))]
+    return made._replace(undo=goes, origin=probe), counts._replace(undo=pauses, origin=probe)
 
-    (It counts whether tracing is on or not: it is made in a pause.)
-    """
-    histogram, conditions = probe.histogram, probe.histogram.conditions
+
+def histogram_steps(probe, path, condition):
+    """Return the Steps that make a histogram, and let it count; condition is a KernelFilter."""
+    histogram = probe.histogram
+    conditions = tuple(name + '>=0' for name in histogram.from_zero)
     if condition:
         conditions = ('(%s)' % condition.text if conditions else condition.text,) + conditions
     text = 'hist:keys=%s%s:sort=hitcount.descending:size=%d' % (
         ','.join(column.words for column in histogram.columns),
         histogram.sums and ':vals=' + ','.join(name for name, _ in histogram.sums) or '',
         table_size(probe))
-    condition = conditions and ' if ' + '&&'.join(conditions) or ''
-    made, counts, pauses, goes = [
-        Step('append', path, sign + text + state + condition) for sign, state in (
-            ('', ':pause'), ('', ':cont'), ('', ':pause'), ('!', ''))]
-    return made._replace(undo=goes, origin=probe), counts._replace(undo=pauses, origin=probe)
+    return trigger_steps(probe, path, text, '&&'.join(conditions))
 
 
 # A whole call: a histogram of the entry keeps its time and its values by the stack that it runs on,
@@ -2299,10 +2326,12 @@ def histogram_steps(probe, path, condition):
 CALL_KEY = Argument('__stack', '%sp', FetchType('b', 50, 14, 64), None, 0, (), '', '')
 
 
-def filters_entry(probe):
-    """Tell whether the filter of a whole call can be applied when it begins."""
-    returned = [each.name for each in probe.arguments if each.is_of_return] + [CALL_TIME.name]
-    return bool(probe.filter) and not probe.filter.names.intersection(returned)
+def filters_tasks(probe):
+    """Tell whether the filter of a whole call can be applied when it begins.
+
+    Of two calls on one stack the kernel must see both, or none.
+    """
+    return bool(probe.filter) and probe.filter.names <= TASK_FIELDS
 
 
 def call_values(probe):
@@ -2311,10 +2340,9 @@ def call_values(probe):
 
 
 def call_steps(probe, options, run):
-    """Return the Steps that make the synthetic event of a whole call."""
+    """Return the Steps that make the synthetic event of a whole call, and the one that begins."""
     entry, back, event = probe.event, probe.event + 'r', '%s_%s' % (run, probe.event)
-    values, steps, conditions = call_values(probe), [], {back: ''}
-    conditions[entry] = ' if ' + probe.filter.text if filters_entry(probe) else ''
+    values, steps = call_values(probe), []
     for kind, name in (('p', entry), ('r', back)):
         arguments = (CALL_KEY,) + tuple(
             each for each in values if each.is_of_return == (kind == 'r'))
@@ -2334,12 +2362,13 @@ def call_steps(probe, options, run):
         kept[back if each.is_of_return else entry] += ',%s_%s=%s' % (entry, each.name, each.name)
     action = ':onmatch(%s.%s).trace(%s%s)' % (run, entry, event, ''.join(
         ',$%s_%s' % (entry, each.name) for each in [CALL_TIME] + values))
-    for name, does in ((entry, ''), (back, action)):
-        path = 'instances/%s/events/%s/%s/trigger' % (run, run, name)
-        text = 'hist:keys=%s:%s:size=%d%s%s' % (
-            CALL_KEY.name, kept[name], table_size(probe), does, conditions[name])
-        steps.append(Step('append', path, text, Step('append', path, '!' + text), probe))
-    return steps
+    path, text = 'instances/%s/events/%s/%%s/trigger' % (run, run), 'hist:keys=%s:%%s:size=%d' % (
+        CALL_KEY.name, table_size(probe))
+    made, begins = trigger_steps(probe, path % entry, text % kept[entry],
+                                 probe.filter.text if filters_tasks(probe) else '')
+    matches = text % kept[back] + action
+    return steps + [made, Step('append', path % back, matches, Step(
+        'append', path % back, '!' + matches), probe)], begins
 
 
 def quoted(text):
@@ -2390,7 +2419,7 @@ clean_up() {
         sleep 1
         kill "$reader" 2> /dev/null
         wait "$reader" 2> /dev/null
-        sed '/^#/d' instances/"$run"/trace 2> /dev/null | (trap - TERM; show) &
+        { sed '/^#/d' instances/"$run"/trace; cat %(tables)s; } 2> /dev/null | (trap - TERM; show) &
         reader=$!
         (
             trap - TERM
@@ -2403,7 +2432,7 @@ clean_up() {
         kill $! 2> /dev/null
     fi
     exec 3<&-
-%(tables)s%(remove)s
+%(remove)s
     [ -z "$made" ] || rmdir instances/"$run" || warn "rmdir $tracing/instances/$run"
     cd /
     # If somebody else uses it by now, it stays.
@@ -2490,7 +2519,7 @@ def script(probes, options, texts, made_for):
         'traces': '\n'.join('#   ' + line for text in texts for line in quoted(text).split('\n')),
         'check': {'release': RELEASE_CHECK, 'btf': BTF_CHECK, 'unknown': NO_CHECK, '': ''}[
             made_for[0]] % {'kernel': quoted(made_for[1])},
-        'tables': ''.join('    (show < %s)\n' % quoted(path) for _, path in plan.histograms),
+        'tables': ' '.join(quoted(path) for _, path in plan.histograms) or '/dev/null',
         'roots': ' '.join(map(quoted, roots)), 'stop': '\n'.join(undo[:first]),
         'remove': '\n'.join(undo[first:]), 'create': '\n'.join(lines[:made]),
         'start': '\n'.join(lines[made:])}
@@ -2667,7 +2696,7 @@ class Kernel(object):
     def check_feature(self, feature, written, token, instead=''):
         """Raise the error that the kernel lacks what a Token asks for."""
         if feature not in self.features:
-            raise TraceError('this kernel has no %s for %s (Linux %s)%s' % (
+            raise TraceError('this kernel has no %s, which %s takes: Linux %s has%s' % (
                 feature, written, FEATURES[feature].version, instead), token.column)
 
     # Symbols
@@ -2777,17 +2806,19 @@ class Kernel(object):
                 if address.strip('0')]
 
     def places(self):
-        """Return (address, name) of each function, in order; none if they are not for us to see."""
+        """Return (address, name) of each symbol, in order; none if they are not for us to see."""
         if self._places is None:
             self._places = sorted((int(address, 16), name) for address, name in re.findall(
-                r'(?m)^([0-9a-f]+) [tTwW] (\S+)', self.listing('all')) if address.strip('0'))
+                r'(?m)^([0-9a-f]+) [^aA] (\S+)', self.listing('all')) if address.strip('0'))
         return self._places
 
     def symbol_at(self, address):
-        """Return NAME+0xOFFSET of an address within a function, 0x... if that cannot be told."""
-        at = bisect.bisect(self.places(), (address + 1,)) - 1
-        place, name = self.places()[at] if at >= 0 else (0, '')
-        return '%s+0x%x' % (name, address - place) if name else '0x%x' % address
+        """Return NAME+0xOFFSET of an address, 0x... if no symbol lies before it, or none behind."""
+        at = bisect.bisect(self.places(), (address + 1,))
+        if not 0 < at < len(self.places()):
+            return '0x%x' % address
+        place, name = self.places()[at - 1]
+        return '%s+0x%x' % (name, address - place)
 
     def check_offset(self, offset, name):
         """Raise the error that an offset, a Token, lies behind a function."""
@@ -3027,12 +3058,20 @@ class Signals(object):
             signal.signal(taken, self._take)
             signal.siginterrupt(taken, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)      # it only wakes
+        signal.siginterrupt(signal.SIGCHLD, False)
         return self
 
     def _take(self, number_of_signal, _):
         self.count += 1
         if self.received is None:
             self.received = number_of_signal
+
+    def drain(self):
+        """Forget what has woken so far."""
+        try:
+            os.read(self.wake, READ_SIZE)
+        except EnvironmentError:
+            pass        # nothing has
 
     def __exit__(self, *_):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -3061,7 +3100,7 @@ class Command(object):
     """A program that is held until all is set up, and then traced; status is None while it runs."""
 
     def __init__(self, path, words):
-        self.words, self.status = words, None
+        self.words, self.status, self.is_released = words, None, False
         held, self._hold = os.pipe()
         self.pid = os.fork()
         if not self.pid:
@@ -3074,6 +3113,8 @@ class Command(object):
             os.close(self._hold)
             for ignored in signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU:      # by Python, and us
                 signal.signal(ignored, signal.SIG_DFL)
+            with open('/proc/self/comm', 'w') as stream:        # what it is counted by
+                stream.write(os.path.basename(path))
             if os.read(held, 1):
                 os.execv(path, self.words)
         except EnvironmentError as error:
@@ -3082,6 +3123,7 @@ class Command(object):
             os._exit(126)
 
     def release(self):
+        self.is_released = True
         os.write(self._hold, b'.')
 
     def has_ended(self):
@@ -3093,9 +3135,11 @@ class Command(object):
         return self.status is not None
 
     def forget(self, console):
-        """Say that it still runs, if it does."""
+        """Say that it still runs, if it does; one that has not begun never will."""
         os.close(self._hold)
-        if not self.has_ended():
+        if not self.is_released:
+            os.waitpid(self.pid, 0)
+        elif not self.has_ended():
             console.note('%s (%d) is left running' % (self.words[0], self.pid))
 
 
@@ -3238,7 +3282,8 @@ class Session(object):
                     self._add_threads(step)
             if refused and done is self.created:
                 first = sorted(refused.items())[0][1]
-                if not any(step.path == 'kprobe_events' for step in done):
+                if len(refused) == len(set((step.origin.text, step.origin.place)
+                                           for step in steps if step.path == 'kprobe_events')):
                     raise first
                 self.console.note('left out: %s that the kernel refused (%s)' % (
                     count_of(len(refused), 'function'), first))
@@ -3266,20 +3311,18 @@ class Session(object):
         poll.register(self.pipe, select.POLLIN)
         poll.register(self.signals.wake, select.POLLIN)
         poll.register(output.writer.descriptor, 0)      # wakes when its reader has gone
-        end, data = seconds and clock() + seconds, b''
-        tells = clock() if self.plan.histograms and self.console.writer.is_terminal else None
+        never = float('inf')
+        end, data = clock() + (seconds or never), b''
+        next_told = clock() if self._tells_hits() else never
         while not (self._is_told_to_end() or output.writer.closed or data is None
-                   or end and clock() >= end
+                   or clock() >= end
                    or output.left == 0 and not output.writer.pending):      # all that is wanted
             data = b''
-            if tells is not None and clock() >= tells:
-                tells = self._tell_hits()
+            if clock() >= next_told:
+                next_told = self._tell_hits()
             if not output.writer.pending:
-                wakes = min(each for each in (end, tells, 1 << 30) if each is not None)
-                ready = wait_until(wakes, poll)
-                output.writer.closed = output.writer.descriptor in ready
-                if self.signals.wake in ready:
-                    os.read(self.signals.wake, READ_SIZE)
+                if output.writer.descriptor in wait_until(min(end, next_told), poll):
+                    output.writer.closed = True
                 data = self._events()
             output.write(data or b'', self.signals.wake, end)
 
@@ -3287,8 +3330,14 @@ class Session(object):
         """Tell whether a signal has come, or the command has ended, which gets Ctrl+C as well."""
         if self.command is None:
             return self.signals.received
+        self.signals.drain()        # what comes from here on wakes again
         return self.command.has_ended() or self.signals.received not in (None, signal.SIGINT) or (
             self.signals.count > 1)
+
+    def _tells_hits(self):
+        """Tell whether a terminal shows nothing else, and so how many have been counted."""
+        return self.console.writer.is_terminal and self.command is None and (
+            len(self.plan.histograms) == self.plan.traced)
 
     def _tell_hits(self):
         """Show how many events have been counted; return when to do so again.
@@ -3296,9 +3345,8 @@ class Session(object):
         (Large tables take their time: it is to be no more than a tenth of all.)
         """
         begun = clock()
-        hits = sum(int(number) for _, path in self.plan.histograms for number in re.findall(
-            r'(?m)^    Hits: ([0-9]+)$', self.tracefs.read(path))[-1:])
-        self.console.progress('%d counted so far' % hits)
+        self.console.progress('%d counted so far' % sum(
+            totals(self.tracefs.read_if_there(path)).hits for _, path in self.plan.histograms))
         return clock() + max(1, 10 * (clock() - begun))
 
     def _events(self):
@@ -3328,8 +3376,8 @@ class Session(object):
         if has_started:
             self._tolerate(self._drain, output)
             for probe, path in self.plan.histograms:
-                text = self._tolerate(self.tracefs.read, path)
-                self.tables += [(probe, text)] if text else []
+                text = self._tolerate(self.tracefs.read_if_there, path)
+                self.tables += [(probe, text)] if text else []      # (the kernel refused some)
             summary = self._tolerate(self._summary, output)
         if self.pipe is not None:
             os.close(self.pipe)
@@ -3390,11 +3438,11 @@ class Session(object):
                         'be more)' % count_of(returns, 'return'))
         if missed:
             told.append('%d missed, each while another probe was at work' % missed)
-        dropped = sum(int(number) for path in self.plan.calls for number in re.findall(
-            r'(?m)^    Dropped: ([0-9]+)$', self.tracefs.read(path))[-1:])
+        dropped = sum(totals(self.tracefs.read_if_there(path)).dropped
+                      for path in self.plan.calls)
         if dropped:
-            told.append('%s dropped: too many threads call this (-p, or a filter on what is known '
-                        'at the entry, makes them fewer)' % count_of(dropped, 'call'))
+            told.append('%s dropped: too many threads call this (-p, or a filter on COMM or '
+                        'common_pid alone, makes them fewer)' % count_of(dropped, 'call'))
         return ', and '.join(told)
 
     def events_read(self, stacks):
@@ -3509,6 +3557,7 @@ def opened_again(descriptor):
         opened = os.open('/proc/self/fd/%d' % descriptor,
                          os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
         copy = fcntl.fcntl(opened, fcntl.F_DUPFD, 3)    # not in place of a stdout that is closed
+        fcntl.fcntl(copy, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         os.close(opened)
         return copy, None
     except EnvironmentError:
@@ -3631,7 +3680,7 @@ class ShownValues(dict):
 
 
 def make_rewriter(probes, symbol_at):
-    """Return a function that shows the values of Probes that have a Form, None if there are none.
+    """Return a function that shows what has a Form, and whole calls; None if there are none.
 
     It takes and returns bytes of whole lines.  Nothing but these probes' events is touched.
     """
@@ -3677,7 +3726,9 @@ def call_rewriter(calls, symbol_at):
         for each in call_values(probe)) + '$')) for event, probe in calls.items())
     line = re.compile(to_bytes(r'(?ms)(^.{16}-[0-9]+ [^:\n]+: )%s_[0-9_]+_(f[0-9]+): ([^\n]*)$'
                                % RUN_NAME))
-    frames = re.compile(to_bytes(r'(: <stack trace>\n)(?: => %s\n)+' % TRACER_FRAME))
+    frames = re.compile(to_bytes(
+        r'(: <stack trace>\n)(?= => (?:trace_event_raw_event_synth|action_trace)\b)(?: => %s\n)+'
+        % TRACER_FRAME))
 
     def shown(match):
         event = to_text(match.group(2))
@@ -3746,13 +3797,12 @@ class Table(object):
         A name in it may hold anything, what looks like a row, too: then the numbers differ.
         """
         keys, sums = self.histogram.columns, self.histogram.sums
-        pattern = r'(?m)^\{ %s ?\} hitcount: +([0-9]+)%s *$' % (
-            ', '.join(r'[\w.]+:' + column.pattern for column in keys),
+        pattern = r'(?m)^\{ %s ?\} hitcount: +([1-9][0-9]*)%s *$' % (
+            ', '.join(r'[\w.]+:' + KEY_PATTERNS[column.kind] for column in keys),
             ''.join(r' +%s: +([0-9]+)' % name for name, _ in sums))
         found = [(parts[:len(keys)], [int(number) for number in parts[len(keys):]])
                  for parts in re.findall(pattern, text)]
-        hits, entries, dropped = [int(number) for number in re.findall(
-            r'(?m)^    (?:Hits|Entries|Dropped): ([0-9]+)$', text)[-3:]]
+        hits, entries, dropped = totals(text)
         if len(found) != entries or sum(numbers[0] for _, numbers in found) != hits:
             self.is_sound = False
         self.hits += hits
@@ -3770,7 +3820,7 @@ class Table(object):
                               for column, word in zip(self.histogram.columns, words))
         before = self.rows.get(texts, [0] * len(numbers))
         self.rows[texts] = [sum(pair) for pair in zip(before, numbers)]
-        if self.histogram.bars:
+        if self.histogram.columns[0].kind in SHOWN_RANGES:
             self.places[texts] = int(words[0].partition('-')[0])
 
     def lines(self, width):
@@ -3780,7 +3830,8 @@ class Table(object):
             last += (", and %d not counted: the kernel's table was full (a filter, .log2 or "
                      '.buckets=N makes fewer keys)' % self.dropped)
         lines = [] if not self.rows else (
-            self._bars(width) if self.places and not self.matched else self._cells())
+            self._bars(width) if self.places and len(self.histogram.columns) == 1
+            and not self.histogram.sums and not self.matched else self._cells())
         return lines + [last] + ([] if self.is_sound else [
             'the rows are not what the kernel counted: a name may hold what looks like a row'])
 
@@ -3789,7 +3840,7 @@ class Table(object):
         heads = [column.name for column in self.histogram.columns]
         if self.matched:
             heads.insert(0, 'event' if self.noun == 'event' else 'function')
-        has_stacks = self.histogram.columns[-1].pattern == STACK_PATTERN
+        has_stacks = self.histogram.columns[-1].kind == 'stack'
         texts = len(heads) - has_stacks         # how many of the columns are texts
         numbers = [self.noun + 's']
         for name, _ in self.histogram.sums:
@@ -3808,7 +3859,7 @@ class Table(object):
     def _bars(self, width):
         """Return the lines of powers of two or of buckets, lowest first."""
         [column] = self.histogram.columns
-        if column.pattern == WORD_PATTERNS['log2']:     # those between that have none
+        if column.kind == 'log2':       # those between that have none
             for power in range(min(self.places.values()), max(self.places.values())):
                 self.places.setdefault((column.show('%d' % power, None),), power)
         rows = [(keys[0], self.rows.get(keys, [0])[0])
@@ -4055,7 +4106,7 @@ def read_options(argv):
     if options.command:
         if options.action is not trace_live or options.output is not None or options.pid:
             raise UsageError('-- COMMAND runs it and traces it: it does not go with -p, -S or -o')
-        options.command[0:1] = [executable(options.command[0])] + options.command[0:1]
+        options.program = executable(options.command[0])
     counting = [tree for tree in options.trees if tree.histogram]
     if counting and options.count:
         raise UsageError('-c ends after so many lines, and h: prints none until the end; -t ends '
@@ -4197,12 +4248,11 @@ def show(options, sources, console):
                                 for step in plan.create + plan.start])
 
 
-def print_lines(lines, patience=None):
-    """Print lines, as slowly as their reader takes them, if there is nothing to clean up."""
+def print_lines(lines, wake=None):
+    """Print lines, as slowly as their reader takes them, until `wake` is readable."""
     output = Output()
-    output.writer.patience = patience
-    output.write(to_bytes(''.join(line + '\n' for line in lines)))
-    output.flush()
+    output.writer.patience = None       # there is nothing to clean up: it can wait
+    output.write(to_bytes(''.join(line + '\n' for line in lines)), wake)
     return 0
 
 
@@ -4261,7 +4311,7 @@ def run_session(options, probes, kernel, signals, console):
     if (options.pid or options.command) and number != os.getpid():
         raise UsageError('%s: in this pid namespace a process has another number than the kernel '
                          'traces by; run it on the host' % ('-p' if options.pid else '--'))
-    command = Command(options.command[0], options.command[1:]) if options.command else None
+    command = Command(options.program, options.command) if options.command else None
     if command:
         options.pid = command.pid
         options.pids = (command.pid,)
@@ -4286,10 +4336,13 @@ def run_session(options, probes, kernel, signals, console):
         summary = session.stop(output)
         if command:
             command.forget(console)
+    if summary is None and not status:
+        console.note('ended before tracing began')
     if summary:
         console.note(summary)
     if session.tables:
-        print_lines(table_lines(session.tables, kernel.symbol_at), PATIENCE)
+        signals.drain()         # (the next one ends this, too)
+        print_lines(table_lines(session.tables, kernel.symbol_at), signals.wake)
     if command and command.status is not None:
         return status or (command.status if session.clean else 1)
     return status or (signals.status() if session.clean else 1)

@@ -158,7 +158,7 @@ class Histograms(Live):
             set_comm('python')
         lines = self.table('p vfs_write comm=$comm size=U%%2 h:comm f:size==1&&common_pid==%d'
                            % os.getpid(), workload=work)
-        self.assertEqual(lines[1:], ['a }?{ comm: x      1', '1 call, 1 key'])
+        self.assertEqual(lines[1:], ['a }\\x0a{ comm: x      1', '1 call, 1 key'])
 
     def test_a_table_that_is_full(self):
         """What does not fit is told."""

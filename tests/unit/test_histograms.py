@@ -75,12 +75,15 @@ class Tables(OnABox):
 
     def test_addresses(self):
         self.box.put('/proc/kallsyms', 'ffffffff81000010 T vfs_read\nffffffff81000100 t other\n'
-                     'ffffffff81000200 D jiffies\n')
-        places = [0xffffffff81000010, 0xffffffff810000ff, 0xffffffff81000104, 16]
+                     'ffffffff81000200 D jiffies\nffffffff81000208 b _end\n'
+                     '0000000000014000 A fixed_percpu_data\n')
+        last = (1 << 64) - 22
+        places = [0xffffffff81000010, 0xffffffff810000ff, 0xffffffff81000104, 16,
+                  0xffffffff81000200, last]
         lines = self.shown('p ip_rcv n=%0 h:n.sym', table(
             *[('n: %10d' % place, 9 - at, ()) for at, place in enumerate(places)]))
         self.assertEqual([line.split()[0] for line in lines[1:-1]], [
-            'vfs_read+0x0', 'vfs_read+0xef', 'other+0x4', '0x10'])
+            'vfs_read+0x0', 'vfs_read+0xef', 'other+0x4', '0x10', 'jiffies+0x0', '0x%x' % last])
 
     def bars(self, head, rows):
         """The lines of bars that fill 80 columns: (key, calls) each."""
@@ -111,29 +114,33 @@ class Tables(OnABox):
             'n       cpu  calls', '(4, 8]  1        6'])
 
     def test_tasks_are_joined_by_name(self):
-        self.assertEqual(self.shown('e sched/sched_switch h:COMM', table(
+        """A name of 15 bytes may have fewer letters."""
+        lines = self.shown('e sched/sched_switch h:COMM', table(
             ('common_pid: bash            [       123]', 2, ()),
             ('common_pid: a b             [         7]', 1, ()),
-            ('common_pid: bash            [       124]', 3, ()))), [
-            'COMM  events', 'bash       5', 'a b        1', '6 events, 2 keys'])
+            ('common_pid: uml\xc3\xa4u          [         9]', 1, ()),
+            ('common_pid: bash            [       124]', 3, ())))
+        self.assertEqual([line.split('  ')[0].rstrip() for line in lines], [
+            'COMM', 'bash', 'a b', 'uml\xc3\xa4u', '7 events, 3 keys'])
 
     def test_system_calls(self):
         self.assertEqual(self.shown('e sched/sched_switch h:prev_pid.syscall', table(
             ('prev_pid: sys_read                      [  0]', 2, ())))[1], 'sys_read       2')
 
     def test_stacks(self):
-        """Without the tracer's own frames on top, on both architectures."""
+        """Without the tracer's own frames on top, on both architectures; brk is a system call."""
         for top in ('aggr_pre_handler+0x40/0x80\nkprobe_ftrace_handler+0x10b/0x1b0\n'
                     '0xffffffffc02ea0c8\n',
                     'aggr_pre_handler+0x68/0xc0\nkprobe_brk_handler+0xf4/0x180\n'
                     'do_el1_brk64+0xb0/0xe8\nel1_brk64+0x28/0x40\nel1h_64_sync_handler+0x70/0xe0\n'
-                    'el1h_64_sync+0x64/0x68\n'):
-            frames = (top + 'vfs_read+0x5/0x310\nkprobes_all+0x1/0x2\nx+0x1/0x9 [ext4]\n').replace(
-                '\n', '\n         ').rstrip(' ')
-            text = table(('common_pid: a b             [         1], stacktrace:\n         '
-                          + frames, 7, ())).replace('\n }', '\n}')
+                    'el1h_64_sync+0x64/0x68\n', ''):
+            frames = top + '__x64_sys_brk+0x5/0x310\nkprobes_all+0x1/0x2\nx+0x1/0x9 [ext4]\n'
+            frames = frames.replace('\n', '\n         ').rstrip(' ')
+            text = table(('comm: a b                   , stacktrace:\n         ' + frames, 7, ()))
+            text = text.replace('\n }', '\n}')
             self.assertEqual(self.shown('p ip_rcv h:comm,stacktrace', text), [
-                'comm  calls', 'a b       7', '    vfs_read+0x5/0x310', '    kprobes_all+0x1/0x2',
+                'comm  calls', 'a b       7', '    __x64_sys_brk+0x5/0x310',
+                '    kprobes_all+0x1/0x2',
                 '    x+0x1/0x9 [ext4]', '7 calls, 1 key'])
 
     def test_names_of_an_events_numbers(self):
@@ -167,12 +174,13 @@ class Tables(OnABox):
         """A name may hold what looks like a row, or one is damaged: the numbers differ."""
         said = 'the rows are not what the kernel counted: a name may hold what looks like a row'
         for text in (table(('comm: a } hitcount:  1\n{ comm: b', 2, ()), entries=1),
-                     table(('comm: a', 2, ()), hits=3), table(('comm: a', 2, ()), entries=2)):
+                     table(('comm: a', 2, ()), hits=3), table(('comm: a', 2, ()), entries=2),
+                     table(('comm: a', 2, ()), ('comm: b', 0, ()))):
             lines = self.shown('p ip_rcv comm=$comm h:comm', text)
             self.assertEqual(lines[-1], said)
         self.assertNotIn(said, self.shown('p ip_rcv comm=$comm h:comm', table(('comm: a', 2, ()))))
         self.assertEqual(self.shown('p ip_rcv comm=$comm h:comm', table(
-            ('comm: a\n\x1b[1m', 2, ())))[1], 'a??[1m      2')
+            ('comm: a\n\x1b[1m', 2, ())))[1], 'a\\x0a\\x1b[1m      2')
 
     def test_nothing_was_counted(self):
         self.assertEqual(self.shown('p ip_rcv h:common_pid', table()), ['0 calls, 0 keys'])
@@ -199,7 +207,8 @@ class Calls(OnABox):
                 "echo 'r1024:surftrace/f0r wake_up_new_task __stack=%%sp:b50@14/64' >> "
                 '%s/kprobe_events' % TRACEFS,
                 "echo 's:surftrace_f0 u64 us; s32 n; char s[]' >> %s/dynamic_events" % TRACEFS,
-                "echo 'hist:keys=__stack:f0t=common_timestamp.usecs,f0_n=n,f0_s=s:size=16384' >> "
+                "echo 'hist:keys=__stack:f0t=common_timestamp.usecs,f0_n=n,f0_s=s:size=16384:pause'"
+                ' >> '
                 '%s/events/surftrace/f0/trigger' % top,
                 "echo 'hist:keys=__stack:f0_us=common_timestamp.usecs-$f0t:size=16384:"
                 "onmatch(%s.f0).trace(surftrace_f0,$f0_us,$f0_n,$f0_s)' >> "
@@ -212,8 +221,12 @@ class Calls(OnABox):
                 "echo 'us>9&&r<0' > %s/events/synthetic/surftrace_f1/filter" % top,
                 'echo 1 > %s/events/synthetic/surftrace_f1/enable' % top,
                 "echo 'hist:keys=us,s:sort=hitcount.descending:size=16384:cont' >> "
-                '%s/events/synthetic/surftrace_f0/trigger' % top]:
+                '%s/events/synthetic/surftrace_f0/trigger' % top,
+                "echo 'hist:keys=__stack:f1t=common_timestamp.usecs,f1_p=p:size=16384:cont' >> "
+                '%s/events/surftrace/f1/trigger' % top]:
             self.assertIn(line, lines)
+        self.assertLess(lines.index('echo 1 > %s/tracing_on' % top), min(
+            number for number, line in enumerate(lines) if ':cont' in line))
         self.assertNotIn('echo 1 > %s/events/synthetic/surftrace_f0/enable' % top, lines)
 
     def test_how_many_at_once(self):
@@ -260,8 +273,8 @@ class Calls(OnABox):
 
     def test_what_does_not_fit_is_told(self):
         self.box.table = table(dropped=3)
-        self.assertIn('and 6 calls dropped: too many threads call this (-p, or a filter on what is '
-                      'known at the entry, makes them fewer)',
+        self.assertIn('and 6 calls dropped: too many threads call this (-p, or a filter on COMM or '
+                      'common_pid alone, makes them fewer)',
                       self.notes(self.run_on('c ip_rcv'))[-1])
 
 
@@ -283,10 +296,47 @@ class Ends(OnABox):
                  '!' if text[:1] == '!' else call for call, name, text in self.box.log
                  if name.endswith(('/trigger', '/hist')) and call != 'open']
         marks = [word for word in words if word in (':pause', ':cont', 'read', '!')]
-        self.assertEqual(marks[:6], [':pause'] * 2 + [':cont'] * 2 + [':pause'] * 2)
-        self.assertEqual(set(marks[6:]), set(['read', '!']))
+        self.assertEqual(marks[:9], [':pause'] * 3 + [':cont'] * 3 + [':pause'] * 3)
+        self.assertEqual(set(marks[9:]), set(['read', '!']))
         self.assertLess(marks.index('read'), marks.index('!'))
         self.assertNotIn('read', marks[marks.index('!'):])
+
+    def test_functions_that_the_kernel_refuses(self):
+        """Of a pattern they are left out, and all the others are counted."""
+        self.box.refuses = {' ip_rcv': (errno.EINVAL, '', '')}
+        self.box.table = table(('common_pid:          7', 2, ()))
+        for kind in 'pc':
+            result = self.run_on(kind + ' *rcv h:common_pid')
+            self.assertEqual(result.status, 0, result.err)
+            self.assertIn('udp_rcv   7               2\n', result.out)
+            self.assertNotIn('no such file', result.err)
+        self.box.refuses = {'r1024:': (errno.EINVAL, '', '')}
+        result = self.run_on('c *rcv')
+        self.assertEqual(result.status, 1)
+        self.assertIn('the kernel refused this trace', result.err)
+
+    def test_a_reader_that_is_slow(self):
+        """A large table waits for it; a signal ends that, too."""
+        self.box.table = table(*[('common_pid: %10d' % number, 1, ()) for number in range(9000)])
+        read_end, write_end = os.pipe()
+
+        def read():
+            time.sleep(0.5)
+            while not seen[-1].endswith(b' keys\n'):
+                seen.append(os.read(read_end, 1 << 16))
+        seen = [b'']
+        thread = self.once_tracing((read,))
+        result = self.run_on('p ip_rcv h:common_pid', stdout=write_end, patience=100)
+        thread.join()
+        self.assertEqual(result.status, 0, result.err)
+        self.assertEqual(b''.join(seen).count(b'\n'), 9002)
+        self.box.hold = True
+        self.once_tracing(*[(os.kill, os.getpid(), signal.SIGTERM), (time.sleep, 0.5)] * 2)
+        result = self.run_on('p ip_rcv h:common_pid', stdout=write_end, patience=100)
+        self.assertEqual((result.status, self.box.names('instances')), (143, []))
+        os.close(read_end)
+        os.close(write_end)
+        self.box.feed(b'')
 
     def test_a_signal_at_every_operation(self):
         before = self.box.state()

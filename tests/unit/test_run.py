@@ -469,7 +469,9 @@ class Leftovers(OnABox):
         path = '%s/instances/x/trace_pipe' % self.box.tracefs
         self.box.instance('x')
         reader = subprocess.Popen(['cat', path], stdin=subprocess.PIPE)
-        writer = os.open(path, os.O_WRONLY)     # waits until it has been opened
+        writer, end = os.open(path, os.O_WRONLY), time.time() + 60     # waits until it is read
+        while not tool.readers(path) and time.time() < end:
+            pass        # (it has no number yet)
         self.assertEqual(tool.readers(path), ['cat (%d)' % reader.pid])
         os.close(writer)
         reader.communicate()
