@@ -2244,18 +2244,18 @@ def make_plan(probes, options, run, changed=(), reader=None):
             group = probe.place
         elif probe.kind == 'c':
             group, event = 'synthetic', '%s_%s' % (run, event)
-            made, begins = call_steps(probe, options, run)
+            made, matched = call_steps(probe, options, run)
             create += made
-            counts.append(begins)
+            counts += matched
             calls += ['%sevents/%s/%s/hist' % (top, run, name)
                       for name in (probe.event, probe.event + 'r')]
         else:
             create.append(kprobe_step(probe, options.maxactive, run))
         directory = '%sevents/%s/%s/' % (top, group, event)
         if probe.histogram:
-            made, begins = histogram_steps(probe, directory + 'trigger', condition)
+            made, resumed = histogram_steps(probe, directory + 'trigger', condition)
             create.append(made)
-            counts.append(begins)
+            counts.append(resumed)
             histograms.append((probe, directory + 'hist'))
             continue
         if condition:
@@ -2266,7 +2266,7 @@ def make_plan(probes, options, run, changed=(), reader=None):
                Step('write', top + 'set_event_pid', ' '.join(map(str, options.pids)))
                ] if options.pids else []
     threads += [Step('write', top + 'set_event_notrace_pid', str(reader))] if reader else []
-    # (Histograms count while tracing is off, too, by another clock: they begin last.)
+    # (Histograms count while tracing is off, too, and by another clock: they begin last.)
     return Plan(create, filters + threads + enables + [
         Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))] + counts,
                 histograms, calls, len(probes))
@@ -2295,17 +2295,11 @@ def table_size(probe):
     return 1 << 11 if probe.matched else 1 << 14
 
 
-def trigger_steps(probe, path, text, condition):
-    """Return the Steps that make a histogram trigger in a pause, and let it count."""
-    condition = ' if ' + condition if condition else ''
-    made, counts, pauses, goes = [
-        Step('append', path, sign + text + state + condition) for sign, state in (
-            ('', ':pause'), ('', ':cont'), ('', ':pause'), ('!', ''))]
-    return made._replace(undo=goes, origin=probe), counts._replace(undo=pauses, origin=probe)
-
-
 def histogram_steps(probe, path, condition):
-    """Return the Steps that make a histogram, and let it count; condition is a KernelFilter."""
+    """Return the Step that makes a histogram in a pause, and the one that lets it count.
+
+    condition is a KernelFilter.
+    """
     histogram = probe.histogram
     conditions = tuple(name + '>=0' for name in histogram.from_zero)
     if condition:
@@ -2314,7 +2308,10 @@ def histogram_steps(probe, path, condition):
         ','.join(column.words for column in histogram.columns),
         histogram.sums and ':vals=' + ','.join(name for name, _ in histogram.sums) or '',
         table_size(probe))
-    return trigger_steps(probe, path, text, '&&'.join(conditions))
+    condition = ' if ' + '&&'.join(conditions) if conditions else ''
+    made, counts, pauses, goes = [Step('append', path, words + condition) for words in (
+        text + ':pause', text + ':cont', text + ':pause', '!' + text)]
+    return made._replace(undo=goes, origin=probe), counts._replace(undo=pauses, origin=probe)
 
 
 # A whole call: a histogram of the entry keeps its time and its values by the stack that it runs on,
@@ -2340,7 +2337,7 @@ def call_values(probe):
 
 
 def call_steps(probe, options, run):
-    """Return the Steps that make the synthetic event of a whole call, and the one that begins."""
+    """Return the Steps that make what a whole call needs, and those that match its two ends."""
     entry, back, event = probe.event, probe.event + 'r', '%s_%s' % (run, probe.event)
     values, steps = call_values(probe), []
     for kind, name in (('p', entry), ('r', back)):
@@ -2362,13 +2359,13 @@ def call_steps(probe, options, run):
         kept[back if each.is_of_return else entry] += ',%s_%s=%s' % (entry, each.name, each.name)
     action = ':onmatch(%s.%s).trace(%s%s)' % (run, entry, event, ''.join(
         ',$%s_%s' % (entry, each.name) for each in [CALL_TIME] + values))
-    path, text = 'instances/%s/events/%s/%%s/trigger' % (run, run), 'hist:keys=%s:%%s:size=%d' % (
-        CALL_KEY.name, table_size(probe))
-    made, begins = trigger_steps(probe, path % entry, text % kept[entry],
-                                 probe.filter.text if filters_tasks(probe) else '')
-    matches = text % kept[back] + action
-    return steps + [made, Step('append', path % back, matches, Step(
-        'append', path % back, '!' + matches), probe)], begins
+    condition = ' if ' + probe.filter.text if filters_tasks(probe) else ''
+    matches = []
+    for name, rest in ((entry, condition), (back, action)):
+        path = 'instances/%s/events/%s/%s/trigger' % (run, run, name)
+        text = 'hist:keys=%s:%s:size=%d%s' % (CALL_KEY.name, kept[name], table_size(probe), rest)
+        matches.append(Step('append', path, text, Step('append', path, '!' + text), probe))
+    return steps, matches
 
 
 def quoted(text):
@@ -3250,6 +3247,7 @@ class Session(object):
         self.pipe = None                        # trace_pipe, from the first step to the last
         self.created, self.started = [], []     # steps done
         self.tables = []        # (Probe, text) of each histogram, once it has stopped
+        self.calls = []         # Totals of what whole calls are made of
         self.clean = True                       # all has gone well so far
 
     def set_up(self):
@@ -3372,6 +3370,9 @@ class Session(object):
         is told, and does not keep the rest from being undone.
         """
         summary, has_started = None, bool(self.started)
+        for path in self.plan.calls:
+            text = self._tolerate(self.tracefs.read_if_there, path)
+            self.calls.append(totals(text or ''))
         self._undo(self.started)
         if has_started:
             self._tolerate(self._drain, output)
@@ -3438,8 +3439,7 @@ class Session(object):
                         'be more)' % count_of(returns, 'return'))
         if missed:
             told.append('%d missed, each while another probe was at work' % missed)
-        dropped = sum(totals(self.tracefs.read_if_there(path)).dropped
-                      for path in self.plan.calls)
+        dropped = sum(table.dropped for table in self.calls)
         if dropped:
             told.append('%s dropped: too many threads call this (-p, or a filter on COMM or '
                         'common_pid alone, makes them fewer)' % count_of(dropped, 'call'))

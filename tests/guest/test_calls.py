@@ -5,7 +5,7 @@ import select
 import signal
 import unittest
 
-from tests.guest.live import ARCH, FIRST, TRACING, Live, Run, call, read
+from tests.guest.live import ARCH, FIRST, TRACING, Live, Run, call, read, until
 
 # An int in the second and third argument of this: that of lseek.
 THIRD = 'dx' if ARCH == 'x86_64' else 'x2'
@@ -221,7 +221,9 @@ class Calls(Live):
         call('-S', '-o', script, 'c vfs_write r=S$retval f:common_pid==%d' % os.getpid(),
              'p vfs_write h:common_pid f:common_pid==%d' % os.getpid())
         run = Run([], [script])
-        run.traces('synthetic/%s_f0' % run.name)
+        path = TRACING + '/instances/%s/events/%s/%%s/trigger' % (run.name, run.name)
+        until(lambda: os.path.exists(path % 'f0r') and 'onmatch(' in read(path % 'f0r')
+              and '[active]' in read(path % 'f1'), 'the script counts')
         with open(self.path('x'), 'wb', 0) as stream:
             stream.write(b'abc')
         run.has_output()

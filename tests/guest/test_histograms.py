@@ -148,7 +148,7 @@ class Histograms(Live):
                     pass
         lines = self.table('r vfs_statx r=S$retval h:r.log2 f:common_pid==%d' % os.getpid(),
                            workload=work)
-        self.assertIn("'r' counts from 0 on: negative numbers are left out", self.said)
+        self.assertIn("'r': counts from 0 on: negative numbers are left out", self.said)
         self.assertEqual(lines[-1], '1 call, 1 key')
 
     def test_a_name_that_looks_like_a_row(self):
