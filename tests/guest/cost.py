@@ -38,7 +38,9 @@ def measured(trace):
         return loop(), 0
     traces = [trace % name for name in ('read', 'write')] if '%s' in trace else [trace]
     with open('/tmp/lines', 'wb') as stream:
-        run = Run(traces, stdout=stream).ready()
+        run = Run(traces, stdout=stream)
+        run.wait_for('echo 1 > /sys/kernel/tracing/instances/%s/tracing_on\n' % run.name)
+        time.sleep(1)       # (where each system call is an event, it never waits)
         seconds = loop()
         status, _, said = run.end()
     with open('/tmp/lines') as stream:
