@@ -14,7 +14,8 @@ Needs Python 2.7 or 3.6 and later, nothing else; to trace also root, and a kerne
 
 The file reads in the order in which the data flows:
 
-    language -> types -> values -> filters -> traces -> plan -> kernel -> session -> output
+    language -> types -> values -> filters, histograms -> traces -> plan -> kernel -> session
+             -> output
 
 and then comes the command line.  An appendix holds where types come from (BTF, debug info in
 DWARF, gdb, a database, a server) and what --info tells.  Only Kernel and Session change the kernel.
@@ -2237,31 +2238,11 @@ def make_plan(probes, options, run, changed=(), reader=None):
         Step('write', top + 'tracing_on', '0')]         # it begins with 1
     if options.buffer:
         create.append(Step('write', top + 'buffer_size_kb', str(options.buffer)))
-    filters, enables, counts, histograms, calls = [], [], [], [], []
+    filters, enables, counts = [], [], []
     for probe in probes:
-        group, event, condition = run, probe.event, probe.filter
-        if probe.kind == 'e':
-            group = probe.place
-        elif probe.kind == 'c':
-            group, event = 'synthetic', '%s_%s' % (run, event)
-            made, matched = call_steps(probe, options, run)
-            create += made
-            counts += matched
-            calls += ['%sevents/%s/%s/hist' % (top, run, name)
-                      for name in (probe.event, probe.event + 'r')]
-        else:
-            create.append(kprobe_step(probe, options.maxactive, run))
-        directory = '%sevents/%s/%s/' % (top, group, event)
-        if probe.histogram:
-            made, resumed = histogram_steps(probe, directory + 'trigger', condition)
-            create.append(made)
-            counts.append(resumed)
-            histograms.append((probe, directory + 'hist'))
-            continue
-        if condition:
-            filters.append(Step('write', directory + 'filter', condition.text, None, probe))
-        enables.append(Step('write', directory + 'enable', '1',
-                            Step('write', directory + 'enable', '0'), probe))
+        for steps, more in zip((create, filters, enables, counts), probe_steps(
+                probe, options, run)):
+            steps += more
     threads = [Step('write', top + 'options/event-fork', '1'),
                Step('write', top + 'set_event_pid', ' '.join(map(str, options.pids)))
                ] if options.pids else []
@@ -2269,7 +2250,32 @@ def make_plan(probes, options, run, changed=(), reader=None):
     # (Histograms count while tracing is off, too, and by another clock: they begin last.)
     return Plan(create, filters + threads + enables + [
         Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))] + counts,
-                histograms, calls, len(probes))
+        [(probe, event_directory(probe, run) + 'hist') for probe in probes if probe.histogram],
+        ['%sevents/%s/%s/hist' % (top, run, name) for probe in probes if probe.kind == 'c'
+         for name in (probe.event, probe.event + 'r')], len(probes))
+
+
+def event_directory(probe, run):
+    """Return the path of the event that a Probe's lines or counts come from, with a / behind."""
+    group = {'e': probe.place, 'c': 'synthetic'}.get(probe.kind, run)
+    return 'instances/%s/events/%s/%s%s/' % (
+        run, group, run + '_' if probe.kind == 'c' else '', probe.event)
+
+
+def probe_steps(probe, options, run):
+    """Return the Steps that make a Probe, filter it, let it fire, and let it count: four lists."""
+    made, counts, directory = [], [], event_directory(probe, run)
+    if probe.kind == 'c':
+        made, counts = call_steps(probe, options, run)
+    elif probe.kind != 'e':
+        made = [kprobe_step(probe, options.maxactive, run)]
+    if probe.histogram:
+        paused, resumed = histogram_steps(probe, directory + 'trigger')
+        return made + [paused], [], [], counts + [resumed]
+    filters = [Step('write', directory + 'filter', probe.filter.text, None, probe)
+               ] if probe.filter else []
+    return made, filters, [Step('write', directory + 'enable', '1', Step(
+        'write', directory + 'enable', '0'), probe)], counts
 
 
 def without(process, probes):
@@ -2295,15 +2301,12 @@ def table_size(probe):
     return 1 << 11 if probe.matched else 1 << 14
 
 
-def histogram_steps(probe, path, condition):
-    """Return the Step that makes a histogram in a pause, and the one that lets it count.
-
-    condition is a KernelFilter.
-    """
+def histogram_steps(probe, path):
+    """Return the Step that makes a histogram in a pause, and the one that lets it count."""
     histogram = probe.histogram
     conditions = tuple(name + '>=0' for name in histogram.from_zero)
-    if condition:
-        conditions = ('(%s)' % condition.text if conditions else condition.text,) + conditions
+    if probe.filter:
+        conditions = (('(%s)' if conditions else '%s') % probe.filter.text,) + conditions
     text = 'hist:keys=%s%s:sort=hitcount.descending:size=%d' % (
         ','.join(column.words for column in histogram.columns),
         histogram.sums and ':vals=' + ','.join(name for name, _ in histogram.sums) or '',
@@ -3249,6 +3252,24 @@ class Session(object):
         self.tables = []        # (Probe, text) of each histogram, once it has stopped
         self.calls = []         # Totals of what whole calls are made of
         self.clean = True                       # all has gone well so far
+
+    def trace(self, output, seconds):
+        """Trace until the run ends, and undo all; return what stop() does, and the status."""
+        status = 0
+        try:
+            self.set_up()
+            if self.signals.received is None:
+                if self.command:
+                    self.command.release()
+                self.stream(output, seconds)
+        except Error as error:
+            self.console.error(error)
+            status = error.status
+        finally:
+            summary = self.stop(output)
+            if self.command:
+                self.command.forget(self.console)
+        return summary, status
 
     def set_up(self):
         """Perform the plan, or what comes before a signal; raises KernelError.
@@ -4303,49 +4324,37 @@ def trace_live(options, sources, console):
 
 def run_session(options, probes, kernel, signals, console):
     """Trace Probes until the run ends; return the exit status."""
-    tracefs = kernel.tracefs
-    sweep(tracefs, console)
+    sweep(kernel.tracefs, console)
+    session = new_session(options, probes, kernel.tracefs, signals, console)
+    output = Output(make_rewriter(probes, kernel.symbol_at), options.count, options.stack,
+                    session.events_read)
+    summary, status = session.trace(output, options.time)
+    if summary or summary is None and not status:
+        console.note(summary or 'ended before tracing began')
+    if session.tables:
+        signals.drain()         # (the next one ends this, too)
+        print_lines(table_lines(session.tables, kernel.symbol_at), signals.wake)
+    ended = session.command and session.command.status
+    return status or (1 if not session.clean else signals.status() if ended is None else ended)
+
+
+def new_session(options, probes, tracefs, signals, console):
+    """Return the Session of a run, with its command, if there is one, held."""
     options.pids = threads_of(options)      # some may have been started meanwhile
-    run = free_run_name(tracefs)
+    run, command = free_run_name(tracefs), None
     number = own_number(tracefs, run)
     if (options.pid or options.command) and number != os.getpid():
         raise UsageError('%s: in this pid namespace a process has another number than the kernel '
                          'traces by; run it on the host' % ('-p' if options.pid else '--'))
-    command = Command(options.program, options.command) if options.command else None
-    if command:
-        options.pid = command.pid
-        options.pids = (command.pid,)
+    if options.command:
+        command = Command(options.program, options.command)
+        options.pid, options.pids = command.pid, (command.pid,)
     changed = [(name, value) for name, value in DISPLAY
                if tracefs.read_if_there('options/' + name).strip() not in ('', value)]
     leaves_out = tracefs.has('set_event_notrace_pid')       # Linux 5.7
     plan = make_plan(probes if leaves_out else without(number, probes), options, run, changed,
                      number if leaves_out else None)
-    session = Session(tracefs, plan, console, signals, lambda: threads_of(options), command)
-    output, status = Output(make_rewriter(probes, kernel.symbol_at), options.count, options.stack,
-                            session.events_read), 0
-    try:
-        session.set_up()
-        if signals.received is None:
-            if command:
-                command.release()
-            session.stream(output, options.time)
-    except Error as error:
-        console.error(error)
-        status = error.status
-    finally:
-        summary = session.stop(output)
-        if command:
-            command.forget(console)
-    if summary is None and not status:
-        console.note('ended before tracing began')
-    if summary:
-        console.note(summary)
-    if session.tables:
-        signals.drain()         # (the next one ends this, too)
-        print_lines(table_lines(session.tables, kernel.symbol_at), signals.wake)
-    if command and command.status is not None:
-        return status or (command.status if session.clean else 1)
-    return status or (signals.status() if session.clean else 1)
+    return Session(tracefs, plan, console, signals, lambda: threads_of(options), command)
 
 
 def main(argv):
