@@ -177,6 +177,9 @@ class Histograms(Live):
         process = subprocess.Popen(['python', 'surftrace.py', '-t', '3', 'p vfs_write h:comm'],
                                    stdout=subprocess.PIPE, stderr=slave)
         os.close(slave)
+        while process.poll() is None:
+            self.writes([1])
+            time.sleep(0.01)
         table = process.communicate()[0]
         said = os.read(master, 65536)
         os.close(master)
