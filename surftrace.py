@@ -3123,10 +3123,12 @@ class Command(object):
             os._exit(126)
 
     def release(self):
+        """Let it begin."""
         self.is_released = True
         os.write(self._hold, b'.')
 
     def has_ended(self):
+        """Tell whether it has ended; then its status is as shells have it."""
         if self.status is None:
             pid, ended = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -3991,7 +3993,7 @@ a trace, one argument each:
   c SYMBOL [NAME=VALUE ...] [h:KEYS] [f:FILTER]           a whole call: us=TIME
   e [SYSTEM/]EVENT [h:KEYS] [f:FILTER]                    an event fires
 
-COMMAND  is run, and it and what it starts are all that is traced
+COMMAND  a program to run; only its processes are traced
 
 SYMBOL  a function, MODULE:FUNCTION, or a pattern: tcp_v4_*
 
