@@ -84,7 +84,7 @@ class Calls(Live):
         for length, line in zip((1000, 10000, 100000), calls):
             us = int(fields(line)['us'])
             # It begins behind the one before it, and ends in its own line.
-            self.assertGreaterEqual(us, length)
+            self.assertGreaterEqual(us, 0.99 * length)
             self.assertGreaterEqual(seconds(line) - us / 1e6, before - 1e-5, lines)
             before = seconds(line)
         self.assertEqual(len(calls), 3)
@@ -138,19 +138,19 @@ class Calls(Live):
         pids = []
         for _ in range(10):
             pid = os.fork()
-            if not pid:
-                for _ in range(30):
-                    sleep(0.1)
-                os._exit(0)
+            while not pid:
+                sleep(0.1)
             pids.append(pid)
-        status, lines, said = call('-t', '1.5', 'c core_sys_select')
+        status, lines, said = call('-t', '2', 'c core_sys_select')
         for pid in pids:
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         self.assertEqual(status, 0, said)
         taken = [int(fields(line)['us']) for line in lines
                  if re.search('-(?:%s) ' % '|'.join(map(str, pids)), line)]
         self.assertGreater(len(taken), 10)
-        self.assertGreaterEqual(min(taken), 100000)
+        # (The clock of the timers is another than that of the stamps.)
+        self.assertGreaterEqual(min(taken), 99000)
         self.assertLess(max(taken), 3000000)
 
     def test_many_tasks(self):
