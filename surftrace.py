@@ -2419,7 +2419,10 @@ clean_up() {
         sleep 1
         kill "$reader" 2> /dev/null
         wait "$reader" 2> /dev/null
-        { sed '/^#/d' instances/"$run"/trace; cat %(tables)s; } 2> /dev/null | (trap - TERM; show) &
+        # (None of these has a file of the instance open when show ends.)
+        exec 3<&-
+        { sed '/^#/d' instances/"$run"/trace; cat %(tables)s; :; } 2> /dev/null |
+            (trap - TERM; show) &
         reader=$!
         (
             trap - TERM
