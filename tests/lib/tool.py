@@ -66,7 +66,9 @@ def run(arguments, on=None, stdin=b'', stdout=None, stderr=None, patience=None):
     descriptors = [stream.fileno() if given is None else given
                    for stream, given in zip(files, (None, stdout, stderr))]
     kept = [os.dup(number) for number in range(3)]
-    before, given = os.listdir('/proc/self/fd'), [link(each) for each in (stdout, stderr) if each]
+    # (That of the listing itself has been closed by then, and its number is free.)
+    before = [each for each in os.listdir('/proc/self/fd') if link(each)]
+    given = [link(each) for each in (stdout, stderr) if each]
     handlers = [(number, signal.getsignal(number)) for number in SIGNALS
                 ] if threading.current_thread().name == 'MainThread' else []
     usual = surftrace.PATIENCE
