@@ -436,7 +436,7 @@ traces = [tool.compiled_trace(text, None, event='f0') for text in sys.argv[1:]]
 output = surftrace.Output(surftrace.make_rewriter(traces, hex))
 with surftrace.Signals() as signals:
     plan = surftrace.make_plan([], tool.SETTINGS, '')
-    session = surftrace.Session(surftrace.Tracefs('/'), plan, None, signals)
+    session = surftrace.Session(surftrace.Tracefs('/'), plan, tool.quiet_console(), signals)
     session.pipe = 0
     session.stream(output, None)
 output.flush()
