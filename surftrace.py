@@ -1920,7 +1920,7 @@ def compile_histogram(written, fields, arguments, kernel, suggested=lambda name:
         columns.append(histogram_column(key, fields, arguments, kernel, suggested))
         name, word = key.name.text, key.word and key.word.text
         if word in ('log2', 'buckets') and fields and fields[name].kind == 'signed':
-            from_zero.append(name)      # (the kernel counts them as none, or as all, bits)
+            from_zero.append(name)      # (the kernel counts what is below as 2^0, or as 2^64)
     # Of two strings one can be the name of the task, for which the kernel has a number, too.
     if sum(column.size for column in columns) > KEY_SIZE:
         columns = [task_name(column.name) if column.name in arguments and (
