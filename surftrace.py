@@ -3090,15 +3090,6 @@ class Signals(object):
         return 0 if self.received in (None, signal.SIGINT) else 128 + self.received
 
 
-def free_run_name(tracefs):
-    """Return the first name for this process's run that nobody has."""
-    taken = runs(tracefs)
-    name = '%s_%d' % (RUN_NAME, os.getpid())
-    while name in taken:
-        name += '_1'
-    return name
-
-
 class Command(object):
     """A program that is held until all is set up, and then traced; status is None while it runs."""
 
@@ -3146,6 +3137,15 @@ class Command(object):
             os.waitpid(self.pid, 0)
         elif not self.has_ended():
             console.note('%s (%d) is left running' % (self.words[0], self.pid))
+
+
+def free_run_name(tracefs):
+    """Return the first name for this process's run that nobody has."""
+    taken = runs(tracefs)
+    name = '%s_%d' % (RUN_NAME, os.getpid())
+    while name in taken:
+        name += '_1'
+    return name
 
 
 def runs(tracefs):
