@@ -349,7 +349,7 @@ def dummy_device(*settings):
 
 class Live(unittest.TestCase):
 
-    each_event = {}
+    looked_at = None, {}        # the last file of tests, and the state of each event before it
     # Python 2.7 has them under their old names only.
     assertRegex = getattr(unittest.TestCase, 'assertRegex',
                           getattr(unittest.TestCase, 'assertRegexpMatches', None))
@@ -358,15 +358,14 @@ class Live(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        if not Live.each_event:
-            Live.each_event = state_of_each_event()
-
-    @classmethod
-    def tearDownClass(cls):
-        before, Live.each_event = Live.each_event, state_of_each_event()
-        changed = differing(before, Live.each_event)
-        if changed:
-            raise AssertionError('changed: %r' % changed)
+        """Compare the state of each event, once for each file of tests."""
+        last, before = Live.looked_at
+        if last != cls.__module__:
+            after = state_of_each_event()
+            Live.looked_at = cls.__module__, after
+            changed = differing(before or after, after)
+            if changed:
+                raise AssertionError('%s has changed %r' % (last, changed))
 
     def setUp(self):
         self.before = kernel_state()
