@@ -34,6 +34,11 @@ NoTypes, Unknown = surftrace.NoTypesError, surftrace.UnknownDebugInfo
 EXAMPLES = surftrace.EXAMPLES
 ARCHITECTURES = ('x86_64', 'aarch64')
 
+# (what a record is called in the tool, what it calls itself) of each.
+RECORDS = [(name, base.__name__) for name, found in sorted(vars(surftrace).items())
+           if isinstance(found, type) and issubclass(found, tuple)
+           for base in found.__mro__ if hasattr(base, '_fields')]
+
 Result = collections.namedtuple('Result', 'status out err')
 SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU)
 

@@ -259,6 +259,14 @@ class Processes(WithFiles):
         self.assertEqual((process.returncode, err.splitlines()[-1:]), (1, [
             'surftrace: stdout: no space left on device']))
 
+    def test_what_lies_beside_it_is_not_imported(self):
+        with open(tool.SCRIPT, 'rb') as stream:
+            script = self.write('copy.py', stream.read())
+        for name in ('argparse.py', 're.py'):
+            self.write(name, b'raise SystemExit("taken from beside the script")')
+        process = subprocess.Popen([sys.executable, script, '--version'], stdout=subprocess.PIPE)
+        self.assertEqual(process.communicate()[0][:13], b'surftrace.py ')
+
     def test_a_mistake(self):
         process = tool.process(['-S', 'q'])
         out, err = process.communicate()

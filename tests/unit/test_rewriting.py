@@ -144,6 +144,7 @@ class Calls(OnABox):
                          '\tfield:long ret;\toffset:16;\tsize:8;\tsigned:1;\n')
         for text, shown in [
                 (b'sys_connect -> 0xfffffffffffffffe', b'sys_connect -> -ENOENT'),
+                (b'sys_connect -> 0xffffffffffffffff', b'sys_connect -> -EPERM'),
                 (b'sys_connect -> 0x3', None), (b'sys_connect -> 0xfffffffffffff000', None),
                 (b'sys_connect -> 0xffffffff', None), (b'sys_open -> 0xfffffffffffffffe', None)]:
             self.box.events = head + text + b'\n'

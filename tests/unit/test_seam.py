@@ -28,6 +28,10 @@ class Seam(unittest.TestCase):
         self.assertEqual(found, [])
         self.assertTrue(re.search(INNER, dict(files())[SEAM]))
 
+    def test_each_record_calls_itself_by_its_name(self):
+        self.assertGreater(len(tool.RECORDS), 30)
+        self.assertEqual([pair for pair in tool.RECORDS if pair[0] != pair[1]], [])
+
 
 if __name__ == '__main__':
     unittest.main()
