@@ -38,6 +38,7 @@ if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_
 import argparse
 import array
 import bisect
+import contextlib
 import errno
 import fcntl
 import functools
@@ -151,6 +152,17 @@ class TraceError(UsageError):
         self.column = column
 
 
+@contextlib.contextmanager
+def pointing_at(column):
+    """Have a TraceError that knows no column point at this one."""
+    try:
+        yield
+    except TraceError as error:
+        if error.column is None:
+            error.column = column
+        raise
+
+
 class SourceError(Error):
     """A source of types cannot be had, is another kernel's, or is damaged."""
 
@@ -189,8 +201,7 @@ def nearest(name, names):
 # packet    = "@(struct" HEADER "*)" ["l2" | "l3" | "l4"]
 # cast      = "!(" C type ")"
 # base      = "%" NUMBER | "%" REGISTER | "$" NAME | "@" SYMBOL    (see BASES); or base and cast
-# access    = ("->" | ".") NAME {index} [cast]     behind a base or a cast, an index alone
-# index     = "[" NUMBER "]"
+# access    = ("->" | ".") NAME | "[" NUMBER "]" | cast       (a cast is not the first)
 # raw       = what is in ftrace's own words: +8(%sp), @0xff..., @sym+4, $arg1, \1
 # histogram = "h:" key {"," key} [":" NAME {"," NAME}]      (what is summed)
 # key       = NAME ["." WORD ["=" NUMBER]]
@@ -209,7 +220,7 @@ EventTrace = namedtuple('EventTrace', 'text kind system event histogram filter p
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type raw text')
 Packet = namedtuple('Packet', 'header layer')
 Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES
-Access = namedtuple('Access', 'operator name indexes cast')     # no operator: indexes alone
+Access = namedtuple('Access', 'operator word')      # operator: ->, ., [ or !, word: a Token
 Histogram = namedtuple('Histogram', 'column keys sums')
 Key = namedtuple('Key', 'name word width')          # width: of a bucket, a NUMBER
 Filter = namedtuple('Filter', 'text column predicates')
@@ -415,17 +426,18 @@ def parse_base(scan):
 
 def parse_accesses(scan):
     accesses = []
-    while True:
-        operator = scan.take(r'->|\.')
-        name = operator and scan.need(r'[A-Za-z_]\w*', "a member's name after '%s' is missing"
-                                      % operator.text)
-        indexes = []
-        while scan.take(r'\['):
-            indexes.append(scan.need(NUMBER, 'an index, a number, is missing'))
+    while scan.sees(r'->|[.[]') or accesses and scan.sees('!'):
+        operator = scan.sees(r'->|[.[!]').group()
+        if operator == '!':
+            word = parse_cast(scan)
+        elif scan.take(r'\['):
+            word = scan.need(NUMBER, 'an index, a number, is missing')
             scan.need(r'\]', "']' is missing after the index")
-        if not operator and not indexes:
-            return tuple(accesses)
-        accesses.append(Access(operator, name, tuple(indexes), parse_cast(scan)))
+        else:
+            scan.take(re.escape(operator))
+            word = scan.need(r'[A-Za-z_]\w*', "a member's name after '%s' is missing" % operator)
+        accesses.append(Access(operator, word))
+    return tuple(accesses)
 
 
 def parse_histogram(scan):
@@ -1086,57 +1098,55 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             return '@' + self.base[1:] + ('+0x%x' % self.offset if self.offset else '')
         return '+0x%x(%s)' % (self.offset, self.base)
 
-    def pointee(self, column=None):
+    def pointee(self):
         """Return the Place that a pointer, or an address, leads to."""
         target = self.type.bare.target
         if ('type_tag', 'percpu') in target.qualifiers:
             raise TraceError("each CPU has its own of what this, '%s', points at, and ftrace reads "
-                             'at one address' % self.type, column)
+                             'at one address' % self.type)
         if self.kind == 'address':
             return self._replace(kind='memory', type=target)
         return Place('memory', self.words, 0, target)
 
-    def bare_type(self, cast, column):
+    def bare_type(self, cast):
         """Return the bare Type; raises TraceError if it is not known."""
         if self.type is None:
-            raise TraceError('the type of %s is not known here: cast it, %s' % (self.words, cast),
-                             column)
+            raise TraceError('the type of %s is not known here: cast it, %s' % (self.words, cast))
         return self.type.bare
 
-    def check_memory(self, what, column, hint=''):
+    def check_memory(self, what, hint=''):
         """Check that it is no register, of which ftrace reads no elements, and few members."""
         if self.kind == 'register':
             raise TraceError("this, '%s', lies in a register, of which ftrace reads no %s%s" % (
-                self.type, what, hint), column)
+                self.type, what, hint))
 
     def step(self, access):
-        """Return the Place that an Access leads to: ->NAME, .NAME, [i], or a cast."""
-        place = self
-        if access.operator:
-            place = self._holder(access).member(access.name)
-        for index in access.indexes:
-            place = place.element(index)
-        if access.cast and place.bits:
-            raise TraceError('a bitfield, or a part of a register, cannot be cast',
-                             access.cast.column)
-        return place.cast(access.cast, place.type.source) if access.cast else place
+        """Return the Place that an Access leads to."""
+        operator, word = access
+        if operator == '!':
+            return self.cast(word, self.type.source)
+        if operator == '[':
+            with pointing_at(word.column):
+                return self.element(int(word.text, 0))
+        with pointing_at(word.column - len(operator)):
+            holder = self._holder(operator, word.text)
+        return holder.member(word)
 
-    def _holder(self, access):
-        """Return the Place of the struct or union that an Access takes a member of."""
-        name, operator, column = access.name.text, access.operator.text, access.operator.column
+    def _holder(self, operator, name):
+        """Return the Place of the struct or union that the operator takes a member of."""
         place, held = self, self.bare_type('!(struct NAME%s)%s%s%s' % (
-            ' *' if operator == '->' else '', self.words, operator, name), column)
+            ' *' if operator == '->' else '', self.words, operator, name))
         if held.kind == 'pointer':
             if operator == '.':
-                raise TraceError("this, '%s', is a pointer: use ->%s" % (self.type, name), column)
-            place = self.pointee(column)
+                raise TraceError("this, '%s', is a pointer: use ->%s" % (self.type, name))
+            place = self.pointee()
         elif operator == '->' and held.is_aggregate:
-            raise TraceError("this, '%s', is not a pointer: use .%s" % (self.type, name), column)
+            raise TraceError("this, '%s', is not a pointer: use .%s" % (self.type, name))
         if not place.type.is_aggregate:
             raise TraceError("this, '%s', has no members%s" % (
-                self.type, NO_MEMBERS.get(place.type.bare.kind, '')), column)
+                self.type, NO_MEMBERS.get(place.type.bare.kind, '')))
         if place.type.size > POINTER_SIZE:
-            place.check_memory('members', column, '; if that holds its address, the type is %s *'
+            place.check_memory('members', '; if that holds its address, the type is %s *'
                                % place.type)
         return place
 
@@ -1161,21 +1171,24 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
 
     def element(self, index):
         """Return the Place of an array's element, or of what a pointer points at, as in C."""
-        held, at = self.bare_type('!(TYPE *)', index.column), int(index.text, 0)
+        held = self.bare_type('!(TYPE *)')
         if held.kind == 'pointer':
-            place = self.pointee(index.column)
-            return place._replace(offset=place.offset + at * place.type.size)
+            place = self.pointee()
+            return place._replace(offset=place.offset + index * place.type.size)
         if held.kind != 'array':
-            raise TraceError("this, '%s', is no array" % self.type, index.column)
-        self.check_memory('elements', index.column)
+            raise TraceError("this, '%s', is no array" % self.type)
+        self.check_memory('elements')
         # (One element at a struct's end is the old way to write an array without a length.)
-        if held.length > 1 and at >= held.length:
-            raise TraceError('the index is past the end: the array has %s, 0 to %d' % (
-                count_of(held.length, 'element'), held.length - 1), index.column)
-        return self._replace(offset=self.offset + at * held.target.size, type=held.target)
+        if held.length > 1 and index >= held.length:
+            raise TraceError('the index is past the end: the array has %d elements, 0 to %d' % (
+                held.length, held.length - 1))
+        return self._replace(offset=self.offset + index * held.target.size, type=held.target)
 
     def cast(self, written, source):
         """Return it as of another type; as in C, an array cast to a pointer is its address."""
+        if self.bits:
+            raise TraceError('a bitfield, or a part of a register, cannot be cast',
+                             written.column)
         found = find_type(source, written.text, written.column)
         before = self.type and self.type.bare
         if before and before.kind == 'array' and found.bare.kind == 'pointer':
@@ -1228,29 +1241,34 @@ class Compiler(object):
         self.warnings = []      # of the value that is compiled
         self._functions = None
 
-    def function(self, base):
+    def function(self):
         """Return the Function that is traced, None if no prototype is known."""
         if self._functions is None:
             self._functions = dict((prototype(self.source, each), each)
                                    for each in self.source.functions(self.symbol))
         if len(self._functions) > 1:
             raise TraceError('several functions have this name: %s; say which with a cast, !(TYPE)'
-                             % '; '.join(sorted(self._functions)), base.column)
+                             % '; '.join(sorted(self._functions)))
         return list(self._functions.values())[0] if self._functions else None
 
     def compile(self, value):
         """Return the Argument of a Value."""
         self.warnings = self._copies(value)
-        if value.raw:
-            return self._raw(value)
+        with pointing_at((value.raw or value.base).column):
+            return self._raw(value) if value.raw else self._compiled(value)
+
+    def _compiled(self, value):
         place = getattr(self, '_base_' + value.base.kind)(value, value.base)
         place = place.cast(value.cast, self.source) if value.cast else place
-        accesses, letter = list(value.accesses), 'X'
+        accesses, letter = value.accesses, 'X'
         if value.packet:
-            place, letter = self._packet(value, place, accesses), 'U'
+            place, accesses = self._packet(value, place)
+            letter = 'U'
         for access in accesses:
             place = place.step(access)
-        words, fetch_type, form = Shown(value, place).words(letter)
+        members = [access.word for access in value.accesses if access.operator in ('->', '.')]
+        with pointing_at((members or [value.base])[-1].column):
+            words, fetch_type, form = Shown(value, place).words(letter)
         if value.base.text == '$retval' and value.letter and value.letter.text == 'S' and not (
                 value.accesses or value.fetch_type or place.type and place.type.names()):
             form = ERROR_FORM
@@ -1259,18 +1277,17 @@ class Compiler(object):
             fetch_type = number_type('X', POINTER_SIZE)     # it would take the function's
         fetch_type, warning = self.kernel.supported(fetch_type, value.fetch_type or value.base)
         if form and form.fetch_type and warning:
-            raise TraceError('%s takes an array: %s' % (prefix_of(value.name.text), warning),
-                             value.base.column)
+            raise TraceError('%s takes an array: %s' % (prefix_of(value.name.text), warning))
         self.warnings += [warning] if warning else []
         return self._finished(value, words, fetch_type, form, place.type)
 
     def _raw(self, value):
         """Return the Argument of a value in ftrace's own words."""
-        words, colon, text = value.raw.text.rpartition(':')
-        if not colon or not re.match(FETCH_TYPE, text):
-            words, fetch_type = value.raw.text, NO_TYPE
-        else:
-            token = Token(text, value.raw.column + len(words) + 1)
+        words, fetch_type = value.raw.text, NO_TYPE
+        typed = re.match('(.*):(%s)' % FETCH_TYPE, words)
+        if typed:
+            words = typed.group(1)
+            token = Token(typed.group(2), value.raw.column + typed.start(2))
             fetch_type = written_type(token)
             if fetch_type.length and not re.match('[-+@]', words):
                 raise TraceError('ftrace reads arrays in memory only', token.column)
@@ -1284,34 +1301,32 @@ class Compiler(object):
 
         held is the Type of what is read, None if it is not known.
         """
-        name, column = value.name.text, (value.raw or value.base).column
-        prefix = prefix_of(name)
-        asked, turned = FORMS.get(prefix), bool(held and held.is_network_order)
+        prefix = prefix_of(value.name.text)
+        asked, turned = FORMS.get(prefix), held and held.is_network_order
+        is_cast = value.cast or value.accesses and value.accesses[-1].operator == '!'
         if prefix[:1] in ('B', 'b') and asked and held and not (
-                turned or value.packet or value.cast or value.accesses and value.accesses[-1].cast):
+                turned or value.packet or is_cast):
             self.warnings.append("%s swaps the bytes of this '%s', which is not in network order "
                                  'by its type' % (prefix, held))
         order = {2: 'b16_', 4: 'ip_', 8: 'b64_'}.get(held.size) if turned and not asked else ''
         signed = '' if value.raw or value.fetch_type else 'S' + re.sub(
             '^[UX](?=[%$@!])', '', value.text)
-        argument = Argument(name, words, fetch_type, asked or form, column, tuple(self.warnings),
-                            signed, order)
+        argument = Argument(value.name.text, words, fetch_type, asked or form,
+                            (value.raw or value.base).column, tuple(self.warnings), signed, order)
         if len(argument.text) > VALUE_LIMIT:
             raise TraceError('the kernel takes a value of %d characters, this one becomes %d: %s; '
                              'start from a register nearer to it'
-                             % (VALUE_LIMIT, len(argument.text), argument.text), column)
+                             % (VALUE_LIMIT, len(argument.text), argument.text))
         is_whole = fetch_type.bits and fetch_type.name != 'b' and fetch_type.length is None
         size = fetch_type.bits // 8 if is_whole else None
         if asked and form != asked and fetch_type != asked.fetch_type and size != asked.size:
             raise TraceError("'%s' needs a number of %d bytes, and this is %s" % (
-                prefix, asked.size, 'one of %d' % size if size else 'not one (give a :type)'),
-                             column)
+                prefix, asked.size, 'one of %d' % size if size else 'not one (give a :type)'))
         return argument
 
     def _copies(self, value):
         """Return a warning for each cast that names one of several structs."""
-        casts = [value.cast] + [access.cast for access in value.accesses]
-        named = re.findall(r'(struct|union) +(\w+)', ' '.join(each.text for each in casts if each))
+        named = re.findall(r'!\([\w *]*\b(struct|union) +(\w+)', value.text)
         return ['%d types here are called %s %s; the one of %d bytes is taken' % (
             self.source.copies(kind, name), kind, name,
             Type(self.source, self.source.find(kind, name)).size)
@@ -1320,7 +1335,7 @@ class Compiler(object):
     def suggested(self, name):
         """Return what lets a filter name what a Token does, '' if that is no argument."""
         try:
-            function = self.function(name)
+            function = self.function()
         except (TraceError, SourceError):
             function = None
         names = [each.name for each in function and function.parameters or ()]
@@ -1330,16 +1345,16 @@ class Compiler(object):
     # Bases: what a value starts from
 
     def _base_register(self, _, base):
+        registers = self.architecture.registers
         # ftrace's names drop the r of %rdi.
-        for name in (base.text, base.text[1:] if base.text.startswith('r') else ''):
-            if name in self.architecture.registers:
-                if self.trace.kind == 'r' and name in self.architecture.arguments and name != 'x0':
-                    self.warnings.append('at return %%%s holds no argument any more; %%N is what '
-                                         'the kernel kept of it (Linux 6.9)' % name)
-                return Place('register', '%' + name)
-        raise TraceError('%s has no register %%%s%s' % (
-            self.architecture.name, base.text, nearest(base.text, self.architecture.registers)),
-            base.column)
+        name = base.text if base.text in registers else re.sub('^r', '', base.text)
+        if name not in registers:
+            raise TraceError('%s has no register %%%s%s' % (
+                self.architecture.name, base.text, nearest(base.text, registers)))
+        if self.trace.kind == 'r' and name in self.architecture.arguments and name != 'x0':
+            self.warnings.append('at return %%%s holds no argument any more; %%N is what the '
+                                 'kernel kept of it (Linux 6.9)' % name)
+        return Place('register', '%' + name)
 
     def _base_variable(self, value, base):
         goes_on = value.packet or value.accesses
@@ -1348,21 +1363,21 @@ class Compiler(object):
                              (value.letter or base).column)
         if base.text == '$retval' and self.trace.kind not in ('r', 'c'):
             raise TraceError('$retval is there on return only: begin the trace with r, or with c '
-                             'for the whole call', base.column)
+                             'for the whole call')
         needs_type = goes_on or value.letter and not value.fetch_type
         if base.text != '$retval' or value.cast or not (
                 needs_type or 'checks of types' in self.kernel.features):
             return Place('register', base.text)
-        function = self._function_if_known(base, goes_on, needs_type)
+        function = self._function_if_known(goes_on, needs_type)
         result = function and Type(self.source, function.result)
         if result and result.bare.kind == 'void':
-            raise TraceError('%s returns nothing (void)' % function.name, base.column)
+            raise TraceError('%s returns nothing (void)' % function.name)
         return Place('register', base.text, type=result)
 
-    def _function_if_known(self, base, needs_types, needs_one):
+    def _function_if_known(self, needs_types, needs_one):
         """Return the Function, None if there are no types, or several functions."""
         try:
-            return self.function(base)
+            return self.function()
         except NoTypesError:
             if needs_types:
                 raise
@@ -1379,32 +1394,29 @@ class Compiler(object):
         self.kernel.check_variable(base)
         if known and known.per_cpu:
             raise TraceError("each CPU has a '%s' of its own, and ftrace reads at one address: "
-                             'trace a function that has its address as an argument' % base.text,
-                             base.column)
+                             'trace a function that has its address as an argument' % base.text)
         return Place('memory', '&' + base.text, 0, known and Type(self.source, known.type))
 
     def _base_argument(self, value, base):
         """Return where an argument lies at the entry, or on return what the kernel kept of it."""
         if self.is_inside:
             raise TraceError('inside a function the argument registers hold something else: name a '
-                             'register, !(struct NAME *)%%%s->...' % self.architecture.arguments[0],
-                             base.column)
+                             'register, !(struct NAME *)%%%s->...' % self.architecture.arguments[0])
         is_counted, goes_on = base.text.isdigit(), value.accesses or value.packet
-        function = self._function_if_known(base, goes_on or not is_counted,
+        function = self._function_if_known(goes_on or not is_counted,
                                            not (is_counted and value.cast))
         if function and function.parameters is not None:
             index = self._number(base, function)
         if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
             raise TraceError('this kernel keeps no arguments until the return, as Linux %s does: '
                              'use an entry trace (p)'
-                             % FEATURES['arguments on return'].version, base.column)
+                             % FEATURES['arguments on return'].version)
         if function and function.parameters is not None:
-            return self._parameter(index, base, function)
+            return self._parameter(index, function)
         if not is_counted or goes_on and not value.cast:
             raise TraceError("no prototype of '%s' is known here: count its arguments, or name a "
-                             'register, and cast: !(struct NAME *)%%0->...' % self.symbol,
-                             base.column)
-        return self._slot(int(base.text), (), None, base)
+                             'register, and cast: !(struct NAME *)%%0->...' % self.symbol)
+        return self._slot(int(base.text), (), None)
 
     def _number(self, base, function):
         """Return the number, from 0, of the parameter that a base counts or names."""
@@ -1415,25 +1427,24 @@ class Compiler(object):
             variables = ['$' + name for name in names if name] + ['$retval', '$comm', '$stack']
             raise TraceError("%s has no argument '%s'%s" % (
                 function.name, base.text, nearest('$' + base.text, variables) or
-                ': ' + prototype(self.source, function)), base.column)
+                ': ' + prototype(self.source, function)))
         return index
 
-    def _parameter(self, index, base, function):
+    def _parameter(self, index, function):
         parameters = named_parameters(self.source, function)
         if '' in [parameter.location for parameter in parameters]:
             left = ['%s in %%%s' % (parameter.name, parameter.location)
                     for parameter in parameters if parameter.location]
             raise TraceError('the compiler rearranged the arguments of %s: name a register, with a '
                              'cast where a member is wanted (known: %s)' % (
-                                 function.name, ', '.join(left) or 'none'), base.column)
-        place = self.parameter_place(index, function, base)
+                                 function.name, ', '.join(left) or 'none'))
+        place = self.parameter_place(index, function)
         if place is None:
             raise TraceError('cannot tell where this is passed: it, or one before it, is a float, '
-                             '16 bytes long, unaligned, or of unknown size: name a register',
-                             base.column)
+                             '16 bytes long, unaligned, or of unknown size: name a register')
         return place
 
-    def parameter_place(self, index, function, base=None):
+    def parameter_place(self, index, function):
         """Return the Place of a Function's parameter, None if that cannot be told."""
         kinds = [Type(self.source, each.type) for each in function.parameters[:index + 1]]
         result = Type(self.source, function.result)
@@ -1442,9 +1453,9 @@ class Compiler(object):
             return Place('register', '%' + location, type=kinds[index])
         if result.is_declared_only or not all(is_passed_as_usual(found) for found in kinds):
             return None
-        return self._slot(index, kinds, result, base)
+        return self._slot(index, kinds, result)
 
-    def _slot(self, index, kinds, result, base):
+    def _slot(self, index, kinds, result):
         """Return the Place of an argument by the calling convention (System V x86-64, AAPCS64).
 
         kinds are the Types of the arguments up to this one, or fewer: the others take one word.
@@ -1467,7 +1478,7 @@ class Compiler(object):
         is_struct, on_return = not in_registers and count > 1, self.trace.kind == 'r'
         if on_return and (is_struct or not in_registers and by_reference):
             raise TraceError('on return the kernel keeps no argument that lies in $stack%d: use an '
-                             'entry trace (p)' % first, base.column)
+                             'entry trace (p)' % first)
         if is_struct:
             return Place('memory', '$stack', 8 * first, found)
         words = '%' + names[first] if in_registers else '$stack%d' % first
@@ -1479,8 +1490,8 @@ class Compiler(object):
 
     # Packets
 
-    def _packet(self, value, place, accesses):
-        """Return the Place of a packet's header, or of the data behind it (edits accesses)."""
+    def _packet(self, value, place):
+        """Return the Place of a packet's header, or of the data behind it, and what follows."""
         header, layer = value.packet.header, value.packet.layer
         layers, mark = HEADERS.get(header.text, {}), layer.text if layer else 'l3'
         own = mark if self.is_inside or self.trace.kind == 'r' else LAYERS.get(self.symbol, mark)
@@ -1496,12 +1507,11 @@ class Compiler(object):
         data = self._packet_data(place, value)
         found = self._struct(header.text, header)
         before = sum(self._struct(name, header).size for name in layers[mark])
-        first = accesses[0] if accesses and accesses[0].operator else None
-        behind = first and first.operator.text == '->' and PACKET_DATA.get(first.name.text)
-        if behind:
-            accesses[0] = first._replace(operator=None)
-            return Place('memory', data, before + found.size, found.to(behind))
-        return Place('address', data, before, found.pointer())
+        for operator, word in value.accesses[:1]:
+            if operator == '->' and word.text in PACKET_DATA:
+                behind = found.to(PACKET_DATA[word.text])
+                return Place('memory', data, before + found.size, behind), value.accesses[1:]
+        return Place('address', data, before, found.pointer()), value.accesses
 
     def _packet_data(self, place, value):
         """Return ftrace's words for sk_buff->data; a struct sk_buff ** is followed once more."""
@@ -1513,7 +1523,7 @@ class Compiler(object):
         held = place.type.bare
         if held.kind != 'pointer' or held.target.bare.record[:2] != ('struct', 'sk_buff'):
             raise TraceError("this, '%s', is no struct sk_buff *, whose packet @(...) reads: cast "
-                             'it, !(struct sk_buff *)' % held, value.base.column)
+                             'it, !(struct sk_buff *)' % held)
         return place.pointee().member(Token('data', value.base.column)).words
 
     def _struct(self, name, token):
@@ -1544,8 +1554,6 @@ class Shown(object):
     def __init__(self, value, place):
         self.value, self.place, self.type = value, place, place.type
         self.letter = value.letter and value.letter.text
-        names = [access.name for access in value.accesses if access.name]
-        self.end = (names[-1] if names else value.base).column      # of the last word
 
     def words(self, letter):
         """Return (words, FetchType, Form); letter is the default for numbers."""
@@ -1575,7 +1583,7 @@ class Shown(object):
             if held.target.bare.kind == 'function':
                 return place.words, FetchType('symbol'), None
         if place.kind == 'address' or held.size not in (1, 2, 4, 8) or held.kind == 'void':
-            raise TraceError(self._unshowable(), self.end)
+            raise TraceError(self._unshowable())
         if self.letter:
             return place.words, number_type(self.letter, held.size), None
         if held.record[:2] == ('int', 'char'):
@@ -1592,7 +1600,7 @@ class Shown(object):
                              'leave out the %s' % (place.bits[0], sum(place.bits) - 1, token.text),
                              token.column)
         if place.kind == 'address' and not fetch_type.is_read_in_memory:
-            raise TraceError(self._unshowable(), self.end)
+            raise TraceError(self._unshowable())
         if self.value.base.text == '$comm' and str(fetch_type) != 'string':
             raise TraceError('$comm is a string: leave out the :%s' % token.text, token.column)
         if fetch_type.is_read_in_memory and self.value.base.text != '$comm':
@@ -1600,7 +1608,7 @@ class Shown(object):
             if is_bytes and 'str' in fetch_type.name and fetch_type.length:
                 raise TraceError('this is one string: leave out the [N]', token.column)
             if self.type and self.type.bare.kind == 'pointer':
-                words = place.pointee(token.column).words
+                words = place.pointee().words
             elif self.type and (place.kind == 'register' or not (is_bytes or fetch_type.length)):
                 raise TraceError("this, '%s', is no pointer: there is no %s there; with a cast, "
                                  '%s!(char *):%s' % (self.type, token.text, self.value.text[
@@ -1616,14 +1624,14 @@ class Shown(object):
             raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, token.text),
                              token.column)
         points = self.type and self.type.bare.kind == 'pointer'
-        place = place.pointee(self.end) if points else place
+        place = place.pointee() if points else place
         kind, size = (place.type.bare.kind, place.type.size) if place.type else (None, 0)
         # The first of the bytes that a pointer points at, or 32 (MAX_ADDR_LEN) for a MAC, will do.
         fits = (size == asked.size or points and kind == 'int' and size == 1
                 or asked.size == 6 and kind == 'array' and size == 32)
         if place.kind == 'register' or not fits:
             raise TraceError('%s takes %d bytes in memory, or a pointer to them' % (
-                prefix, asked.size), self.end)
+                prefix, asked.size))
         return place.words, asked.fetch_type, asked
 
     def _bitfield(self):
@@ -1631,7 +1639,7 @@ class Shown(object):
         first, count = self.place.bits
         unit = [bits for bits in (8, 16, 32, 64) if first + count <= bits]
         if self.type.is_aggregate or self.type.bare.kind == 'array':
-            raise TraceError(self._unshowable(), self.end)
+            raise TraceError(self._unshowable())
         if self.letter == 'X' or self.letter == 'S' and self.type.bare.signed:
             raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
                              'without a sign: leave out the %s' % self.letter,
@@ -1645,14 +1653,14 @@ class Shown(object):
     def _array(self):
         """The same for a whole array: of char as a string, else as numbers."""
         held, element = self.type.bare, self.type.element
-        self.place.check_memory('arrays', self.end)
+        self.place.check_memory('arrays')
         if not self.letter and held.target.is_text and held.target.bare.name == 'char':
             return self.place.words, FetchType('string'), None
         length = self.type.size // element.size if element.size else 0
         if not element.is_number or not 0 < length <= ARRAY_LIMIT:
             raise TraceError("this, '%s', is an array, and the kernel shows those of up to %d "
                              'numbers: take one element, [0], or give a :type' % (
-                                 self.type, ARRAY_LIMIT), self.end)
+                                 self.type, ARRAY_LIMIT))
         return (self.place.words,
                 number_type(self.letter or 'X', element.size)._replace(length=length), None)
 
