@@ -12,13 +12,9 @@ was.  With -S the shell lines that would do so are printed, and nothing is touch
 Needs Python 2.7 or 3.6 and later, nothing else; to trace also root, and a kernel
 (3.10 or later) with CONFIG_KPROBE_EVENTS.  It runs on x86_64 and aarch64.
 
-The file reads in the order in which the data flows:
-
-    language -> types -> values -> filters, histograms -> traces -> plan -> kernel -> session
-             -> output
-
-and then comes the command line.  An appendix holds where types come from (BTF, debug info in
-DWARF, gdb, a database, a server) and what --info tells.  Only Kernel and Session change the kernel.
+The file reads in the order in which the data flows: language, types, values, filters and
+histograms, traces, plan, kernel, session, output, and then the command line.  An appendix holds
+where types come from and what --info tells.  Only Kernel and Session change the kernel.
 Sizes and offsets are in bytes; what is in bits says so in its name.
 """
 
@@ -100,19 +96,17 @@ def is_left_behind(pid):
 
 
 def make_file(path, write):
-    """Have write(path) make a file beside, which takes the place of path when it is whole.
-
-    What killed runs of ours have left there is removed.
-    """
+    """Have write(path) make a file beside, which takes the place of path when it is whole."""
     import shutil
     import tempfile     # both are slow to load
     directory = os.path.dirname(path) or '.'
     try:
-        for name in os.listdir(directory):
+        for name in os.listdir(directory):      # what killed runs of ours have left
             left = re.match(r'\.making-([0-9]{1,9})-', name)
+            beside = os.path.join(directory, name)
             if left and is_left_behind(int(left.group(1))) and (
-                    os.lstat(os.path.join(directory, name)).st_uid == os.geteuid()):
-                shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
+                    os.lstat(beside).st_uid == os.geteuid()):
+                shutil.rmtree(beside, ignore_errors=True)
         scratch = tempfile.mkdtemp(prefix='.making-%d-' % os.getpid(), dir=directory)
         try:
             write(os.path.join(scratch, 'making'))
@@ -129,11 +123,7 @@ def count_of(count, noun):
 
 
 class Error(Exception):
-    """An error shown to the user, with its exit status; main() catches and prints it.
-
-    text is the expression that is wrong, where there is one, column the place in it, from 0; place
-    is the FILE:LINE that it stands in.
-    """
+    """An error that main() prints; column is where in text, and place the FILE:LINE of that."""
 
     status, text, column, place = 1, None, None, ''
 
@@ -178,11 +168,11 @@ class UnknownDebugInfo(SourceError):
 def nearest(name, names):
     """Return ": did you mean 'x' or 'y'?" for the names most like name, or ''."""
     import difflib      # only a mistake needs it, and it is slow to load
-    stem = name.lstrip('_')[:1]
-    likely = [other for other in set(names)
-              if abs(len(other) - len(name)) <= 4 and other.lstrip('_')[:1] == stem]
-    close = (difflib.get_close_matches(name, likely, 3, 0.7)
-             or difflib.get_close_matches(name, set(names) if len(names) < 2000 else (), 3, 0.6))
+    names = set(names)
+    if len(names) > 2000:       # of so many, those that are likely
+        names = [other for other in names if abs(len(other) - len(name)) <= 4
+                 and other.lstrip('_')[:1] == name.lstrip('_')[:1]]
+    close = difflib.get_close_matches(name, names, 3, 0.65)
     return ': did you mean %s?' % ' or '.join("'%s'" % other for other in close) if close else ''
 
 
@@ -238,10 +228,9 @@ NO_TRACE = (
     (r'(\w+=\S*|[fh]:\S*)', "'%s' belongs to the trace before it: one pair of quotes around both"),
     (r'p:\S+ +([^ =]+(?: .*)?)$', BEGINNING % 'p'),
     (r'(?:r:\S+|k?ret|kretprobe) +([^ =]+(?: .*)?)$', BEGINNING % 'r'),
-    (r'(?:event|tracepoint|t) +(\w+[:/]\w+.*)', BEGINNING % 'e'),
     (r'(?:kprobe|kfunc|fentry|p)[:/](\S+)', BEGINNING % 'p'),
     (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', BEGINNING % 'r'),
-    (r'(?:(?:tracepoint|t|e):)?(\w+[:/]\w+)', BEGINNING % 'e'),
+    (r'(?:(?:event|tracepoint|t|e)[: ] *)?(\w+[:/]\w+.*)', BEGINNING % 'e'),
     (r'(\w\w+(?: .*)?)$', BEGINNING % 'p'),
     ('', "a trace starts with 'p ' (function entry), 'r ' (return), 'c ' (whole call) or 'e ' "
      '(event)'))
@@ -271,7 +260,7 @@ PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
 
 
 class Scanner(object):
-    """A trace that is read once, from left to right."""
+    """A trace that is read from left to right."""
 
     def __init__(self, text):
         self.text, self.at = text, 0
@@ -325,12 +314,9 @@ def parse_event(scan, kind):
     scan.take('[/:]' if system else '')
     event = scan.need('[A-Za-z0-9_*?\\[\\]!-]+', shape)
     scan.take(' *')
-    if not scan.sees('[fh]:|$'):
-        raise scan.error('an event takes only a histogram, h:..., and a filter, f:...; it '
-                         'has its own values'
-                         if scan.text[scan.at - 1] == ' ' else shape)
-    return EventTrace(scan.text, kind, system, event, parse_histogram(scan), parse_filter(scan),
-                      '')
+    scan.need('(?=[fh]:|$)', 'an event takes only a histogram, h:..., and a filter, f:...; it has '
+              'its own values')
+    return EventTrace(scan.text, kind, system, event, parse_histogram(scan), parse_filter(scan), '')
 
 
 def parse_probe(scan, kind):
@@ -504,9 +490,8 @@ def parse_predicate(scan):
     operator = scan.need('[=!<>]=|[<>]|&(?!&)|~', 'a comparison is missing: == != < <= > >= & ~%s'
                          % ('; equality is ==' if scan.sees('=') else ''))
     scan.take(' *')
-    operand = scan.take('"[^"]*"|\'[^\']*\'') or scan.take('[^ &|()]*')
-    if operand.text[:1] in ('"', "'") and not is_quoted(operand):
-        raise TraceError('this quote is not closed', operand.column)
+    operand = scan.take('"[^"]*"|\'[^\']*\'') or scan.need(
+        '(?![\'"])[^ &|()]*', 'this quote is not closed')
     if not operand.text:
         raise scan.error("something to compare '%s' with is missing" % name.text)
     return Predicate(name, suffix, operator, operand)
