@@ -179,8 +179,7 @@ def nearest(name, names):
 # ---------------------------------------------------------------------------
 # Language: a trace as typed -> syntax tree
 #
-# Takes one shell argument or one line of a file, and gives a Trace or an EventTrace, whose
-# tokens know their columns, so that an error can point at them.
+# Gives a Trace or an EventTrace, whose tokens know their columns, for errors to point at.
 # ---------------------------------------------------------------------------
 
 # trace     = ("p" | "r" | "c") SPACE [MODULE ":"] SYMBOL ["+" NUMBER] {SPACE value} rest
@@ -584,10 +583,7 @@ class Source(object):
 
 
 class Type(object):
-    """A type, and the source that tells what it is made of.
-
-    kind, name, length and signed are those of its Record.
-    """
+    """A type in its source, with the kind, name, length and signed of its Record."""
 
     def __init__(self, source, ref):
         self.source = source
@@ -645,13 +641,11 @@ class Type(object):
 
     @property
     def is_text(self):
-        """Whether it is a character of a string: a char, or a const unsigned char (dentry names).
-
-        A u8 is a number, and so is an unsigned char that is not const.
-        """
+        """Whether it is a character of a string: char, or const unsigned char (dentry names)."""
         plain = self.unqualified
-        return plain.kind == 'int' and (plain.name == 'char' or (
-            plain.name == 'unsigned char' and ('const', '') in self.qualifiers))
+        if plain.name == 'unsigned char':       # (a u8 is a typedef)
+            return ('const', '') in self.qualifiers
+        return plain.name == 'char'
 
     @property
     def is_network_order(self):
@@ -668,10 +662,9 @@ class Type(object):
                 for member in self.source.members(self.bare.record)]
 
     def members(self, start=0):
-        """Yield the Members that have a name, in nameless ones too, as C finds them.
+        """Yield the Members that have a name, in nameless ones too; the type is a reference.
 
-        They begin `start` bits further on than in this type.  (Of hundreds few are wanted: their
-        type is a reference.)
+        They begin `start` bits further on than in this type.
         """
         for member in self.source.members(self.bare.record):
             member = member._replace(bit_offset=start + member.bit_offset)
@@ -683,22 +676,26 @@ class Type(object):
 
     def member(self, name):
         """Return the Member of that name, with its Type; None if there is none."""
-        return next((member._replace(type=self.to(member.type)) for member in self.members()
-                     if member.name == name), None)
+        for member in self.members():
+            if member.name == name:
+                return member._replace(type=self.to(member.type))
+        return None
 
     def hint(self, name, depth):
-        """Return ': it is a.b' for a member of a struct inside that is called so, or alike; or ''.
+        """Return ': it is a.b' for a member that lies inside and is called so, or alike; or ''.
 
-        depth says how far inside.  Alike: macros turn sk_state into __sk_common.skc_state.
+        Alike: macros turn sk_state into __sk_common.skc_state.
         """
         alike = re.compile('%s$|[a-z]+%s$' % (re.escape(name), re.escape(
             name[name.find('_'):] if '_' in name else ' ')))
         for member in self.members():
             inner = self.to(member.type)
-            for each in inner.members() if inner.is_aggregate else ():
+            if not inner.is_aggregate:
+                continue
+            for each in inner.members():
                 if alike.match(each.name):
                     return ': it is %s.%s' % (member.name, each.name)
-            deeper = inner.hint(name, depth - 1) if inner.is_aggregate and depth > 1 else ''
+            deeper = inner.hint(name, depth - 1) if depth > 1 else ''
             if deeper:
                 return deeper.replace('is ', 'is %s.' % member.name, 1)
         return ''
@@ -763,7 +760,7 @@ def find_type(source, text, column=None):
     name, declared = c_declaration(text)
     found = None if name else c_type(source, declared)
     if found is None:
-        kind, _, tag = re.match(r'((?:struct|union|enum)\b)?( *)(\w*)', text).groups('')
+        kind, tag = re.match(r'((?:struct|union|enum)\b)? *(\w*)', text).groups('')
         names = source.names(kind or 'typedef') if source.lists_quickly else ()
         raise TraceError("there is no type '%s' here%s" % (
             text, ": did you mean 'struct %s'?" % text
@@ -809,9 +806,8 @@ def find_integer(words):
 # ---------------------------------------------------------------------------
 # Values: syntax tree + types + machine -> ftrace's own words
 #
-# Takes the values of a trace and gives Arguments, the words of a kprobe line
-# (Documentation/trace/kprobetrace.rst).  Where a value is (a Place), how it is shown (a
-# FetchType, a Form), and a Compiler for one probe.
+# Gives Arguments, the words of a kprobe line (Documentation/trace/kprobetrace.rst), by way of
+# where a value is (a Place), and how it is shown (a FetchType, a Form).
 # ---------------------------------------------------------------------------
 
 # arguments: the registers of the first arguments, in order.  stack: the N of the $stackN that holds
@@ -888,10 +884,7 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
                 'signed' if self.name == 's' else 'unsigned')
 
     def printed(self, number, symbol_at):
-        """Return what a probe prints for a number, given with any sign or size.
-
-        symbol_at(address) is what a kernel's address is called.
-        """
+        """Return what a probe prints for a number; symbol_at(address) is an address's name."""
         bits = self.bits or 64
         number &= (1 << bits) - 1
         if self.name == 's' and number >> bits - 1:
@@ -1093,14 +1086,15 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             return self._replace(kind='memory', type=target)
         return Place('memory', self.words, 0, target)
 
-    def bare_type(self, cast):
-        """Return the bare Type; raises TraceError if it is not known."""
+    @property
+    def is_pointer(self):
+        return bool(self.type) and self.type.bare.kind == 'pointer'
+
+    def check_type(self, cast):
         if self.type is None:
             raise TraceError('the type of %s is not known here: cast it, %s' % (self.words, cast))
-        return self.type.bare
 
     def check_memory(self, what, hint=''):
-        """Check that it is no register, of which ftrace reads no elements, and few members."""
         if self.kind == 'register':
             raise TraceError("this, '%s', lies in a register, of which ftrace reads no %s%s" % (
                 self.type, what, hint))
@@ -1119,14 +1113,13 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
 
     def _holder(self, operator, name):
         """Return the Place of the struct or union that the operator takes a member of."""
-        place, held = self, self.bare_type('!(struct NAME%s)%s%s%s' % (
+        self.check_type('!(struct NAME%s)%s%s%s' % (
             ' *' if operator == '->' else '', self.words, operator, name))
-        if held.kind == 'pointer':
-            if operator == '.':
-                raise TraceError("this, '%s', is a pointer: use ->%s" % (self.type, name))
-            place = self.pointee()
-        elif operator == '->' and held.is_aggregate:
+        if self.is_pointer and operator == '.':
+            raise TraceError("this, '%s', is a pointer: use ->%s" % (self.type, name))
+        if self.type.is_aggregate and operator == '->':
             raise TraceError("this, '%s', is not a pointer: use .%s" % (self.type, name))
+        place = self.pointee() if self.is_pointer else self
         if not place.type.is_aggregate:
             raise TraceError("this, '%s', has no members%s" % (
                 self.type, NO_MEMBERS.get(place.type.bare.kind, '')))
@@ -1156,10 +1149,11 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
 
     def element(self, index):
         """Return the Place of an array's element, or of what a pointer points at, as in C."""
-        held = self.bare_type('!(TYPE *)')
-        if held.kind == 'pointer':
+        self.check_type('!(TYPE *)')
+        if self.is_pointer:
             place = self.pointee()
             return place._replace(offset=place.offset + index * place.type.size)
+        held = self.type.bare
         if held.kind != 'array':
             raise TraceError("this, '%s', is no array" % self.type)
         self.check_memory('elements')
@@ -1200,24 +1194,19 @@ TRANSPORT = {'l2': ('ethhdr', 'iphdr'), 'l3': ('iphdr',), 'l4': ()}
 HEADERS = {'ethhdr': {'l2': ()}, 'vlan_hdr': NETWORK, 'iphdr': NETWORK, 'ipv6hdr': NETWORK,
            'icmphdr': TRANSPORT, 'tcphdr': TRANSPORT, 'udphdr': TRANSPORT}
 # Where skb->data points at the entry of functions that are not at layer 3 (5.10 to 7.2).
-LAYERS = dict([(name, 'l4') for name in (
+LAYERS = dict.fromkeys('__dev_queue_xmit dev_hard_start_xmit sch_direct_xmit'.split(), 'l2')
+LAYERS.update(dict.fromkeys((
     'tcp_v4_rcv tcp_v6_rcv tcp_v4_do_rcv tcp_v6_do_rcv tcp_rcv_established tcp_rcv_state_process '
-    'udp_rcv udpv6_rcv __udp4_lib_rcv __udp6_lib_rcv icmp_rcv icmpv6_rcv igmp_rcv').split()] + [
-        (name, 'l2') for name in '__dev_queue_xmit dev_hard_start_xmit sch_direct_xmit'.split()])
-# What follows a header, as an array of 1, 2, 4 or 8 bytes, and as a string.
-PACKET_DATA = dict(
-    (name, Record('array', target=Record('int', kind, size))) for name, kind, size in (
-        ('cdata', 'u8', 1), ('sdata', 'u16', 2), ('ldata', 'u32', 4), ('qdata', 'u64', 8),
-        ('Sdata', 'char', 1)))
+    'udp_rcv udpv6_rcv __udp4_lib_rcv __udp6_lib_rcv icmp_rcv icmpv6_rcv igmp_rcv').split(), 'l4'))
+# What follows a header: of what its array is.
+PACKET_DATA = {'cdata': ('u8', 1), 'sdata': ('u16', 2), 'ldata': ('u32', 4), 'qdata': ('u64', 8),
+               'Sdata': ('char', 1)}
 
 
 # A probe's values
 
 class Compiler(object):
-    """What compiles the values of one trace, on one symbol.
-
-    kernel is the Kernel that is traced, source the one of types for this symbol.
-    """
+    """What compiles the values of one trace, on one symbol, whose types are in the source."""
 
     def __init__(self, trace, symbol, source, kernel):
         self.trace, self.symbol, self.source, self.kernel = trace, symbol, source, kernel
@@ -1267,7 +1256,6 @@ class Compiler(object):
         return self._finished(value, words, fetch_type, form, place.type)
 
     def _raw(self, value):
-        """Return the Argument of a value in ftrace's own words."""
         words, fetch_type = value.raw.text, NO_TYPE
         typed = re.match('(.*):(%s)' % FETCH_TYPE, words)
         if typed:
@@ -1282,10 +1270,7 @@ class Compiler(object):
         return self._finished(value, words, fetch_type, None, None)
 
     def _finished(self, value, words, fetch_type, form, held):
-        """Return the Argument, checked against the kernel's limits and its name's prefix.
-
-        held is the Type of what is read, None if it is not known.
-        """
+        """Return the Argument; held is the Type of what is read, None if it is not known."""
         prefix = prefix_of(value.name.text)
         asked, turned = FORMS.get(prefix), held and held.is_network_order
         is_cast = value.cast or value.accesses and value.accesses[-1].operator == '!'
@@ -1319,10 +1304,7 @@ class Compiler(object):
 
     def suggested(self, name):
         """Return what lets a filter name what a Token does, '' if that is no argument."""
-        try:
-            function = self.function()
-        except (TraceError, SourceError):
-            function = None
+        function = self._function_if_known(False, False)
         names = [each.name for each in function and function.parameters or ()]
         return ': add %s=$%s before the filter' % (name.text, name.text) if (
             name.text in names) else ''
@@ -1346,18 +1328,20 @@ class Compiler(object):
         if base.text == '$comm' and (value.cast or value.letter or goes_on):
             raise TraceError('$comm is a string: no letter, cast or member goes with it',
                              (value.letter or base).column)
-        if base.text == '$retval' and self.trace.kind not in ('r', 'c'):
+        place = Place('register', base.text)
+        if base.text != '$retval':
+            return place
+        if self.trace.kind not in ('r', 'c'):
             raise TraceError('$retval is there on return only: begin the trace with r, or with c '
                              'for the whole call')
         needs_type = goes_on or value.letter and not value.fetch_type
-        if base.text != '$retval' or value.cast or not (
-                needs_type or 'checks of types' in self.kernel.features):
-            return Place('register', base.text)
+        if value.cast or not (needs_type or 'checks of types' in self.kernel.features):
+            return place
         function = self._function_if_known(goes_on, needs_type)
         result = function and Type(self.source, function.result)
         if result and result.bare.kind == 'void':
             raise TraceError('%s returns nothing (void)' % function.name)
-        return Place('register', base.text, type=result)
+        return place._replace(type=result)
 
     def _function_if_known(self, needs_types, needs_one):
         """Return the Function, None if there are no types, or several functions."""
@@ -1374,8 +1358,8 @@ class Compiler(object):
     def _base_symbol(self, _, base):
         try:
             known = self.source.variable(base.text)
-        except NoTypesError:
-            known = None        # what lies there can be shown all the same
+        except NoTypesError:        # what lies there can be shown all the same
+            known = None
         self.kernel.check_variable(base)
         if known and known.per_cpu:
             raise TraceError("each CPU has a '%s' of its own, and ftrace reads at one address: "
@@ -1461,31 +1445,30 @@ class Compiler(object):
                 first, stack = stack, stack + count
                 used = len(names) if by_reference and count > 1 else used
         is_struct, on_return = not in_registers and count > 1, self.trace.kind == 'r'
-        if on_return and (is_struct or not in_registers and by_reference):
+        if on_return and not in_registers and (is_struct or by_reference):
             raise TraceError('on return the kernel keeps no argument that lies in $stack%d: use an '
                              'entry trace (p)' % first)
         if is_struct:
             return Place('memory', '$stack', 8 * first, found)
         words = '%' + names[first] if in_registers else '$stack%d' % first
         if on_return:
-            words = '$arg%d' % (1 + first if in_registers else
-                                1 + len(names) - self.architecture.stack + first)
-        return (Place('memory', words, 0, found) if is_behind_pointer else
-                Place('register', words, type=found))
+            behind = 0 if in_registers else len(names) - self.architecture.stack
+            words = '$arg%d' % (1 + behind + first)
+        return Place('memory' if is_behind_pointer else 'register', words, 0, found)
 
     # Packets
 
     def _packet(self, value, place):
         """Return the Place of a packet's header, or of the data behind it, and what follows."""
         header, layer = value.packet.header, value.packet.layer
-        layers, mark = HEADERS.get(header.text, {}), layer.text if layer else 'l3'
-        own = mark if self.is_inside or self.trace.kind == 'r' else LAYERS.get(self.symbol, mark)
+        layers, mark = HEADERS.get(header.text), layer.text if layer else 'l3'
+        if not layers:
+            raise TraceError("the headers are %s" % ', '.join(sorted(HEADERS)), header.column)
         if mark not in layers:
-            raise TraceError("there is no '%s' at %s: %s" % (
-                header.text, mark if layer else 'l3, the layer where none is named',
-                'its layers are ' + ', '.join(sorted(layers)) if layers else
-                'the headers are ' + ', '.join(sorted(HEADERS))), header.column)
-        if own != mark and self.symbol in LAYERS:
+            raise TraceError('a %s is read from %s, and where none is named, l3 is taken' % (
+                header.text, ', '.join(sorted(layers))), header.column)
+        own = mark if self.is_inside or self.trace.kind == 'r' else LAYERS.get(self.symbol, mark)
+        if own != mark:
             self.warnings.append('in %s skb->data points at layer %s: %s' % (
                 self.symbol, own[1], 'write @(struct %s *)%s...' % (header.text, own)
                 if own in layers else 'the %s lies before it' % header.text))
@@ -1494,7 +1477,7 @@ class Compiler(object):
         before = sum(self._struct(name, header).size for name in layers[mark])
         for operator, word in value.accesses[:1]:
             if operator == '->' and word.text in PACKET_DATA:
-                behind = found.to(PACKET_DATA[word.text])
+                behind = found.to(Record('array', target=Record('int', *PACKET_DATA[word.text])))
                 return Place('memory', data, before + found.size, behind), value.accesses[1:]
         return Place('address', data, before, found.pointer()), value.accesses
 
@@ -1503,7 +1486,7 @@ class Compiler(object):
         skb = self._struct('sk_buff', value.packet.header)
         if place.type is None:
             place = place._replace(type=skb.pointer())
-        if place.type.bare.kind == 'pointer' and place.type.bare.target.bare.kind == 'pointer':
+        if place.is_pointer and place.pointee().is_pointer:
             place = place.pointee()
         held = place.type.bare
         if held.kind != 'pointer' or held.target.bare.record[:2] != ('struct', 'sk_buff'):
@@ -1592,7 +1575,7 @@ class Shown(object):
             is_bytes = self.type and self.type.bare.kind == 'array' and self.type.element.size == 1
             if is_bytes and 'str' in fetch_type.name and fetch_type.length:
                 raise TraceError('this is one string: leave out the [N]', token.column)
-            if self.type and self.type.bare.kind == 'pointer':
+            if place.is_pointer:
                 words = place.pointee().words
             elif self.type and (place.kind == 'register' or not (is_bytes or fetch_type.length)):
                 raise TraceError("this, '%s', is no pointer: there is no %s there; with a cast, "
@@ -1608,12 +1591,12 @@ class Shown(object):
         for token in [each for each in (value.letter, value.fetch_type) if each]:
             raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, token.text),
                              token.column)
-        points = self.type and self.type.bare.kind == 'pointer'
+        points = place.is_pointer
         place = place.pointee() if points else place
-        kind, size = (place.type.bare.kind, place.type.size) if place.type else (None, 0)
+        size = place.type.size if place.type else 0
         # The first of the bytes that a pointer points at, or 32 (MAX_ADDR_LEN) for a MAC, will do.
-        fits = (size == asked.size or points and kind == 'int' and size == 1
-                or asked.size == 6 and kind == 'array' and size == 32)
+        fits = size == asked.size or points and size == 1 or (
+            asked.size == 6 and size == 32 and place.type.bare.kind == 'array')
         if place.kind == 'register' or not fits:
             raise TraceError('%s takes %d bytes in memory, or a pointer to them' % (
                 prefix, asked.size))
