@@ -48,10 +48,7 @@ from collections import Counter, namedtuple
 
 # Bytes at the edges, text inside.  On Python 2 text is bytes already.
 if sys.version_info[0] == 2:
-    def to_bytes(text):
-        return text
-
-    to_text = to_bytes
+    to_bytes = to_text = str
 else:
     to_bytes, to_text = os.fsencode, os.fsdecode
 
@@ -249,9 +246,9 @@ NO_BASE = (
     (r'([A-Za-z_]\w*)', 'an argument is written $NAME: did you mean $%s?'),
     ('', 'a value starts from %%0 (the first argument), $NAME (an argument), %%REGISTER, $retval, '
          '$comm, $stackN or @SYMBOL'))
-RAW = (r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!\w))[^ ]*')
+RAW = r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!\w))[^ #]*'
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|u?string|symbol|symstr|'
-              r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?$')
+              r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?(?= |$)')
 KEY_WORDS = 'log2|buckets|hex|sym|syscall'
 NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
 FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
@@ -352,34 +349,24 @@ def parse_value(scan):
               'unless the trace stands in single quotes' % name.text)
     begin, raw = scan.at, scan.take(RAW)
     if raw:
-        check_raw(raw, scan)
+        scan.need('(?!#)', "'#' begins a comment for the kernel, which would drop what follows")
+        if re.match(r'\\"[^"]*$', raw.text):
+            raise scan.error('the kernel takes no blank in a string that is a value')
         return Value(name, None, None, None, None, (), None, raw, raw.text)
     letter, packet, cast = scan.take('[SUX](?=[%$@!])'), parse_packet(scan), parse_cast(scan)
     base = parse_base(scan)
     cast = cast or parse_cast(scan)
     accesses = parse_accesses(scan)
-    fetch_type = scan.take(':') and scan.take('[^ ]*')
-    if fetch_type and not re.match(FETCH_TYPE, fetch_type.text):
-        raise TraceError("the kernel has no type '%s'; it has s8 to s64, u8 to u64, x8 to x64, "
-                         'b<bits>@<first>/<of>, string, ustring, symbol, and [N] behind them'
-                         % fetch_type.text, fetch_type.column)
-    if scan.sees('[-+*/%&|^<>]'):
-        raise scan.error("'%s' cannot follow here: ftrace does no arithmetic; a filter compares, "
-                         'f:%s!=...' % (scan.text[scan.at], name.text))
+    fetch_type = scan.take(':') and scan.need(
+        FETCH_TYPE, "the kernel has no type '%s'; it has s8 to s64, u8 to u64, x8 to x64, "
+        'b<bits>@<first>/<of>, string, ustring, symbol, and [N] behind them'
+        % scan.sees('[^ ]*').group())
     if not scan.sees(' |$'):
-        raise scan.error("'%s' cannot follow here; a member is ->NAME or .NAME, and values are set "
-                         'apart by blanks' % scan.text[scan.at])
+        raise scan.error("'%s' cannot follow here: a member is ->NAME or .NAME, blanks set values "
+                         'apart, and ftrace does no arithmetic; a filter compares, f:%s!=...'
+                         % (scan.text[scan.at], name.text))
     return Value(name, letter, packet, cast, base, accesses, fetch_type, None,
                  scan.text[begin:scan.at])
-
-
-def check_raw(raw, scan):
-    """Check a value in ftrace's own words for what the kernel would take for something else."""
-    if '#' in raw.text:
-        raise TraceError("'#' begins a comment for the kernel, which would drop what follows",
-                         raw.column + raw.text.index('#'))
-    if re.match(r'\\"(?:[^"]*$)', raw.text):
-        raise scan.error('the kernel takes no blank in a string that is a value')
 
 
 def parse_packet(scan):
@@ -1385,7 +1372,7 @@ class Compiler(object):
         if not is_counted or goes_on and not value.cast:
             raise TraceError("no prototype of '%s' is known here: count its arguments, or name a "
                              'register, and cast: !(struct NAME *)%%0->...' % self.symbol)
-        return self._slot(int(base.text), (), None)
+        return self._slot([None] * (int(base.text) + 1), None)
 
     def _number(self, base, function):
         """Return the number, from 0, of the parameter that a base counts or names."""
@@ -1422,19 +1409,18 @@ class Compiler(object):
             return Place('register', '%' + location, type=kinds[index])
         if result.is_declared_only or not all(is_passed_as_usual(found) for found in kinds):
             return None
-        return self._slot(index, kinds, result)
+        return self._slot(kinds, result)
 
-    def _slot(self, index, kinds, result):
+    def _slot(self, kinds, result):
         """Return the Place of an argument by the calling convention (System V x86-64, AAPCS64).
 
-        kinds are the Types of the arguments up to this one, or fewer: the others take one word.
+        kinds are the Types of the arguments up to this one, None of what takes one word.
         """
         names, by_reference = self.architecture.arguments, self.architecture.by_reference
         used, stack = 0, self.architecture.stack
         if result and result.is_aggregate and result.size > 16 and not by_reference:
             used = 1                    # the address that the result is written to comes first
-        for position in range(index + 1):
-            found = kinds[position] if position < len(kinds) else None
+        for found in kinds:
             size = found.size if found and found.is_aggregate else POINTER_SIZE
             is_behind_pointer = size > 16 and by_reference
             count = 1 if is_behind_pointer else (size + 7) // 8
@@ -1473,8 +1459,8 @@ class Compiler(object):
                 self.symbol, own[1], 'write @(struct %s *)%s...' % (header.text, own)
                 if own in layers else 'the %s lies before it' % header.text))
         data = self._packet_data(place, value)
-        found = self._struct(header.text, header)
-        before = sum(self._struct(name, header).size for name in layers[mark])
+        found = find_type(self.source, 'struct ' + header.text, header.column)
+        before = sum(find_type(self.source, 'struct ' + name).size for name in layers[mark])
         for operator, word in value.accesses[:1]:
             if operator == '->' and word.text in PACKET_DATA:
                 behind = found.to(Record('array', target=Record('int', *PACKET_DATA[word.text])))
@@ -1483,7 +1469,7 @@ class Compiler(object):
 
     def _packet_data(self, place, value):
         """Return ftrace's words for sk_buff->data; a struct sk_buff ** is followed once more."""
-        skb = self._struct('sk_buff', value.packet.header)
+        skb = find_type(self.source, 'struct sk_buff')
         if place.type is None:
             place = place._replace(type=skb.pointer())
         if place.is_pointer and place.pointee().is_pointer:
@@ -1493,12 +1479,6 @@ class Compiler(object):
             raise TraceError("this, '%s', is no struct sk_buff *, whose packet @(...) reads: cast "
                              'it, !(struct sk_buff *)' % held)
         return place.pointee().member(Token('data', value.base.column)).words
-
-    def _struct(self, name, token):
-        ref = self.source.find('struct', name)
-        if ref is None:
-            raise TraceError("these types have no 'struct %s'" % name, token.column)
-        return Type(self.source, ref)
 
 
 def is_passed_as_usual(found, at=0):
