@@ -361,10 +361,9 @@ def parse_value(scan):
         FETCH_TYPE, "the kernel has no type '%s'; it has s8 to s64, u8 to u64, x8 to x64, "
         'b<bits>@<first>/<of>, string, ustring, symbol, and [N] behind them'
         % scan.sees('[^ ]*').group())
-    if not scan.sees(' |$'):
-        raise scan.error("'%s' cannot follow here: a member is ->NAME or .NAME, blanks set values "
-                         'apart, and ftrace does no arithmetic; a filter compares, f:%s!=...'
-                         % (scan.text[scan.at], name.text))
+    scan.need('(?= |$)', "'%s' cannot follow here: a member is ->NAME or .NAME, blanks set values "
+              'apart, and ftrace does no arithmetic; a filter compares, f:%s!=...'
+              % (scan.text[scan.at:scan.at + 1], name.text))
     return Value(name, letter, packet, cast, base, accesses, fetch_type, None,
                  scan.text[begin:scan.at])
 
@@ -442,15 +441,13 @@ def parse_filter(scan):
     while True:
         depth += scan.take('[ !(]*').text.count('(')
         predicates.append(parse_predicate(scan))
-        closing = scan.take('[ )]*')
-        for place, mark in enumerate(closing.text):
-            depth -= mark == ')'
-            if depth < 0:
-                raise TraceError("this ')' closes nothing", closing.column + place)
+        while depth and scan.take(r' *\)'):
+            depth -= 1
+        scan.take(' *')
+        scan.need(r'(?!\))', "this ')' closes nothing")
         if scan.at == len(scan.text):
             break
-        if scan.sees('h:'):
-            raise scan.error('h: stands before f:')
+        scan.need('(?!h:)', 'h: stands before f:')
         scan.need(r'&&|\|\|', '&& or || is missing here; a string with a blank, & or | in it needs '
                   'quotes: comm=="a b"')
     if depth:
@@ -463,15 +460,11 @@ def parse_predicate(scan):
     if unnamed:
         raise scan.error('a filter compares what has a name: n=%s f:n==...' % unnamed.group())
     name = scan.need(r'[A-Za-z_]\w*', "a field's name is missing")
-    if scan.sees(r'->|\['):
-        raise scan.error('a filter compares what has a name: n=$%s%s... f:n==...' % (
-            name.text, scan.sees(r'->|\[').group()))
-    if scan.sees(':ustring'):
-        raise scan.error('in a filter it is %s.ustring' % name.text)
-    suffix = scan.take(r'\.(?=\w)') and scan.take(r'\w+')
-    if suffix and suffix.text not in ('ustring', 'function'):
-        raise TraceError("a field's name takes .ustring or .function: a member is given a name "
-                         'first, NAME=%0->MEMBER f:NAME==...', suffix.column)
+    scan.need(r'(?!->|\[)', 'a filter compares what has a name: n=$%s->... f:n==...' % name.text)
+    scan.need('(?!:ustring)', 'in a filter it is %s.ustring' % name.text)
+    suffix = scan.take(r'\.(?=\w)') and scan.need(
+        r'(?:ustring|function)(?!\w)', "a field's name takes .ustring or .function: a member is "
+        'given a name first, NAME=%0->MEMBER f:NAME==...')
     scan.take(' *')
     operator = scan.need('[=!<>]=|[<>]|&(?!&)|~', 'a comparison is missing: == != < <= > >= & ~%s'
                          % ('; equality is ==' if scan.sees('=') else ''))
@@ -742,18 +735,18 @@ def prototype(source, function):
     return Type(source, Record('function', target=function)).declare(function.name)
 
 
-def find_type(source, text, column=None):
+def find_type(source, text):
     """Return the Type that text spells in C, 'const struct sock **'; else raise TraceError."""
     name, declared = c_declaration(text)
     found = None if name else c_type(source, declared)
-    if found is None:
-        kind, tag = re.match(r'((?:struct|union|enum)\b)? *(\w*)', text).groups('')
-        names = source.names(kind or 'typedef') if source.lists_quickly else ()
-        raise TraceError("there is no type '%s' here%s" % (
-            text, ": did you mean 'struct %s'?" % text
-            if tag and not kind and source.find('struct', tag) else nearest(tag, names) or
-            '; write it as C does: struct sock *, unsigned long, u32'), column)
-    return Type(source, found)
+    if found is not None:
+        return Type(source, found)
+    kind, tag = re.match(r'((?:struct|union|enum)\b)? *(\w*)', text).groups('')
+    names = source.names(kind or 'typedef') if source.lists_quickly else ()
+    hint = nearest(tag, names) or '; write it as C does: struct sock *, unsigned long, u32'
+    if tag and not kind and source.find('struct', tag):
+        hint = ": did you mean 'struct %s'?" % text
+    raise TraceError("there is no type '%s' here%s" % (text, hint))
 
 
 def c_type(source, declared):
@@ -911,19 +904,17 @@ FEATURES = {
 USUAL_FEATURES = frozenset(FEATURES) - frozenset(['char'])
 
 
-def written_type(token):
+def written_type(text):
     """Return the FetchType that a person wrote behind a colon."""
     name, bits, first, unit, length = re.match(
-        r'(%p[dD]|[a-z]+?)([0-9]*)(?:@([0-9]+)/([0-9]+))?(?:\[(\w+)\])?$', token.text).groups()
-    bits, first, unit = [each and int(each) for each in ('8' if name == 'char' else bits or None,
-                                                         first, unit)]
+        r'(%p[dD]|[a-z]+?)([0-9]*)(?:@([0-9]+)/([0-9]+))?(?:\[(\w+)\])?$', text).groups()
+    bits, first, unit = [int(each) if each else None for each in (bits, first, unit)]
     length = length and int(length, 0)
     if length is not None and not 0 < length <= ARRAY_LIMIT:
-        raise TraceError('the kernel shows arrays of 1 to %d elements' % ARRAY_LIMIT, token.column)
+        raise TraceError('the kernel shows arrays of 1 to %d elements' % ARRAY_LIMIT)
     if name == 'b' and not 0 < bits <= unit - first:
-        raise TraceError('a bitfield, b<bits>@<first>/<of>, lies within the bits that it is of',
-                         token.column)
-    return FetchType(name, bits, first, unit, length)
+        raise TraceError('a bitfield, b<bits>@<first>/<of>, lies within the bits that it is of')
+    return FetchType(name, 8 if name == 'char' else bits, first, unit, length)
 
 
 def number_type(letter, size):
@@ -1086,17 +1077,17 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             raise TraceError("this, '%s', lies in a register, of which ftrace reads no %s%s" % (
                 self.type, what, hint))
 
-    def step(self, access):
+    def step(self, access, source):
         """Return the Place that an Access leads to."""
         operator, word = access
-        if operator == '!':
-            return self.cast(word, self.type.source)
-        if operator == '[':
-            with pointing_at(word.column):
+        with pointing_at(word.column):
+            if operator == '!':
+                return self.cast(find_type(source, word.text))
+            if operator == '[':
                 return self.element(int(word.text, 0))
-        with pointing_at(word.column - len(operator)):
-            holder = self._holder(operator, word.text)
-        return holder.member(word)
+            with pointing_at(word.column - len(operator)):
+                holder = self._holder(operator, word.text)
+            return holder.member(word.text)
 
     def _holder(self, operator, name):
         """Return the Place of the struct or union that the operator takes a member of."""
@@ -1116,15 +1107,13 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         return place
 
     def member(self, name):
-        """Return the Place of the member that a Token names."""
-        found = self.type.member(name.text)
+        found = self.type.member(name)
         if found is None:
             names = [member.name for member in self.type.members()]
             hint = ': it is only declared in these types' if not names else (
-                self.type.hint(name.text, 1) or nearest(name.text, names)
-                or self.type.hint(name.text, 2) or "; --info '%s' lists them" % self.type.bare)
-            raise TraceError("%s has no member '%s'%s" % (self.type.bare, name.text, hint),
-                             name.column)
+                self.type.hint(name, 1) or nearest(name, names)
+                or self.type.hint(name, 2) or "; --info '%s' lists them" % self.type.bare)
+            raise TraceError("%s has no member '%s'%s" % (self.type.bare, name, hint))
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
             return self._replace(offset=self.offset + found.bit_offset // 8, type=found.type,
@@ -1150,19 +1139,17 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
                 held.length, held.length - 1))
         return self._replace(offset=self.offset + index * held.target.size, type=held.target)
 
-    def cast(self, written, source):
+    def cast(self, found):
         """Return it as of another type; as in C, an array cast to a pointer is its address."""
         if self.bits:
-            raise TraceError('a bitfield, or a part of a register, cannot be cast',
-                             written.column)
-        found = find_type(source, written.text, written.column)
+            raise TraceError('a bitfield, or a part of a register, cannot be cast')
         before = self.type and self.type.bare
         if before and before.kind == 'array' and found.bare.kind == 'pointer':
             return self._replace(kind='address', type=found)
         if before and before.kind in ('int', 'enum') and before.size < found.size:
             if found.bare.kind == 'pointer' or found.is_aggregate:
                 raise TraceError("this, '%s', has %s, too few for '%s'" % (
-                    self.type, count_of(before.size, 'byte'), found), written.column)
+                    self.type, count_of(before.size, 'byte'), found))
             # The bytes beside it belong to others.
             found = found.to(found.bare.record._replace(size=before.size))
         return self._replace(type=found)
@@ -1220,13 +1207,14 @@ class Compiler(object):
 
     def _compiled(self, value):
         place = getattr(self, '_base_' + value.base.kind)(value, value.base)
-        place = place.cast(value.cast, self.source) if value.cast else place
+        if value.cast:
+            place = place.step(Access('!', value.cast), self.source)
         accesses, letter = value.accesses, 'X'
         if value.packet:
             place, accesses = self._packet(value, place)
             letter = 'U'
         for access in accesses:
-            place = place.step(access)
+            place = place.step(access, self.source)
         members = [access.word for access in value.accesses if access.operator in ('->', '.')]
         with pointing_at((members or [value.base])[-1].column):
             words, fetch_type, form = Shown(value, place).words(letter)
@@ -1247,10 +1235,10 @@ class Compiler(object):
         typed = re.match('(.*):(%s)' % FETCH_TYPE, words)
         if typed:
             words = typed.group(1)
-            token = Token(typed.group(2), value.raw.column + typed.start(2))
-            fetch_type = written_type(token)
-            if fetch_type.length and not re.match('[-+@]', words):
-                raise TraceError('ftrace reads arrays in memory only', token.column)
+            with pointing_at(value.raw.column + typed.start(2)):
+                fetch_type = written_type(typed.group(2))
+                if fetch_type.length and not re.match('[-+@]', words):
+                    raise TraceError('ftrace reads arrays in memory only')
         symbol = re.match(r'@([A-Za-z_][\w.$]*)', words)
         if symbol:
             self.kernel.check_variable(Token(symbol.group(1), value.raw.column))
@@ -1459,7 +1447,7 @@ class Compiler(object):
                 self.symbol, own[1], 'write @(struct %s *)%s...' % (header.text, own)
                 if own in layers else 'the %s lies before it' % header.text))
         data = self._packet_data(place, value)
-        found = find_type(self.source, 'struct ' + header.text, header.column)
+        found = find_type(self.source, 'struct ' + header.text)
         before = sum(find_type(self.source, 'struct ' + name).size for name in layers[mark])
         for operator, word in value.accesses[:1]:
             if operator == '->' and word.text in PACKET_DATA:
@@ -1478,7 +1466,7 @@ class Compiler(object):
         if held.kind != 'pointer' or held.target.bare.record[:2] != ('struct', 'sk_buff'):
             raise TraceError("this, '%s', is no struct sk_buff *, whose packet @(...) reads: cast "
                              'it, !(struct sk_buff *)' % held)
-        return place.pointee().member(Token('data', value.base.column)).words
+        return place.pointee().member('data').words
 
 
 def is_passed_as_usual(found, at=0):
@@ -1510,7 +1498,8 @@ class Shown(object):
         if asked and asked.fetch_type:
             return self._bytes(asked)
         if value.fetch_type:
-            return self._written(written_type(value.fetch_type))
+            with pointing_at(value.fetch_type.column):
+                return self._written(written_type(value.fetch_type.text))
         if not (self.letter or value.cast or value.accesses or value.packet) and (
                 value.base.kind == 'register' or value.base.text in ('$retval', '$comm')):
             return place.base, NO_TYPE, None
@@ -1541,26 +1530,25 @@ class Shown(object):
 
     def _written(self, fetch_type):
         """The same with a :type; a string or an array is read where a pointer points."""
-        token, place = self.value.fetch_type, self.place
+        text, place = self.value.fetch_type.text, self.place
         words = place.words
         if place.kind == 'register' and place.bits:
             raise TraceError('it is bits %d to %d of a register, which no type of ftrace takes: '
-                             'leave out the %s' % (place.bits[0], sum(place.bits) - 1, token.text),
-                             token.column)
+                             'leave out the %s' % (place.bits[0], sum(place.bits) - 1, text))
         if place.kind == 'address' and not fetch_type.is_read_in_memory:
             raise TraceError(self._unshowable())
         if self.value.base.text == '$comm' and str(fetch_type) != 'string':
-            raise TraceError('$comm is a string: leave out the :%s' % token.text, token.column)
+            raise TraceError('$comm is a string: leave out the :%s' % text)
         if fetch_type.is_read_in_memory and self.value.base.text != '$comm':
             is_bytes = self.type and self.type.bare.kind == 'array' and self.type.element.size == 1
             if is_bytes and 'str' in fetch_type.name and fetch_type.length:
-                raise TraceError('this is one string: leave out the [N]', token.column)
+                raise TraceError('this is one string: leave out the [N]')
             if place.is_pointer:
                 words = place.pointee().words
             elif self.type and (place.kind == 'register' or not (is_bytes or fetch_type.length)):
                 raise TraceError("this, '%s', is no pointer: there is no %s there; with a cast, "
-                                 '%s!(char *):%s' % (self.type, token.text, self.value.text[
-                                     :-len(token.text) - 1], token.text), token.column)
+                                 '%s!(char *):%s' % (self.type, text, self.value.text.rpartition(
+                                     ':')[0], text))
             elif place.kind == 'register':
                 words = '+0x0(%s)' % words
         return words, fetch_type, None
