@@ -203,9 +203,9 @@ Token = namedtuple('Token', 'text column')
 Trace = namedtuple('Trace', 'text kind module symbol offset values histogram filter place')
 EventTrace = namedtuple('EventTrace', 'text kind system event histogram filter place')
 # text: all that stands behind the =.
-Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type raw text')
+Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type text')
 Packet = namedtuple('Packet', 'header layer')
-Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES
+Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES, or raw
 Access = namedtuple('Access', 'operator word')      # operator: ->, ., [ or !, word: a Token
 Histogram = namedtuple('Histogram', 'column keys sums')
 Key = namedtuple('Key', 'name word width')          # width: of a bucket, a NUMBER
@@ -236,12 +236,10 @@ NO_SYMBOL = (
     ('(.*)', "'%s' is no function's name: --info 'vfs_*' lists functions, -l finds the place of "
      'FILE:LINE, and an event is traced with e'))
 NO_BASE = (
-    ('->', 'what -> starts from is missing: put the trace in single quotes, or the shell takes '
-           '$NAME away'),
+    ('->', 'what -> starts from is missing: in single quotes the shell leaves $NAME there'),
     (r'~?\(', 'a cast is written !(struct NAME *)%%0->...'),
     (r'\*+[$%]?(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
-    (r'\w+\(', 'ftrace calls no functions: b16_NAME=... swaps bytes, ...:ustring reads a string of '
-     'a program'),
+    (r'\w+\(', 'ftrace calls no functions: b16_NAME= swaps bytes, :ustring reads user memory'),
     (r'arg([0-9])(?!\w)', 'arguments are counted from 0: %%%s'),
     (r'([A-Za-z_]\w*)', 'an argument is written $NAME: did you mean $%s?'),
     ('', 'a value starts from %%0 (the first argument), $NAME (an argument), %%REGISTER, $retval, '
@@ -352,7 +350,8 @@ def parse_value(scan):
         scan.need('(?!#)', "'#' begins a comment for the kernel, which would drop what follows")
         if re.match(r'\\"[^"]*$', raw.text):
             raise scan.error('the kernel takes no blank in a string that is a value')
-        return Value(name, None, None, None, None, (), None, raw, raw.text)
+        base = Base('raw', raw.text, raw.column)
+        return Value(name, None, None, None, base, (), None, raw.text)
     letter, packet, cast = scan.take('[SUX](?=[%$@!])'), parse_packet(scan), parse_cast(scan)
     base = parse_base(scan)
     cast = cast or parse_cast(scan)
@@ -364,8 +363,8 @@ def parse_value(scan):
     scan.need('(?= |$)', "'%s' cannot follow here: a member is ->NAME or .NAME, blanks set values "
               'apart, and ftrace does no arithmetic; a filter compares, f:%s!=...'
               % (scan.text[scan.at:scan.at + 1], name.text))
-    return Value(name, letter, packet, cast, base, accesses, fetch_type, None,
-                 scan.text[begin:scan.at])
+    text = scan.text[begin:scan.at]
+    return Value(name, letter, packet, cast, base, accesses, fetch_type, text)
 
 
 def parse_packet(scan):
@@ -533,10 +532,8 @@ def sound(question):
         try:
             return question(*arguments)
         except DAMAGE:
-            name = getattr(arguments[0], 'name', None)
-            raise SourceError('%s is damaged: an entry is cut short, or refers to nothing' % name
-                              if isinstance(name, str) else
-                              'the types are damaged: one contains itself, or refers to nothing')
+            raise SourceError('%s is damaged: an entry is cut short, contains itself, or refers to '
+                              'nothing' % getattr(arguments[0], 'name', 'a source of types'))
     return asked
 
 
@@ -829,8 +826,8 @@ class Argument(namedtuple('Argument', 'name words fetch_type form column warning
     @property
     def kind(self):
         """What a filter takes it for: array, string, signed or unsigned."""
-        return 'string' if self.words == '$comm' or self.words[:1] == '\\' and (
-            '"' in self.words) else self.fetch_type.kind
+        is_string = re.match(r'\$comm$|\\"', self.words)
+        return 'string' if is_string else self.fetch_type.kind
 
     @property
     def is_of_return(self):
@@ -921,12 +918,10 @@ def number_type(letter, size):
     return FetchType(letter.lower(), 8 * size)
 
 
-# Forms: numbers that are shown as what they mean, and written so in the filter
-
-# size: in bytes, of the value that it takes, None for any number.  what: words for what a filter's
-# operand has to be.  show(form, text): the kernel's text as the person sees it.  read(form, text):
-# a filter's operand as a number for the kernel; ValueError or KeyError if it is none.  fetch_type:
-# how it is fetched, None for a plain number.  names: (name, number) pairs.
+# How numbers are shown as what they mean, and written so in the filter.  size: in bytes, None for
+# any.  what: words for a filter's operand.  show(form, text): the kernel's text as the person sees
+# it.  read(form, text): a filter's operand as a number for the kernel; ValueError or KeyError if it
+# is none.  fetch_type: None for a plain number.  names: (name, number) pairs.
 Form = namedtuple('Form', 'size what show read fetch_type names')
 Form.__new__.__defaults__ = (None, ())
 
@@ -1032,8 +1027,6 @@ def names_form(found):
     names = found.names()
     return Form(None, None, show_name, read_name, None, names) if names else None
 
-
-# Places
 
 class Place(namedtuple('Place', 'kind base offset type bits')):
     """Where a value is.
@@ -1160,9 +1153,7 @@ NO_MEMBERS = {'void': ': cast it, !(struct NAME *)', 'array': ': take one elemen
               'pointer': ': put [0] before the ->, to follow one pointer more'}
 
 
-# Packets: headers behind a struct sk_buff
-
-# By header, for each layer that it can be read from: the headers between.
+# Headers of packets: for each layer that one can be read from, the headers between.
 NETWORK = {'l2': ('ethhdr',), 'l3': ()}
 TRANSPORT = {'l2': ('ethhdr', 'iphdr'), 'l3': ('iphdr',), 'l4': ()}
 HEADERS = {'ethhdr': {'l2': ()}, 'vlan_hdr': NETWORK, 'iphdr': NETWORK, 'ipv6hdr': NETWORK,
@@ -1176,8 +1167,6 @@ LAYERS.update(dict.fromkeys((
 PACKET_DATA = {'cdata': ('u8', 1), 'sdata': ('u16', 2), 'ldata': ('u32', 4), 'qdata': ('u64', 8),
                'Sdata': ('char', 1)}
 
-
-# A probe's values
 
 class Compiler(object):
     """What compiles the values of one trace, on one symbol, whose types are in the source."""
@@ -1202,8 +1191,8 @@ class Compiler(object):
     def compile(self, value):
         """Return the Argument of a Value."""
         self.warnings = self._copies(value)
-        with pointing_at((value.raw or value.base).column):
-            return self._raw(value) if value.raw else self._compiled(value)
+        with pointing_at(value.base.column):
+            return self._raw(value) if value.base.kind == 'raw' else self._compiled(value)
 
     def _compiled(self, value):
         place = getattr(self, '_base_' + value.base.kind)(value, value.base)
@@ -1231,17 +1220,17 @@ class Compiler(object):
         return self._finished(value, words, fetch_type, form, place.type)
 
     def _raw(self, value):
-        words, fetch_type = value.raw.text, NO_TYPE
+        words, fetch_type = value.base.text, NO_TYPE
         typed = re.match('(.*):(%s)' % FETCH_TYPE, words)
         if typed:
             words = typed.group(1)
-            with pointing_at(value.raw.column + typed.start(2)):
+            with pointing_at(value.base.column + typed.start(2)):
                 fetch_type = written_type(typed.group(2))
                 if fetch_type.length and not re.match('[-+@]', words):
                     raise TraceError('ftrace reads arrays in memory only')
         symbol = re.match(r'@([A-Za-z_][\w.$]*)', words)
         if symbol:
-            self.kernel.check_variable(Token(symbol.group(1), value.raw.column))
+            self.kernel.check_variable(Token(symbol.group(1), value.base.column))
         return self._finished(value, words, fetch_type, None, None)
 
     def _finished(self, value, words, fetch_type, form, held):
@@ -1249,19 +1238,19 @@ class Compiler(object):
         prefix = prefix_of(value.name.text)
         asked, turned = FORMS.get(prefix), held and held.is_network_order
         is_cast = value.cast or value.accesses and value.accesses[-1].operator == '!'
-        if prefix[:1] in ('B', 'b') and asked and held and not (
-                turned or value.packet or is_cast):
+        swaps = asked and prefix[:1] in ('B', 'b')
+        if swaps and held and not (turned or value.packet or is_cast):
             self.warnings.append("%s swaps the bytes of this '%s', which is not in network order "
                                  'by its type' % (prefix, held))
         order = {2: 'b16_', 4: 'ip_', 8: 'b64_'}.get(held.size) if turned and not asked else ''
-        signed = '' if value.raw or value.fetch_type else 'S' + re.sub(
-            '^[UX](?=[%$@!])', '', value.text)
-        argument = Argument(value.name.text, words, fetch_type, asked or form,
-                            (value.raw or value.base).column, tuple(self.warnings), signed, order)
+        signed = 'S' + re.sub('^[UX](?=[%$@!])', '', value.text)
+        if value.base.kind == 'raw' or value.fetch_type:
+            signed = ''
+        argument = Argument(value.name.text, words, fetch_type, asked or form, value.base.column,
+                            tuple(self.warnings), signed, order)
         if len(argument.text) > VALUE_LIMIT:
-            raise TraceError('the kernel takes a value of %d characters, this one becomes %d: %s; '
-                             'start from a register nearer to it'
-                             % (VALUE_LIMIT, len(argument.text), argument.text))
+            raise TraceError('the kernel takes values of up to %d characters, not %s: start from a '
+                             'register nearer to it' % (VALUE_LIMIT, argument.text))
         is_whole = fetch_type.bits and fetch_type.name != 'b' and fetch_type.length is None
         size = fetch_type.bits // 8 if is_whole else None
         if asked and form != asked and fetch_type != asked.fetch_type and size != asked.size:
@@ -1283,8 +1272,6 @@ class Compiler(object):
         names = [each.name for each in function and function.parameters or ()]
         return ': add %s=$%s before the filter' % (name.text, name.text) if (
             name.text in names) else ''
-
-    # Bases: what a value starts from
 
     def _base_register(self, _, base):
         registers = self.architecture.registers
@@ -1352,9 +1339,8 @@ class Compiler(object):
         if function and function.parameters is not None:
             index = self._number(base, function)
         if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
-            raise TraceError('this kernel keeps no arguments until the return, as Linux %s does: '
-                             'use an entry trace (p)'
-                             % FEATURES['arguments on return'].version)
+            raise TraceError('this kernel keeps no arguments until the return, as Linux 6.9 does: '
+                             'use an entry trace (p)')
         if function and function.parameters is not None:
             return self._parameter(index, function)
         if not is_counted or goes_on and not value.cast:
@@ -1430,8 +1416,6 @@ class Compiler(object):
             words = '$arg%d' % (1 + behind + first)
         return Place('memory' if is_behind_pointer else 'register', words, 0, found)
 
-    # Packets
-
     def _packet(self, value, place):
         """Return the Place of a packet's header, or of the data behind it, and what follows."""
         header, layer = value.packet.header, value.packet.layer
@@ -1481,8 +1465,6 @@ def is_passed_as_usual(found, at=0):
     is_plain = bare.kind not in ('float', 'missing') and bare.size <= POINTER_SIZE
     return is_plain and not (bare.size and at % (8 * bare.size))
 
-
-# How a place is shown
 
 class Shown(object):
     """How the value at a Place is shown: ftrace's words, a FetchType, and a Form or None."""
