@@ -1051,8 +1051,7 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         """Return the Place that a pointer, or an address, leads to."""
         target = self.type.bare.target
         if ('type_tag', 'percpu') in target.qualifiers:
-            raise TraceError("each CPU has its own of what this, '%s', points at, and ftrace reads "
-                             'at one address' % self.type)
+            raise self.error('points at what each CPU has its own of: ftrace reads at one address')
         if self.kind == 'address':
             return self._replace(kind='memory', type=target)
         return Place('memory', self.words, 0, target)
@@ -1061,14 +1060,16 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
     def is_pointer(self):
         return bool(self.type) and self.type.bare.kind == 'pointer'
 
+    def error(self, message):
+        return TraceError("this, '%s', %s" % (self.type, message))
+
     def check_type(self, cast):
         if self.type is None:
             raise TraceError('the type of %s is not known here: cast it, %s' % (self.words, cast))
 
-    def check_memory(self, what, hint=''):
+    def check_memory(self, what):
         if self.kind == 'register':
-            raise TraceError("this, '%s', lies in a register, of which ftrace reads no %s%s" % (
-                self.type, what, hint))
+            raise self.error('lies in a register, of which ftrace reads no ' + what)
 
     def step(self, access, source):
         """Return the Place that an Access leads to."""
@@ -1087,16 +1088,14 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         self.check_type('!(struct NAME%s)%s%s%s' % (
             ' *' if operator == '->' else '', self.words, operator, name))
         if self.is_pointer and operator == '.':
-            raise TraceError("this, '%s', is a pointer: use ->%s" % (self.type, name))
+            raise self.error('is a pointer: use ->' + name)
         if self.type.is_aggregate and operator == '->':
-            raise TraceError("this, '%s', is not a pointer: use .%s" % (self.type, name))
+            raise self.error('is not a pointer: use .' + name)
         place = self.pointee() if self.is_pointer else self
         if not place.type.is_aggregate:
-            raise TraceError("this, '%s', has no members%s" % (
-                self.type, NO_MEMBERS.get(place.type.bare.kind, '')))
+            raise self.error('has no members' + NO_MEMBERS.get(place.type.bare.kind, ''))
         if place.type.size > POINTER_SIZE:
-            place.check_memory('members', '; if that holds its address, the type is %s *'
-                               % place.type)
+            place.check_memory('members; if that holds its address, the type is %s *' % place.type)
         return place
 
     def member(self, name):
@@ -1124,12 +1123,11 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             return place._replace(offset=place.offset + index * place.type.size)
         held = self.type.bare
         if held.kind != 'array':
-            raise TraceError("this, '%s', is no array" % self.type)
+            raise self.error('is no array')
         self.check_memory('elements')
         # (One element at a struct's end is the old way to write an array without a length.)
         if held.length > 1 and index >= held.length:
-            raise TraceError('the index is past the end: the array has %d elements, 0 to %d' % (
-                held.length, held.length - 1))
+            raise self.error('has %d elements, 0 to %d' % (held.length, held.length - 1))
         return self._replace(offset=self.offset + index * held.target.size, type=held.target)
 
     def cast(self, found):
@@ -1141,8 +1139,8 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             return self._replace(kind='address', type=found)
         if before and before.kind in ('int', 'enum') and before.size < found.size:
             if found.bare.kind == 'pointer' or found.is_aggregate:
-                raise TraceError("this, '%s', has %s, too few for '%s'" % (
-                    self.type, count_of(before.size, 'byte'), found))
+                raise self.error("has %s, too few for '%s'" % (
+                    count_of(before.size, 'byte'), found))
             # The bytes beside it belong to others.
             found = found.to(found.bare.record._replace(size=before.size))
         return self._replace(type=found)
@@ -1198,15 +1196,14 @@ class Compiler(object):
         place = getattr(self, '_base_' + value.base.kind)(value, value.base)
         if value.cast:
             place = place.step(Access('!', value.cast), self.source)
-        accesses, letter = value.accesses, 'X'
+        accesses = value.accesses
         if value.packet:
             place, accesses = self._packet(value, place)
-            letter = 'U'
         for access in accesses:
             place = place.step(access, self.source)
         members = [access.word for access in value.accesses if access.operator in ('->', '.')]
         with pointing_at((members or [value.base])[-1].column):
-            words, fetch_type, form = Shown(value, place).words(letter)
+            words, fetch_type, form = Shown(value, place).words()
         if value.base.text == '$retval' and value.letter and value.letter.text == 'S' and not (
                 value.accesses or value.fetch_type or place.type and place.type.names()):
             form = ERROR_FORM
@@ -1446,10 +1443,10 @@ class Compiler(object):
             place = place._replace(type=skb.pointer())
         if place.is_pointer and place.pointee().is_pointer:
             place = place.pointee()
-        held = place.type.bare
-        if held.kind != 'pointer' or held.target.bare.record[:2] != ('struct', 'sk_buff'):
-            raise TraceError("this, '%s', is no struct sk_buff *, whose packet @(...) reads: cast "
-                             'it, !(struct sk_buff *)' % held)
+        target = place.type.bare.target.bare if place.is_pointer else place.type
+        if target.record[:2] != ('struct', 'sk_buff'):
+            raise place.error('is no struct sk_buff *, whose packet @(...) reads: cast it, '
+                              '!(struct sk_buff *)')
         return place.pointee().member('data').words
 
 
@@ -1473,8 +1470,8 @@ class Shown(object):
         self.value, self.place, self.type = value, place, place.type
         self.letter = value.letter and value.letter.text
 
-    def words(self, letter):
-        """Return (words, FetchType, Form); letter is the default for numbers."""
+    def words(self):
+        """Return (words, FetchType, Form)."""
         value, place = self.value, self.place
         asked = FORMS.get(prefix_of(value.name.text))
         if asked and asked.fetch_type:
@@ -1491,9 +1488,9 @@ class Shown(object):
             return self._bitfield()
         if self.type.bare.kind == 'array':
             return self._array()
-        return self._single(letter)
+        return self._single()
 
-    def _single(self, letter):
+    def _single(self):
         held, place = self.type.bare, self.place
         if not self.letter and held.kind == 'pointer':
             if held.target.is_text:
@@ -1502,11 +1499,12 @@ class Shown(object):
             if held.target.bare.kind == 'function':
                 return place.words, FetchType('symbol'), None
         if place.kind == 'address' or held.size not in (1, 2, 4, 8) or held.kind == 'void':
-            raise TraceError(self._unshowable())
+            raise self._unshowable()
         if self.letter:
             return place.words, number_type(self.letter, held.size), None
         if held.record[:2] == ('int', 'char'):
             return place.words, FetchType('char', 8), None
+        letter = 'U' if self.value.packet else 'X'
         letter = 'S' if held.kind == 'enum' and held.signed else letter
         return place.words, number_type(letter, held.size), names_form(held)
 
@@ -1518,7 +1516,7 @@ class Shown(object):
             raise TraceError('it is bits %d to %d of a register, which no type of ftrace takes: '
                              'leave out the %s' % (place.bits[0], sum(place.bits) - 1, text))
         if place.kind == 'address' and not fetch_type.is_read_in_memory:
-            raise TraceError(self._unshowable())
+            raise self._unshowable()
         if self.value.base.text == '$comm' and str(fetch_type) != 'string':
             raise TraceError('$comm is a string: leave out the :%s' % text)
         if fetch_type.is_read_in_memory and self.value.base.text != '$comm':
@@ -1528,9 +1526,8 @@ class Shown(object):
             if place.is_pointer:
                 words = place.pointee().words
             elif self.type and (place.kind == 'register' or not (is_bytes or fetch_type.length)):
-                raise TraceError("this, '%s', is no pointer: there is no %s there; with a cast, "
-                                 '%s!(char *):%s' % (self.type, text, self.value.text.rpartition(
-                                     ':')[0], text))
+                raise place.error('is no pointer: there is no %s there; with a cast, %s!(char *):%s'
+                                  % (text, self.value.text.rpartition(':')[0], text))
             elif place.kind == 'register':
                 words = '+0x0(%s)' % words
         return words, fetch_type, None
@@ -1556,8 +1553,8 @@ class Shown(object):
         """The same for a bitfield, or a part of a register: the smallest unit that holds it."""
         first, count = self.place.bits
         unit = [bits for bits in (8, 16, 32, 64) if first + count <= bits]
-        if self.type.is_aggregate or self.type.bare.kind == 'array':
-            raise TraceError(self._unshowable())
+        if not self.type.is_number:
+            raise self._unshowable()
         if self.letter == 'X' or self.letter == 'S' and self.type.bare.signed:
             raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
                              'without a sign: leave out the %s' % self.letter,
@@ -1576,25 +1573,23 @@ class Shown(object):
             return self.place.words, FetchType('string'), None
         length = self.type.size // element.size if element.size else 0
         if not element.is_number or not 0 < length <= ARRAY_LIMIT:
-            raise TraceError("this, '%s', is an array, and the kernel shows those of up to %d "
-                             'numbers: take one element, [0], or give a :type' % (
-                                 self.type, ARRAY_LIMIT))
-        return (self.place.words,
-                number_type(self.letter or 'X', element.size)._replace(length=length), None)
+            raise self.place.error('is an array, and the kernel shows those of up to %d numbers: '
+                                   'take one element, [0], or give a :type' % ARRAY_LIMIT)
+        fetch_type = number_type(self.letter or 'X', element.size)._replace(length=length)
+        return self.place.words, fetch_type, None
 
     def _unshowable(self):
-        """Return why ftrace cannot show what is here."""
-        held = self.type.bare
+        """Return the error that ftrace cannot show what is here."""
         if self.place.kind == 'address':
-            return ('ftrace shows what lies at an address, not the address itself: take a member '
-                    "of this '%s', ->..." % held.target)
+            return self.place.error('is an address, and ftrace shows what lies there, not the '
+                                    'address itself: take a member of it, ->...')
         if self.type.is_declared_only:
-            return "this, '%s', is only declared in these types" % self.type
+            return self.place.error('is only declared in these types')
         if self.type.is_aggregate:
-            return "this, '%s', is %s long: take a member of it%s" % (
-                self.type, count_of(held.size, 'byte'),
-                ', or call it ip6_...' if held.name == 'in6_addr' else '')
-        return "this, '%s', is no value that ftrace can show" % self.type
+            hint = ', or call it ip6_...' if self.type.bare.name == 'in6_addr' else ''
+            return self.place.error('is %s long: take a member of it%s' % (
+                count_of(self.type.size, 'byte'), hint))
+        return self.place.error('is no value that ftrace can show')
 
 
 # ---------------------------------------------------------------------------
