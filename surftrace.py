@@ -195,8 +195,8 @@ def nearest(name, names):
 # predicate = NAME ["." WORD] ("==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~") operand
 # operand   = a quoted string, or all up to a blank, &, | or parenthesis
 #
-# WORD is ustring or function, of a key one of KEY_WORDS.  SYMBOL and EVENT may be patterns of the
-# shell.  A blank is what separates the words of a trace.
+# WORD is ustring or function, of a key a KEY_WORD.  SYMBOL and EVENT may be patterns of the shell.
+# A blank is what separates the words of a trace.
 
 Token = namedtuple('Token', 'text column')
 # place: the FILE:LINE that it stands in, '' on the command line.
@@ -247,7 +247,8 @@ NO_BASE = (
 RAW = r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!\w))[^ #]*'
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|u?string|symbol|symstr|'
               r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?(?= |$)')
-KEY_WORDS = 'log2|buckets|hex|sym|syscall'
+NAME = r'[A-Za-z_]\w*'
+KEY_WORD = r'(?:log2|buckets|hex|sym|syscall)(?!\w)'
 NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
 FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
 PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
@@ -322,8 +323,7 @@ def parse_probe(scan, kind):
         raise TraceError(meant(NO_SYMBOL, symbol.text), symbol.column)
     offset = scan.take(r'\+') and scan.need(NUMBER, 'the offset, a number of bytes, is missing')
     if offset and is_pattern(symbol.text):
-        raise TraceError('a pattern, which takes several functions, takes no offset',
-                         offset.column)
+        raise TraceError('a pattern of functions takes no offset', offset.column)
     values = []
     while not scan.sees(' *$| +[fh]:'):
         scan.need(' +', 'a blank is missing here')
@@ -405,7 +405,7 @@ def parse_accesses(scan):
             scan.need(r'\]', "']' is missing after the index")
         else:
             scan.take(re.escape(operator))
-            word = scan.need(r'[A-Za-z_]\w*', "a member's name after '%s' is missing" % operator)
+            word = scan.need(NAME, "a member's name after '%s' is missing" % operator)
         accesses.append(Access(operator, word))
     return tuple(accesses)
 
@@ -417,18 +417,16 @@ def parse_histogram(scan):
         return None
     keys, sums = [], []
     while not keys or scan.take(','):
-        name = scan.need(r'[A-Za-z_]\w*', 'what to count by is missing: the name of a value, '
-                         'h:NAME, or stacktrace')
-        word = scan.take(r'\.') and scan.need('(?:%s)(?!\\w)' % KEY_WORDS, 'a name to count '
-                                              'by takes .log2, .buckets=N, .hex, .sym or .syscall')
-        width = scan.need(r'=[1-9][0-9]{0,8}(?!\w)', 'a width is missing: .buckets=100') if (
-            word and word.text == 'buckets') else None
+        name = scan.need(NAME, 'what to count by is missing: h:NAME of a value, or h:stacktrace')
+        word = scan.take(r'\.') and scan.need(
+            KEY_WORD, 'a name to count by takes .log2, .buckets=N, .hex, .sym or .syscall')
+        width = None
+        if word and word.text == 'buckets':
+            width = scan.need(r'=[1-9][0-9]{0,8}(?!\w)', 'a width is missing: .buckets=100')
         keys.append(Key(name, word, width))
     while scan.take(',' if sums else ':'):
-        sums.append(scan.need(r'[A-Za-z_]\w*', 'the name of a number to add up is missing'))
-    if not scan.sees(' +f:| *$'):
-        raise scan.error('h: is written h:KEY,KEY:SUM,SUM and only a filter, f:..., follows it')
-    scan.take(' *')
+        sums.append(scan.need(NAME, 'the name of a number to add up is missing'))
+    scan.need(' *(?=f:|$)', 'h: is written h:KEY,KEY:SUM,SUM and only a filter, f:..., follows it')
     return Histogram(column, tuple(keys), tuple(sums))
 
 
@@ -458,7 +456,7 @@ def parse_predicate(scan):
     unnamed = scan.sees(r'[%$@]\w*(?:(?:->|\.)\w+)*')
     if unnamed:
         raise scan.error('a filter compares what has a name: n=%s f:n==...' % unnamed.group())
-    name = scan.need(r'[A-Za-z_]\w*', "a field's name is missing")
+    name = scan.need(NAME, "a field's name is missing")
     scan.need(r'(?!->|\[)', 'a filter compares what has a name: n=$%s->... f:n==...' % name.text)
     scan.need('(?!:ustring)', 'in a filter it is %s.ustring' % name.text)
     suffix = scan.take(r'\.(?=\w)') and scan.need(
@@ -538,13 +536,10 @@ def sound(question):
 
 
 class Source(object):
-    """Default answers of a source of types.  kind is its word for the person, name the file's.
+    """Default answers of a source of types.  kind is its word for the person, name the file's."""
 
-    lists_quickly -- names() takes less than a second
-    knows_modules -- it has the functions of all modules, too
-    """
-
-    lists_quickly = knows_modules = False
+    lists_quickly = False       # names() takes less than a second
+    knows_modules = False       # it has the functions of all modules, too
 
     def copies(self, kind, name):
         return 1
@@ -869,10 +864,6 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
         return ("'%s'" % to_text(struct.pack('B', number)) if self.name == 'char' else
                 symbol_at(number) if self.name == 'symbol' else
                 '0x%x' % number if self.name in ('x', '') else '%d' % number)
-
-    @property
-    def is_read_in_memory(self):
-        return self.name in ('string', 'ustring') or self.length is not None
 
 
 FetchType.__new__.__defaults__ = (None, None, None, None)
@@ -1443,8 +1434,7 @@ class Compiler(object):
             place = place._replace(type=skb.pointer())
         if place.is_pointer and place.pointee().is_pointer:
             place = place.pointee()
-        target = place.type.bare.target.bare if place.is_pointer else place.type
-        if target.record[:2] != ('struct', 'sk_buff'):
+        if not place.is_pointer or str(place.type.bare.target.bare) != 'struct sk_buff':
             raise place.error('is no struct sk_buff *, whose packet @(...) reads: cast it, '
                               '!(struct sk_buff *)')
         return place.pointee().member('data').words
@@ -1512,14 +1502,15 @@ class Shown(object):
         """The same with a :type; a string or an array is read where a pointer points."""
         text, place = self.value.fetch_type.text, self.place
         words = place.words
+        is_in_memory = fetch_type.name in ('string', 'ustring') or fetch_type.length
         if place.kind == 'register' and place.bits:
             raise TraceError('it is bits %d to %d of a register, which no type of ftrace takes: '
                              'leave out the %s' % (place.bits[0], sum(place.bits) - 1, text))
-        if place.kind == 'address' and not fetch_type.is_read_in_memory:
+        if place.kind == 'address' and not is_in_memory:
             raise self._unshowable()
         if self.value.base.text == '$comm' and str(fetch_type) != 'string':
             raise TraceError('$comm is a string: leave out the :%s' % text)
-        if fetch_type.is_read_in_memory and self.value.base.text != '$comm':
+        if is_in_memory and self.value.base.text != '$comm':
             is_bytes = self.type and self.type.bare.kind == 'array' and self.type.element.size == 1
             if is_bytes and 'str' in fetch_type.name and fetch_type.length:
                 raise TraceError('this is one string: leave out the [N]')
