@@ -653,7 +653,7 @@ class Type(object):
                 return member._replace(type=self.to(member.type))
         return None
 
-    def hint(self, name, depth):
+    def hint(self, name):
         """Return ': it is a.b' for a member that lies inside and is called so, or alike; or ''.
 
         Alike: macros turn sk_state into __sk_common.skc_state.
@@ -662,14 +662,9 @@ class Type(object):
             name[name.find('_'):] if '_' in name else ' ')))
         for member in self.members():
             inner = self.to(member.type)
-            if not inner.is_aggregate:
-                continue
-            for each in inner.members():
+            for each in inner.members() if inner.is_aggregate else ():
                 if alike.match(each.name):
                     return ': it is %s.%s' % (member.name, each.name)
-            deeper = inner.hint(name, depth - 1) if depth > 1 else ''
-            if deeper:
-                return deeper.replace('is ', 'is %s.' % member.name, 1)
         return ''
 
     def names(self):
@@ -1094,8 +1089,8 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         if found is None:
             names = [member.name for member in self.type.members()]
             hint = ': it is only declared in these types' if not names else (
-                self.type.hint(name, 1) or nearest(name, names)
-                or self.type.hint(name, 2) or "; --info '%s' lists them" % self.type.bare)
+                self.type.hint(name) or nearest(name, names)
+                or "; --info '%s' lists them" % self.type.bare)
             raise TraceError("%s has no member '%s'%s" % (self.type.bare, name, hint))
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
