@@ -228,8 +228,7 @@ NO_TRACE = (
     (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', BEGINNING % 'r'),
     (r'(?:(?:event|tracepoint|t|e)[: ] *)?(\w+[:/]\w+.*)', BEGINNING % 'e'),
     (r'(\w\w+(?: .*)?)$', BEGINNING % 'p'),
-    ('', "a trace starts with 'p ' (function entry), 'r ' (return), 'c ' (whole call) or 'e ' "
-     '(event)'))
+    ('', "a trace starts with 'p ' (entry), 'r ' (return), 'c ' (whole call) or 'e ' (event)"))
 NO_SYMBOL = (
     ('/', PROGRAMS),
     (r'([\w.]+)%return', 'a return is traced with r: r %s'),
@@ -242,8 +241,7 @@ NO_BASE = (
     (r'\w+\(', 'ftrace calls no functions: b16_NAME= swaps bytes, :ustring reads user memory'),
     (r'arg([0-9])(?!\w)', 'arguments are counted from 0: %%%s'),
     (r'([A-Za-z_]\w*)', 'an argument is written $NAME: did you mean $%s?'),
-    ('', 'a value starts from %%0 (the first argument), $NAME (an argument), %%REGISTER, $retval, '
-         '$comm, $stackN or @SYMBOL'))
+    ('', 'a value starts from %%0 or $NAME, %%REGISTER, $retval, $comm, $stackN or @SYMBOL'))
 RAW = r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!\w))[^ #]*'
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|u?string|symbol|symstr|'
               r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?(?= |$)')
@@ -488,8 +486,7 @@ def is_quoted(operand):
 #   describe(ref)       the Record behind a reference
 #   members(record)     the Members of a struct or union, in order
 #   enumerators(record) (name, number) pairs of an enum
-#   enums_of(name)      references to the enums that have an enumerator of that name (debug info
-#                       and gdb tell the first alone)
+#   enums_of(name)      references to the enums that have an enumerator of that name, or the first
 #   variable(name)      the Variable of that name, None if these types do not have it
 #   names(kind)         all names of a kind; that of functions is 'function'
 #
@@ -634,10 +631,7 @@ class Type(object):
                 for member in self.source.members(self.bare.record)]
 
     def members(self, start=0):
-        """Yield the Members that have a name, in nameless ones too; the type is a reference.
-
-        They begin `start` bits further on than in this type.
-        """
+        """Yield the named Members, in nameless ones too, from bit `start`; types are references."""
         for member in self.source.members(self.bare.record):
             member = member._replace(bit_offset=start + member.bit_offset)
             if member.name:
@@ -654,10 +648,8 @@ class Type(object):
         return None
 
     def hint(self, name):
-        """Return ': it is a.b' for a member that lies inside and is called so, or alike; or ''.
-
-        Alike: macros turn sk_state into __sk_common.skc_state.
-        """
+        """Return ': it is a.b' for a member that lies inside and is called so, or alike; or ''."""
+        # Macros turn sk_state into __sk_common.skc_state.
         alike = re.compile('%s$|[a-z]+%s$' % (re.escape(name), re.escape(
             name[name.find('_'):] if '_' in name else ' ')))
         for member in self.members():
@@ -842,7 +834,7 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
         text = self.name + ('%d' % self.bits if self.bits and self.name != 'char' else '')
         if self.name == 'b':
             text += '@%d/%d' % (self.first, self.unit)
-        return text + ('[%d]' % self.length if self.length is not None else '')
+        return text + ('[%d]' % self.length if self.length else '')
 
     @property
     def kind(self):
@@ -882,8 +874,7 @@ FEATURES = {
     'synthetic events': Feature(
         's:[synthetic/]', '5.0 with CONFIG_HIST_TRIGGERS and CONFIG_SYNTH_EVENTS', None),
 }
-# What is assumed of a kernel that cannot be asked.  It has BTF, or is as old; `char` has a good
-# substitute.
+# What is assumed of a kernel that cannot be asked; `char` has a good substitute.
 USUAL_FEATURES = frozenset(FEATURES) - frozenset(['char'])
 
 
@@ -914,15 +905,15 @@ Form.__new__.__defaults__ = (None, ())
 
 def swapping(size, shape):
     """Return the Form of a number whose bytes, size of them, are in the other order."""
-    def swapped(value):
-        data = struct.pack('<Q', value & (1 << 8 * size) - 1)
+    def show(_, text):
+        data = struct.pack('<Q', int(text, 0) & (1 << 8 * size) - 1)
         return shape % (struct.unpack('>Q', data)[0] >> 64 - 8 * size)
 
-    def read(_, text):
+    def read(form, text):
         if int(text, 0) >> 8 * size:
             raise ValueError(text)
-        return swapped(int(text, 0))
-    return Form(size, 'number of %d bytes' % size, lambda _, text: swapped(int(text, 0)), read)
+        return show(form, text)
+    return Form(size, 'number of %d bytes' % size, show, read)
 
 
 def show_ip(_, text):
@@ -990,8 +981,8 @@ for width in (16, 32, 64):
     FORMS['b%d_' % width] = swapping(width // 8, '%d')
 ERROR_FORM = Form(None, 'name of an error, as in -ENOENT', show_error, read_error)
 RESULT_FORM = Form(None, '', show_result, None)         # of a system call, as its event shows it
-# Errors within the kernel (include/linux/errno.h), which no program sees, those that Python 2 does
-# not know, and the kernel's own names where there are two.
+# Errors that no program sees (include/linux/errno.h) or Python 2 does not know, and the kernel's
+# own names where there are two.
 KERNEL_ERRORS = {
     35: 'EDEADLK', 95: 'EOPNOTSUPP', 123: 'ENOMEDIUM', 124: 'EMEDIUMTYPE', 125: 'ECANCELED',
     126: 'ENOKEY', 127: 'EKEYEXPIRED', 128: 'EKEYREVOKED', 129: 'EKEYREJECTED', 130: 'EOWNERDEAD',
