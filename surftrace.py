@@ -1085,8 +1085,8 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             raise TraceError("%s has no member '%s'%s" % (self.type.bare, name, hint))
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
-            return self._replace(offset=self.offset + found.bit_offset // 8, type=found.type,
-                                 bits=bits)
+            offset = self.offset + found.bit_offset // 8
+            return self._replace(offset=offset, type=found.type, bits=bits)
         first = (self.bits or (0,))[0] + found.bit_offset
         count = found.bit_size or 8 * found.type.size
         whole = first == 0 and count == 8 * found.type.size
@@ -1153,15 +1153,23 @@ class Compiler(object):
         self.warnings = []      # of the value that is compiled
         self._functions = None
 
-    def function(self):
-        """Return the Function that is traced, None if no prototype is known."""
-        if self._functions is None:
-            self._functions = dict((prototype(self.source, each), each)
-                                   for each in self.source.functions(self.symbol))
-        if len(self._functions) > 1:
+    def function(self, needs_types, needs_one):
+        """Return the Function that is traced, None if it, or which of several it is, is not known.
+
+        needs_types and needs_one tell whether that is an error.
+        """
+        try:
+            if self._functions is None:
+                self._functions = dict((prototype(self.source, each), each)
+                                       for each in self.source.functions(self.symbol))
+        except NoTypesError:
+            if needs_types:
+                raise
+            return None
+        if len(self._functions) > 1 and needs_one:
             raise TraceError('several functions have this name: %s; say which with a cast, !(TYPE)'
                              % '; '.join(sorted(self._functions)))
-        return list(self._functions.values())[0] if self._functions else None
+        return list(self._functions.values())[0] if len(self._functions) == 1 else None
 
     def compile(self, value):
         """Return the Argument of a Value."""
@@ -1227,7 +1235,7 @@ class Compiler(object):
                              'register nearer to it' % (VALUE_LIMIT, argument.text))
         is_whole = fetch_type.bits and fetch_type.name != 'b' and fetch_type.length is None
         size = fetch_type.bits // 8 if is_whole else None
-        if asked and form != asked and fetch_type != asked.fetch_type and size != asked.size:
+        if asked and fetch_type != asked.fetch_type and size != asked.size:
             raise TraceError("'%s' needs a number of %d bytes, and this is %s" % (
                 prefix, asked.size, 'one of %d' % size if size else 'not one (give a :type)'))
         return argument
@@ -1242,7 +1250,7 @@ class Compiler(object):
 
     def suggested(self, name):
         """Return what lets a filter name what a Token does, '' if that is no argument."""
-        function = self._function_if_known(False, False)
+        function = self.function(False, False)
         names = [each.name for each in function and function.parameters or ()]
         return ': add %s=$%s before the filter' % (name.text, name.text) if (
             name.text in names) else ''
@@ -1273,23 +1281,11 @@ class Compiler(object):
         needs_type = goes_on or value.letter and not value.fetch_type
         if value.cast or not (needs_type or 'checks of types' in self.kernel.features):
             return place
-        function = self._function_if_known(goes_on, needs_type)
+        function = self.function(goes_on, needs_type)
         result = function and Type(self.source, function.result)
         if result and result.bare.kind == 'void':
             raise TraceError('%s returns nothing (void)' % function.name)
         return place._replace(type=result)
-
-    def _function_if_known(self, needs_types, needs_one):
-        """Return the Function, None if there are no types, or several functions."""
-        try:
-            return self.function()
-        except NoTypesError:
-            if needs_types:
-                raise
-        except TraceError:
-            if needs_one:
-                raise
-        return None
 
     def _base_symbol(self, _, base):
         try:
@@ -1308,8 +1304,7 @@ class Compiler(object):
             raise TraceError('inside a function the argument registers hold something else: name a '
                              'register, !(struct NAME *)%%%s->...' % self.architecture.arguments[0])
         is_counted, goes_on = base.text.isdigit(), value.accesses or value.packet
-        function = self._function_if_known(goes_on or not is_counted,
-                                           not (is_counted and value.cast))
+        function = self.function(goes_on or not is_counted, not (is_counted and value.cast))
         if function and function.parameters is not None:
             index = self._number(base, function)
         if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
@@ -1362,7 +1357,7 @@ class Compiler(object):
     def _slot(self, kinds, result):
         """Return the Place of an argument by the calling convention (System V x86-64, AAPCS64).
 
-        kinds are the Types of the arguments up to this one, None of what takes one word.
+        kinds: the Types of the arguments up to this one, None for one word.
         """
         names, by_reference = self.architecture.arguments, self.architecture.by_reference
         used, stack = 0, self.architecture.stack
@@ -1512,9 +1507,10 @@ class Shown(object):
     def _bytes(self, asked):
         """The same for a Form that takes bytes in memory, of a MAC or an IPv6 address."""
         value, place, prefix = self.value, self.place, prefix_of(self.value.name.text)
-        for token in [each for each in (value.letter, value.fetch_type) if each]:
-            raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, token.text),
-                             token.column)
+        other = value.letter or value.fetch_type
+        if other:
+            raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, other.text),
+                             other.column)
         points = place.is_pointer
         place = place.pointee() if points else place
         size = place.type.size if place.type else 0
