@@ -1390,9 +1390,9 @@ class Compiler(object):
         header, layer = value.packet.header, value.packet.layer
         layers, mark = HEADERS.get(header.text), layer.text if layer else 'l3'
         if not layers:
-            raise TraceError("the headers are %s" % ', '.join(sorted(HEADERS)), header.column)
+            raise TraceError('the headers are ' + ', '.join(sorted(HEADERS)), header.column)
         if mark not in layers:
-            raise TraceError('a %s is read from %s, and where none is named, l3 is taken' % (
+            raise TraceError('struct %s is read from %s, and where none is named, l3 is taken' % (
                 header.text, ', '.join(sorted(layers))), header.column)
         own = mark if self.is_inside or self.trace.kind == 'r' else LAYERS.get(self.symbol, mark)
         if own != mark:
