@@ -1574,53 +1574,78 @@ class Shown(object):
 
 # marks: (position in text, column in the trace) of each predicate.  names: of the fields in it.
 KernelFilter = namedtuple('KernelFilter', 'text marks names')
-# What a filter can name.  kind: an Argument's, or 'user string' (a pointer into a program's
-# memory), 'ip' (four bytes), 'other', or None if it is not known.  bits: of a number, else None.
-# signed: as an Argument has it.
-Field = namedtuple('Field', 'kind bits form signed')
-Field.__new__.__defaults__ = (None, None, '')
+# What a filter or a histogram can name; an Argument serves as well.  kind: an Argument's, or
+# 'user string' (a pointer into a program's memory), 'ip' (four bytes), 'other', or None if it is
+# not known.  The rest is as an Argument has it.
+Field = namedtuple('Field', 'kind fetch_type form signed words')
+Field.__new__.__defaults__ = (FetchType('u'), None, '', '')
 CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are the times
 CALL_TIME = Argument('us', '', FetchType('u', 64), None, 0, (), '', '')     # of a whole call
 
 # Fields that every event has, and the kernel's own.
-COMMON_FIELDS = {
-    'common_type': Field('unsigned', 16), 'common_flags': Field('unsigned', 8),
-    'common_preempt_count': Field('unsigned', 8), 'common_pid': Field('signed', 32),
-    'CPU': Field('unsigned', 32), 'cpu': Field('unsigned', 32), 'COMM': Field('string'),
-    'comm': Field('string')}
+COMMON_TYPES = {
+    'common_type': FetchType('u', 16),
+    'common_flags': FetchType('u', 8),
+    'common_preempt_count': FetchType('u', 8),
+    'common_pid': FetchType('s', 32),
+    'CPU': FetchType('u', 32),
+    'cpu': FetchType('u', 32),
+    'COMM': FetchType('string'),
+    'comm': FetchType('string'),
+}
+COMMON_FIELDS = dict((name, Field(each.kind, each)) for name, each in COMMON_TYPES.items())
+# What each kind of probe adds to them.
+PROBE_FIELDS = {'p': ('__probe_ip',), 'r': ('__probe_func', '__probe_ret_ip'), 'c': ()}
 TASK_FIELDS = frozenset(('common_pid', 'COMM', 'comm'))
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
 
-def probe_fields(trace, arguments):
-    fields = dict(COMMON_FIELDS)
-    own = {'p': ['__probe_ip'], 'r': ['__probe_func', '__probe_ret_ip'], 'c': []}
-    for name in own[trace.kind]:
-        fields[name] = Field('unsigned', 64)
-    for argument in arguments + ((CALL_TIME,) if trace.kind == 'c' else ()):
-        fields[argument.name] = Field(argument.kind, argument.fetch_type.bits, argument.form,
-                                      argument.signed)
+class Fields(dict):
+    """What the filter and the histogram of a trace can name, by name.
+
+    own are those that not every event has, None for an event that is not known.
+    suggested(Token) tells what to do about a name that is no field's.
+    """
+
+    def __init__(self, own, suggested=lambda name: ''):
+        dict.__init__(self, COMMON_FIELDS)
+        self.is_known, self.suggested = own is not None, suggested
+        if self.is_known:
+            self.update(own)
+        else:
+            del self['cpu']     # (it may have one of its own)
+
+    def find(self, name, use):
+        """Return the Field that a Token names; use is what cannot be done if there is none."""
+        if name.text in self:
+            return self[name.text]
+        if not self.is_known:
+            return self.setdefault(name.text, Field(None))
+        own = sorted(set(self) - set(COMMON_FIELDS) - RESERVED_NAMES)
+        hint = self.suggested(name) or nearest(name.text, self)
+        if name.text in ('pid', 'tid'):
+            hint = ": common_pid is the task's"
+        raise TraceError("this trace has no '%s' to %s%s" % (
+            name.text, use, hint or ': there is ' + ', '.join(own or ['common_pid'])), name.column)
+
+
+def probe_fields(kind, values):
+    """Return the Fields that a kind of probe has of its own, and its values among them."""
+    fields = dict((name, Field('unsigned', FetchType('symbol'))) for name in PROBE_FIELDS[kind])
+    fields.update((each.name, each) for each in values)
     return fields
 
 
-def compile_filter(written, fields, source, here, suggested=lambda name: ''):
-    """Return the KernelFilter.
-
-    fields is a dictionary, None for an event that is not known.  here: this machine's macros are
-    the kernel's.  suggested(Token) tells what to do about a name that is no field's.
-    """
-    known = fields
-    if fields is None:      # (an event may have a cpu of its own)
-        known = dict((name, COMMON_FIELDS[name]) for name in COMMON_FIELDS if name != 'cpu')
+def compile_filter(written, fields, source, here):
+    """Return the KernelFilter; here: this machine's macros are the kernel's."""
     text, marks, done = '', [], written.column
     for predicate in written.predicates:
         name, operand = predicate.name, predicate.operand
-        if fields is not None and name.text not in fields:
-            raise unknown_field(name, fields, suggested, 'filter on')
+        field = fields.find(name, 'filter on')
         marks.append((len(text) + name.column - done, name.column))
         text += written.text[done - written.column:operand.column - written.column]
-        text += Comparison(predicate, known.get(name.text, Field(None)), source, here).operand()
+        text += Comparison(predicate, field, source, here).operand()
         if len(text) > FILTER_LIMIT:
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
                              % FILTER_LIMIT, operand.column)
@@ -1629,20 +1654,13 @@ def compile_filter(written, fields, source, here, suggested=lambda name: ''):
                         frozenset(each.name.text for each in written.predicates))
 
 
-def unknown_field(name, fields, suggested, use):
-    task = ": common_pid is the task's" if name.text in ('pid', 'tid') else ''
-    return TraceError("this trace has no '%s' to %s%s" % (
-        name.text, use, task or suggested(name) or nearest(name.text, fields) or (
-            ': there is ' + ', '.join(sorted(
-                set(fields) - set(COMMON_FIELDS) - RESERVED_NAMES) or ['common_pid']))),
-        name.column)
-
-
 # What may be meant by an operand that is no number.
 NO_NUMBER = ((r'[0-9]+(?:\.[0-9]+){3}', '; call it ip_NAME to compare addresses'),
              ('-?E[A-Z]+$', '; errors are written -ENOENT, of a value with S'),
              ('-?0[0-9]', '; a zero in front would make it octal'),
              ('[A-Z_]+$', '; macros are not in the types: write the number'), ('', ''))
+# What is the name of a number, if there is one of that name, whatever it is compared with.
+CONSTANT = '-E[A-Z]|[A-Z][A-Z0-9]*_[A-Z0-9_]+$|SIG[A-Z]'
 
 
 class Comparison(object):
@@ -1650,30 +1668,26 @@ class Comparison(object):
 
     def __init__(self, predicate, field, source, here):
         self.name, self.suffix, self.operator, self.written = predicate
-        self.kind, self.bits, self.form, self.signed = field
-        self.source, self.here, self.is_signed = source, here, field.kind == 'signed'
+        self.field, self.source, self.here = field, source, here
+        self.is_signed = field.kind in ('signed', None)
         self.word = self.written.text.strip('"\'')
 
     def operand(self):
-        text, kind = self.written.text, self.kind
+        text, kind, form = self.written.text, self.field.kind, self.field.form
         # The kernel's own words for processors and functions.
         if self.suffix and self.suffix.text == 'function' or re.match(r'CPUS\{[0-9,-]+\}$', text):
             return text
         self._check()
         is_number = re.match(DECIMAL_OR_HEXADECIMAL, text)
-        form = FORMS['ip_'] if kind == 'ip' and not is_number else self.form
-        if form and not (is_number and (form.names or form is ERROR_FORM)):
+        takes_numbers = kind == 'ip' or form and (form.names or form is ERROR_FORM)
+        if form and form.read and not (is_number and takes_numbers):
             return self._formed(form)
         if kind in ('signed', 'unsigned', 'ip'):
             return self._fitting(text if is_number else '%d' % self._named())
         if is_quoted(self.written) or kind == 'other' or is_number and kind is None:
             return text
-        if kind is None and (re.match('-E[A-Z]', text) or re.match(
-                '[A-Z][A-Z0-9]*_[A-Z0-9_]+$', text) and self._enumerators()):
-            self.is_signed = True
-            return '%d' % self._named()
-        if kind is None and self.here and self._macros():
-            return '%d' % self._macros()[0]
+        if kind is None and re.match(CONSTANT, text) and self._number() is not None:
+            return '%d' % self._number()
         if '"' in text and "'" in text:
             raise TraceError('the kernel takes no string with both kinds of quotes in it',
                              self.written.column)
@@ -1682,7 +1696,7 @@ class Comparison(object):
 
     def _check(self):
         """Check that the kernel can compare a field of this kind (None: unknown) like this."""
-        name, kind, operator = self.name.text, self.kind, self.operator
+        name, kind, operator = self.name.text, self.field.kind, self.operator
         if kind == 'user string' and not self.suffix:
             raise TraceError("'%s' points into a program's memory: write %s.ustring (Linux 5.17)"
                              % (name, name), self.name.column)
@@ -1701,36 +1715,41 @@ class Comparison(object):
 
     def _fitting(self, text):
         """Return a number, as text, that fits the field; the kernel would cut off what does not."""
-        value, bits = int(text, 0), self.bits or 64
+        name, value, bits = self.name.text, int(text, 0), self.field.fetch_type.bits or 64
         if not self.is_signed and (value < 0 or not value and self.operator.text == '<'):
-            raise TraceError("'%s' is unsigned%s" % (self.name.text, (
-                ': with a sign it is %s=%s' % (self.name.text, self.signed) if self.signed else
-                ' here')), self.written.column)
+            way = ': with a sign it is %s=%s' % (name, self.field.signed)
+            raise TraceError("'%s' is unsigned%s" % (name, way if self.field.signed else ' here'),
+                             self.written.column)
         # In hexadecimal the bits are meant: 0xffffffff is -1, too.
         is_decimal = text[:2] not in ('0x', '0X') or bits >= 64
         highest = 1 << (bits - 1 if self.is_signed and is_decimal else bits)
         if not -(1 << bits - 1) <= value < highest:
             raise TraceError("'%s' is %s bits%s, which %s does not fit into" % (
-                self.name.text, bits, ' with a sign' if self.is_signed else '', text),
-                self.written.column)
+                name, bits, ' with a sign' if self.is_signed else '', text), self.written.column)
         return text
 
     def _named(self):
-        """Return the number that the operand names: an enumerator, an error, or a character."""
-        word, column = self.word, self.written.column
-        if is_quoted(self.written) and len(word) == 1 and not word.isdigit() and self.bits == 8:
+        """Return the number that the operand names, or raise the error that it names none."""
+        number = self._number()
+        if number is None:
+            hint = next(hint for pattern, hint in NO_NUMBER if re.match(pattern, self.word))
+            raise TraceError("'%s' is a number, '%s' is not%s" % (
+                self.name.text, self.written.text, hint.replace('NAME', self.name.text)),
+                self.written.column)
+        return number
+
+    def _number(self):
+        """Return the number of an enumerator, a macro, an error or a character, else None."""
+        word, bits = self.word, self.field.fetch_type.bits
+        if is_quoted(self.written) and len(word) == 1 and not word.isdigit() and bits == 8:
             return ord(word)
         if self.is_signed and re.match('-E[A-Z]', word):
             return int(self._formed(ERROR_FORM))
-        numbers = self._enumerators() or (self._macros() if self.here else [])
+        numbers = self._enumerators() or self._macros()
         if len(numbers) > 1:
             raise TraceError("'%s' is %s, in different enums: write the number" % (
-                word, ' or '.join('%d' % each for each in numbers)), column)
-        if not numbers:
-            hint = next(hint for pattern, hint in NO_NUMBER if re.match(pattern, word))
-            raise TraceError("'%s' is a number, '%s' is not%s" % (
-                self.name.text, self.written.text, hint.replace('NAME', self.name.text)), column)
-        return numbers[0]
+                word, ' or '.join('%d' % each for each in numbers)), self.written.column)
+        return numbers[0] if numbers else None
 
     def _enumerators(self):
         """Return the numbers that have this name in the enums of these types, in order."""
@@ -1745,9 +1764,9 @@ class Comparison(object):
     def _macros(self):
         """Return the number, in a list, of a macro of C that Python knows (never 0)."""
         import socket       # few filters need it, and it is slow to load
-        owners = {'O': os, 'SIG': signal, 'AF': socket}
-        match = re.match('(?:(O|AF)_|(SIG)(?!_))[A-Z]', self.word)
-        number = match and getattr(owners[match.group(1) or match.group(2)], self.word, 0)
+        owners = {'O_': os, 'SIG': signal, 'AF_': socket}
+        prefix = re.match('O_|AF_|SIG(?!_)|', self.word).group()
+        number = prefix and self.here and getattr(owners[prefix], self.word, 0)
         return [int(number)] if number else []
 
     def _formed(self, form):
@@ -1798,68 +1817,58 @@ TRACER_FRAME = (r'(?:0x[0-9a-f]+|trace_event_(?:raw_event_synth|buffer_commit)|a
                 r'el1_dbg|el1h_64_sync\w*)(?:\.\w+)*(?:\+\S+)?(?: \[\w+\])?')
 
 
-def compile_histogram(written, fields, arguments, kernel, suggested=lambda name: ''):
-    """Return the KernelHistogram.
-
-    fields are those that the trace has, None for an event that is not known; arguments are a
-    probe's, by name.  suggested(Token) is as for a filter.
-    """
+def compile_histogram(written, fields, kernel):
+    """Return the KernelHistogram."""
     kernel.check_feature('histograms', 'h:', Token('h:', written.column))
-    for tokens, limit, noun in ((written.keys, KEY_LIMIT, 'key'), (written.sums, SUM_LIMIT, 'sum')):
-        if len(tokens) > limit:
+    for names, limit, noun in (([key.name for key in written.keys], KEY_LIMIT, 'key'),
+                               (written.sums, SUM_LIMIT, 'sum')):
+        if len(names) > limit:
             raise TraceError('the kernel takes %d %ss, this one is too many' % (limit, noun),
-                             getattr(tokens[limit], 'name', tokens[limit]).column)
-    columns, sums, from_zero = [], [], []
-    for key in written.keys:
-        columns.append(histogram_column(key, fields, arguments, kernel, suggested))
-        name, word = key.name.text, key.word and key.word.text
-        if word in ('log2', 'buckets') and fields and fields[name].kind == 'signed':
-            from_zero.append(name)      # (the kernel counts what is below as 2^0, or as 2^64)
+                             names[limit].column)
+    columns = [histogram_column(key, fields, kernel) for key in written.keys]
     # Of two strings one can be the name of the task, for which the kernel has a number, too.
     if sum(column.size for column in columns) > KEY_SIZE:
-        columns = [task_name(column.name) if column.name in arguments and (
-            arguments[column.name].words == '$comm') else column for column in columns]
+        columns = [task_name(column.name) if column.name in fields and (
+            fields[column.name].words == '$comm') else column for column in columns]
     if sum(column.size for column in columns) > KEY_SIZE:
         raise TraceError('the kernel counts by one string at most; beside it go numbers, or a '
                          'stacktrace alone', written.keys[-1].name.column)
+    sums = []
     for name in written.sums:
-        argument = countable(name, fields, arguments, suggested)
-        if argument.kind not in ('signed', 'unsigned'):
+        field = countable(name, fields)
+        if field.kind == 'string':
             raise TraceError("'%s' is no number that could be added up" % name.text, name.column)
-        sums.append((name.text, argument))
+        sums.append((name.text, field))
+    # (The kernel counts what is below 0 as 2^0, or as 2^64.)
+    from_zero = [column.name for column in columns if column.kind in ('log2', 'buckets')
+                 and fields[column.name].kind == 'signed']
     # (A stack ends its row.)
     columns.sort(key=lambda column: column.kind == 'stack')
     return KernelHistogram(tuple(columns), tuple(sums), tuple(from_zero), written.column)
 
 
-def histogram_column(key, fields, arguments, kernel, suggested):
+def histogram_column(key, fields, kernel):
     """Return the Column of a Key; raises TraceError if the kernel would not count by it."""
-    name, word = key.name, key.word and key.word.text
-    is_own = name.text in arguments or fields is not None and (
-        fields.get(name.text) is not COMMON_FIELDS.get(name.text))
-    if not (is_own or word) and name.text in TASK_COLUMNS:
-        return TASK_COLUMNS[name.text]
-    argument = countable(name, fields, arguments, suggested)
-    if argument.kind == 'string':
+    name, word = key.name.text, key.word and key.word.text
+    is_common = fields.get(name) is COMMON_FIELDS.get(name)
+    if is_common and not word and name in TASK_COLUMNS:
+        return TASK_COLUMNS[name]
+    field = countable(key.name, fields)
+    if field.kind == 'string':
         if word:
-            raise TraceError("'%s' is a string: .%s goes with numbers" % (name.text, word),
+            raise TraceError("'%s' is a string: .%s goes with numbers" % (name, word),
                              key.word.column)
-        return Column(name.text, name.text, 'string', (argument.fetch_type.bits or 0) // 8
-                      or STRING_SIZE, shown_string)
-    if argument.kind == 'array':
-        raise TraceError("'%s' is an array, by which the kernel does not count" % name.text,
-                         name.column)
+        size = (field.fetch_type.bits or 0) // 8
+        return Column(name, name, 'string', size or STRING_SIZE, shown_string)
     if word == 'buckets':
         kernel.check_feature('buckets', '.buckets', key.word)
     if word in KEY_PATTERNS:
         width = key.width.text if key.width else ''
-        return Column(name.text, '%s.%s%s' % (name.text, word, width), word, 8,
+        return Column(name, '%s.%s%s' % (name, word, width), word, 8,
                       SHOWN_RANGES.get(word, shown_string))
     if word:
-        argument = argument._replace(form=None, fetch_type=(
-            FetchType('x', 64) if word == 'hex' else FetchType('symbol')))
-    return Column(name.text, name.text, 'number', 8, lambda text, symbol_at: shown_string(
-        argument.shown(int(text), symbol_at), None))
+        field = Field(field.kind, FetchType('x', 64) if word == 'hex' else FetchType('symbol'))
+    return Column(name, name, 'number', 8, number_shown(field))
 
 
 def task_name(name):
@@ -1867,22 +1876,24 @@ def task_name(name):
     return Column(name, 'common_pid.execname', 'task', 8, shown_string)
 
 
-def countable(name, fields, arguments, suggested):
-    """Return the Argument that a Token names, or one like the Field of an event."""
-    if name.text in arguments:
-        return arguments[name.text]
-    if fields is not None and name.text not in fields:
-        raise unknown_field(name, fields, suggested, 'count by')
-    kind, bits, form, _ = fields[name.text] if fields else Field(None)
-    if kind == 'user string':
+def countable(name, fields):
+    """Return the Field of a number or a string that a Token names."""
+    field = fields.find(name, 'count by')
+    if field.kind == 'user string':
         raise TraceError("'%s' points into a program's memory: give a probe's value of it, :ustring"
                          % name.text, name.column)
-    fetch_type = (FetchType('string', bits) if kind == 'string' else
-                  FetchType('x', 8, length=0) if kind in ('array', 'other') else
-                  FetchType('symbol') if name.text.startswith('__probe_') else
-                  FetchType('s' if kind == 'signed' else 'u', bits))
-    return Argument(name.text, '', fetch_type, FORMS['ip_'] if kind == 'ip' else form, name.column,
-                    (), '', '')
+    if field.kind in ('array', 'other'):
+        raise TraceError("'%s' is an array, by which the kernel does not count" % name.text,
+                         name.column)
+    return field
+
+
+def number_shown(field):
+    """Return a function that shows a number of the kernel as the trace shows the Field."""
+    def show(number, symbol_at):
+        text = field.fetch_type.printed(int(number), symbol_at)
+        return shown_string(field.form.show(field.form, text) if field.form else text, None)
+    return show
 
 
 def totals(text):
@@ -1974,12 +1985,9 @@ def compile_event(tree, name, sources, kernel, events):
         raise TraceError('this event is there twice: join the filters with ||, and keys with ,',
                          (tree.system or tree.event).column)
     events.add(name)
-    fields = kernel.event_fields(*name)
-    if fields is not None:
-        fields = dict(COMMON_FIELDS, **fields)
+    fields = Fields(kernel.event_fields(*name))
     condition = tree.filter and compile_filter(tree.filter, fields, sources.of(None), kernel.here)
-    histogram = tree.histogram and compile_histogram(
-        tree.histogram, fields and dict(fields, **kernel.shown_fields(fields, *name)), {}, kernel)
+    histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, name[1], name[0], (), condition, histogram,
                  ((tree.system or tree.event).column,))
 
@@ -2020,13 +2028,10 @@ def compile_trace(tree, event, symbol, source, kernel):
         raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
                          'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.symbol.column)
     columns = (0, tree.symbol.column) + tuple(argument.column for argument in arguments)
-    fields = probe_fields(tree, arguments)
-    condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here,
-                                               compiler.suggested)
-    named = dict((each.name, each) for each in arguments + (
-        (CALL_TIME,) if tree.kind == 'c' else ()))
-    histogram = tree.histogram and compile_histogram(tree.histogram, fields, named, kernel,
-                                                     compiler.suggested)
+    values = arguments + ((CALL_TIME,) if tree.kind == 'c' else ())
+    fields = Fields(probe_fields(tree.kind, values), compiler.suggested)
+    condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here)
+    histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram, columns)
 
 
@@ -2793,30 +2798,33 @@ class Kernel(object):
         return found
 
     def event_fields(self, system, event):
-        """Return the Fields of an event by name; None if they cannot be read."""
-        return dict((name, event_field(system, declaration, array, size, signed))
-                    for declaration, name, array, size, signed in self.event_format(
-                        system, event)) or None
+        """Return the Fields of an event by name; None if they cannot be read.
 
-    def shown_fields(self, fields, system, event):
-        """Return those of the Fields whose numbers an event shows by name, with their Forms."""
-        text = self.tracefs.read_if_there('events/%s/%s/format' % (system, event))
-        found = {}
-        for name, pairs in re.findall(r'__print_symbolic\(REC->(\w+), (\{.*?\})\)', text):
+        Those whose numbers it shows by name have a Form.
+        """
+        fields = dict((name, event_field(system, declaration, array, size, signed))
+                      for declaration, name, array, size, signed in self.event_format(
+                          system, event))
+        for name, pairs in re.findall(r'__print_symbolic\(REC->(\w+), (\{.*?\})\)',
+                                      self._format_file(system, event)):
             names = tuple((word, int(number, 0)) for number, word in re.findall(
                 r'\{ (-?(?:0x[0-9a-f]+|[0-9]+)), "([^"]*)" \}', pairs))
-            found[name] = fields[name]._replace(form=Form(None, None, show_name, None, None, names))
-        if event.startswith('sys_exit'):
-            found['ret'] = fields['ret']._replace(form=ERROR_FORM)
-        return found
+            form = Form(None, None, show_name, None, None, names)
+            fields[name] = fields[name]._replace(form=form)
+        if event.startswith('sys_exit') and 'ret' in fields:
+            fields['ret'] = fields['ret']._replace(form=ERROR_FORM)
+        return fields or None
 
     def event_format(self, system, event):
         """Return (declaration, name, array, bytes, whether it has a sign) of each field."""
         found = re.findall(r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*size:([0-9]+);.*signed:([01]);',
-                           self.tracefs.read_if_there('events/%s/%s/format' % (system, event))
-                           if self.tracefs else '')
+                           self._format_file(system, event))
         return [(declaration, name, array, int(size), signed == '1')
                 for declaration, name, array, size, signed in found]
+
+    def _format_file(self, system, event):
+        name = 'events/%s/%s/format' % (system, event)
+        return self.tracefs.read_if_there(name) if self.tracefs else ''
 
 
 def check_limit(found, limit, noun, token):
@@ -2842,19 +2850,22 @@ def all_symbols(listing):
 
 def event_field(system, declaration, array, size, signed):
     """Return the Field, of size bytes, that an event's format declares."""
+    is_pointer = '*' in declaration
     if array and declaration.strip() == 'char':
-        return Field('string', 8 * size)
+        return Field('string', FetchType('string', 8 * size))
     if re.search(r'\bchar\[\]', declaration):
         return Field('string')
     if re.search(r'\bchar ?\* *$', declaration):
         return Field('user string' if system == 'syscalls' else 'string')
     if array == '[4]' and size == 4 and 'char' not in declaration:
-        return Field('ip', 32)      # as sock/inet_sock_set_state has them
+        # As sock/inet_sock_set_state has them.
+        return Field('ip', FetchType('u', 32), FORMS['ip_'])
     if array and size not in (1, 2, 4, 8) and 'char' not in declaration:
         return Field('array')       # (the kernel accepts such a filter, and cannot apply it)
-    if array or re.search(r'struct|__data_loc|__rel_loc', declaration) and '*' not in declaration:
+    if array or re.search(r'struct|__data_loc|__rel_loc', declaration) and not is_pointer:
         return Field('other')
-    return Field('signed' if signed and '*' not in declaration else 'unsigned', 8 * size)
+    kind = 'signed' if signed and not is_pointer else 'unsigned'
+    return Field(kind, FetchType(kind[0], 8 * size))
 
 
 # Refusals
