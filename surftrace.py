@@ -1596,7 +1596,8 @@ COMMON_TYPES = {
 COMMON_FIELDS = dict((name, Field(each.kind, each)) for name, each in COMMON_TYPES.items())
 # What each kind of probe adds to them.
 PROBE_FIELDS = {'p': ('__probe_ip',), 'r': ('__probe_func', '__probe_ret_ip'), 'c': ()}
-TASK_FIELDS = frozenset(('common_pid', 'COMM', 'comm'))
+COMM_NAMES = frozenset(('COMM', 'comm'))
+TASK_FIELDS = COMM_NAMES | frozenset(('common_pid',))
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
@@ -1944,37 +1945,47 @@ TASK_COLUMNS = {
 # system.  columns: where in the text each word of the kprobe line comes from.  matched: it is one
 # of those that a pattern takes.
 Probe = namedtuple('Probe', 'text kind event place arguments filter histogram columns matched')
-Probe.__new__.__defaults__ = (False,)
 
 
 def compile_all(trees, sources, kernel, console, limit):
     """Return the Probes of all trees; limit is how many functions a pattern may take."""
-    events, probes = set(), []
+    events, probes, warnings = set(), [], set()
     for tree in trees:
         try:
-            first = len(probes)
-            if tree.kind == 'e':
-                named = kernel.events(tree, limit, console)
-                probes += [probe._replace(matched=is_pattern(tree.event.text))
-                           for probe in compile_each(named, lambda name, _: compile_event(
-                               tree, name, sources, kernel, events), console)]
-            elif is_pattern(tree.symbol.text):
-                symbols = kernel.matching(tree, limit, console)
-                probes += [probe._replace(matched=True) for probe in compile_each(
-                    symbols, lambda symbol, place: compile_probe(
-                        tree, symbol, first + place, sources, kernel), console)]
-            else:
-                symbol = kernel.named(tree, console)
-                probes.append(compile_probe(tree, symbol, first, sources, kernel))
+            found = (kernel.events if tree.kind == 'e' else kernel.symbols)(tree, limit, console)
+            probes += compile_each(tree, found, len(probes), events, sources, kernel, console)
         except TraceError as error:
             error.text, error.place = tree.text, tree.place
             raise
-    warnings = [(argument.name, warning) for probe in probes for argument in probe.arguments
-                for warning in argument.warnings]
-    warnings += [(name, 'counts from 0 on: negative numbers are left out') for probe in probes
-                 if probe.histogram for name in probe.histogram.from_zero]
-    for warning in sorted(set(warnings)):
+    for probe in probes:
+        for argument in probe.arguments:
+            warnings.update((argument.name, warning) for warning in argument.warnings)
+        for name in probe.histogram.from_zero if probe.histogram else ():
+            warnings.add((name, 'counts from 0 on: negative numbers are left out'))
+    for warning in sorted(warnings):
         console.note("'%s': %s" % warning)
+    return probes
+
+
+def compile_each(tree, found, first, events, sources, kernel, console):
+    """Return the Probes of a tree on what it takes, numbered from first on.
+
+    What a pattern takes is left out if the values or the filter do not fit it.
+    """
+    probes, errors = [], []
+    for one in found:
+        try:
+            if tree.kind == 'e':
+                probes.append(compile_event(tree, one, sources, kernel, events))
+            else:
+                name = 'f%d' % (first + len(probes))
+                probes.append(compile_probe(tree, one, name, sources, kernel))
+        except TraceError as error:
+            errors.append(error)
+    if not probes:
+        raise max(errors, key=lambda error: error.column or 0)      # which came furthest
+    if errors:
+        console.note('left out: %d that this does not fit (%s ...)' % (len(errors), errors[0]))
     return probes
 
 
@@ -1989,36 +2000,35 @@ def compile_event(tree, name, sources, kernel, events):
     condition = tree.filter and compile_filter(tree.filter, fields, sources.of(None), kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, name[1], name[0], (), condition, histogram,
-                 ((tree.system or tree.event).column,))
+                 ((tree.system or tree.event).column,), is_pattern(tree.event.text))
 
 
-def compile_probe(tree, symbol, place, sources, kernel):
-    """Return the Probe of a tree on a Symbol; place is its number among the probes."""
+def compile_probe(tree, symbol, event, sources, kernel):
+    """Return the Probe of a tree on a Symbol, from another source if one does not do."""
     try:
-        return compile_trace(tree, 'f%d' % place, symbol.name, sources.of(symbol.module), kernel)
+        return compile_trace(tree, event, symbol.name, sources.of(symbol.module), kernel)
     except UnknownDebugInfo as unknown:
         sources.fall_back(unknown)
-        return compile_trace(tree, 'f%d' % place, symbol.name, sources.of(symbol.module), kernel)
+        return compile_trace(tree, event, symbol.name, sources.of(symbol.module), kernel)
 
 
 @sound
 def compile_trace(tree, event, symbol, source, kernel):
     """Return the Probe of a tree on a symbol, to be the event of that name."""
-    place = (tree.module.text + ':' if tree.module else '') + symbol + (
-        '+' + tree.offset.text if tree.offset else '')
-    if tree.kind in ('r', 'c') and tree.offset:
-        raise TraceError('a return trace takes no offset' if tree.kind == 'r' else
-                         'a whole call takes no offset', tree.offset.column)
+    place = tree.module.text + ':' + symbol if tree.module else symbol
+    if tree.offset:
+        place += '+' + tree.offset.text
+        if tree.kind != 'p':
+            raise TraceError('a %s takes no offset' % (
+                'return trace' if tree.kind == 'r' else 'whole call'), tree.offset.column)
+        kernel.check_offset(tree.offset, symbol)
     if tree.kind == 'c':
         kernel.check_feature('synthetic events', 'c', tree.symbol,
                              ': trace the entry and the return, p and r, side by side')
     check_names(tree)
-    names = [key.name.text for key in tree.histogram.keys] if tree.histogram else []
-    named = [value.name.text for value in tree.values]
-    for name in sorted(set(names) & set(('comm', 'COMM')) - set(named)):    # of the task
+    keys = set(key.name.text for key in tree.histogram.keys) if tree.histogram else set()
+    for name in sorted(keys & COMM_NAMES - set(value.name.text for value in tree.values)):
         tree = tree._replace(values=tree.values + (parse_value(Scanner(name + '=$comm')),))
-    if tree.offset:
-        kernel.check_offset(tree.offset, symbol)
     compiler = Compiler(tree, symbol, source, kernel)
     arguments = tuple(as_compared(compiler.compile(value), tree.filter) for value in tree.values)
     if tree.kind == 'c':
@@ -2032,7 +2042,8 @@ def compile_trace(tree, event, symbol, source, kernel):
     fields = Fields(probe_fields(tree.kind, values), compiler.suggested)
     condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
-    return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram, columns)
+    return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram, columns,
+                 is_pattern(tree.symbol.text))
 
 
 def check_call(arguments):
@@ -2060,41 +2071,23 @@ def as_compared(argument, written):
         'its bytes are in network order, and the filter compares them as they lie' + way,))
 
 
-def compile_each(found, compile_one, console):
-    """Return the Probes of what a pattern takes, except where the values or the filter do not fit.
-
-    compile_one is given one of what is found, and how many Probes there are.
-    """
-    probes, errors = [], []
-    for one in found:
-        try:
-            probes.append(compile_one(one, len(probes)))
-        except TraceError as error:
-            errors.append(error)
-    if not probes:
-        raise max(errors, key=lambda error: error.column or 0)      # which came furthest
-    if errors:
-        console.note('left out: %d that this does not fit (%s ...)' % (len(errors), errors[0]))
-    return probes
-
-
 def check_names(tree):
     of_call = (CALL_TIME.name, CALL_KEY.name) if tree.kind == 'c' else ()
-    seen = set(RESERVED_NAMES).union(of_call)
+    seen = set()
     for value in tree.values:
         name = value.name.text
-        problem = (
-            'is no name: letters, digits and _, a letter or _ first'
-            if not re.match(r'[A-Za-z_][A-Za-z0-9_]*$', name) else
-            'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)
-            if len(name) > NAME_LIMIT else
-            "is the kernel's own name; choose another" if name in RESERVED_NAMES else
-            'is of the call itself; choose another name' if name in of_call else
-            'is there twice; values need different names' if name in seen else
-            'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT
-            if len(seen) == len(RESERVED_NAMES) + len(of_call) + ARGUMENT_LIMIT else None)
-        if problem:
-            raise TraceError("'%s' %s" % (name, problem), value.name.column)
+        for is_so, problem in (
+                (not re.match(r'[A-Za-z_][A-Za-z0-9_]*$', name),
+                 'is no name: letters, digits and _, a letter or _ first'),
+                (len(name) > NAME_LIMIT,
+                 'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)),
+                (name in RESERVED_NAMES, "is the kernel's own name; choose another"),
+                (name in of_call, 'is of the call itself; choose another name'),
+                (name in seen, 'is there twice; values need different names'),
+                (len(seen) == ARGUMENT_LIMIT,
+                 'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT)):
+            if is_so:
+                raise TraceError("'%s' %s" % (name, problem), value.name.column)
         seen.add(name)
 
 
@@ -2637,6 +2630,12 @@ class Kernel(object):
             base.text, nearest(base.text, re.findall(r'^\S+ \S (\S+)', listing, re.M))
             if ' jiffies\n' in listing else
             ': without CONFIG_KALLSYMS_ALL it lists functions alone'), base.column)
+
+    def symbols(self, tree, limit, console):
+        """Return the Symbols that a trace takes; a pattern, no more than limit."""
+        if is_pattern(tree.symbol.text):
+            return self.matching(tree, limit, console)
+        return [self.named(tree, console)]
 
     def named(self, tree, console):
         """Return the Symbol that a trace names, or its only variant; tell if that may be wrong.
