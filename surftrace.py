@@ -1572,8 +1572,10 @@ class Shown(object):
 # (Documentation/trace/events.rst): the person's own text with other operands.
 # ---------------------------------------------------------------------------
 
-# marks: (position in text, column in the trace) of each predicate.  names: of the fields in it.
-KernelFilter = namedtuple('KernelFilter', 'text marks names')
+# marks: (position in text, column in the trace) of each predicate.  asks_task: it asks for nothing
+# but the task, and so, of a whole call, can be applied at the entry: of two calls on one stack the
+# kernel must see both, or none.
+KernelFilter = namedtuple('KernelFilter', 'text marks asks_task')
 # What a filter or a histogram can name; an Argument serves as well.  kind: an Argument's, or
 # 'user string' (a pointer into a program's memory), 'ip' (four bytes), 'other', or None if it is
 # not known.  The rest is as an Argument has it.
@@ -1595,7 +1597,12 @@ COMMON_TYPES = {
 }
 COMMON_FIELDS = dict((name, Field(each.kind, each)) for name, each in COMMON_TYPES.items())
 # What each kind of probe adds to them.
-PROBE_FIELDS = {'p': ('__probe_ip',), 'r': ('__probe_func', '__probe_ret_ip'), 'c': ()}
+ADDRESS = Field('unsigned', FetchType('symbol'))
+PROBE_FIELDS = {
+    'p': {'__probe_ip': ADDRESS},
+    'r': {'__probe_func': ADDRESS, '__probe_ret_ip': ADDRESS},
+    'c': {CALL_TIME.name: CALL_TIME},
+}
 COMM_NAMES = frozenset(('COMM', 'comm'))
 TASK_FIELDS = COMM_NAMES | frozenset(('common_pid',))
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
@@ -1631,13 +1638,6 @@ class Fields(dict):
             name.text, use, hint or ': there is ' + ', '.join(own or ['common_pid'])), name.column)
 
 
-def probe_fields(kind, values):
-    """Return the Fields that a kind of probe has of its own, and its values among them."""
-    fields = dict((name, Field('unsigned', FetchType('symbol'))) for name in PROBE_FIELDS[kind])
-    fields.update((each.name, each) for each in values)
-    return fields
-
-
 def compile_filter(written, fields, source, here):
     """Return the KernelFilter; here: this machine's macros are the kernel's."""
     text, marks, done = '', [], written.column
@@ -1652,7 +1652,7 @@ def compile_filter(written, fields, source, here):
                              % FILTER_LIMIT, operand.column)
         done = operand.column + len(operand.text)
     return KernelFilter(text + written.text[done - written.column:], tuple(marks),
-                        frozenset(each.name.text for each in written.predicates))
+                        all(each.name.text in TASK_FIELDS for each in written.predicates))
 
 
 # What may be meant by an operand that is no number.
@@ -2038,8 +2038,8 @@ def compile_trace(tree, event, symbol, source, kernel):
         raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
                          'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.symbol.column)
     columns = (0, tree.symbol.column) + tuple(argument.column for argument in arguments)
-    values = arguments + ((CALL_TIME,) if tree.kind == 'c' else ())
-    fields = Fields(probe_fields(tree.kind, values), compiler.suggested)
+    fields = Fields(PROBE_FIELDS[tree.kind], compiler.suggested)
+    fields.update((each.name, each) for each in arguments)
     condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram, columns,
@@ -2172,11 +2172,15 @@ def probe_steps(probe, options, run):
 
 def without(process, probes):
     """Return Probes that leave a process out by their filters, where a kernel has no other way."""
-    condition = 'common_pid!=%d' % process
-    return [probe._replace(filter=probe.filter._replace(
-        text='(%s)&&%s' % (probe.filter.text, condition),
-        marks=tuple((mark + 1, column) for mark, column in probe.filter.marks)) if probe.filter else
-        KernelFilter(condition, (), frozenset())) for probe in probes]
+    condition, changed = 'common_pid!=%d' % process, []
+    for probe in probes:
+        kept = KernelFilter(condition, (), True)
+        if probe.filter:
+            marks = tuple((mark + 1, column) for mark, column in probe.filter.marks)
+            text = '(%s)&&%s' % (probe.filter.text, condition)
+            kept = probe.filter._replace(text=text, marks=marks)
+        changed.append(probe._replace(filter=kept))
+    return changed
 
 
 def kprobe_step(probe, maxactive, run):
@@ -2218,14 +2222,6 @@ def histogram_steps(probe, path):
 CALL_KEY = Argument('__stack', '%sp', FetchType('b', 50, 14, 64), None, 0, (), '', '')
 
 
-def filters_tasks(probe):
-    """Tell whether the filter of a whole call can be applied when it begins.
-
-    Of two calls on one stack the kernel must see both, or none.
-    """
-    return bool(probe.filter) and probe.filter.names <= TASK_FIELDS
-
-
 def call_values(probe):
     """Return the Arguments of a whole call as its event has them: strings, unquoted, come last."""
     return sorted(probe.arguments, key=lambda argument: argument.kind == 'string')
@@ -2254,7 +2250,7 @@ def call_steps(probe, options, run):
         kept[back if each.is_of_return else entry] += ',%s_%s=%s' % (entry, each.name, each.name)
     action = ':onmatch(%s.%s).trace(%s%s)' % (run, entry, event, ''.join(
         ',$%s_%s' % (entry, each.name) for each in [CALL_TIME] + values))
-    condition = ' if ' + probe.filter.text if filters_tasks(probe) else ''
+    condition = ' if ' + probe.filter.text if probe.filter and probe.filter.asks_task else ''
     matches = []
     for name, rest in ((entry, condition), (back, action)):
         path = 'instances/%s/events/%s/%s/trigger' % (run, run, name)
@@ -2516,9 +2512,12 @@ def find_mount():
     """Return where /proc/mounts has tracefs, None if it has none."""
     # (Not \s: what a user mounts may have a \v, \f or \r in its name; a blank is \040.)
     mounts = re.findall(r'(?m)^[^ \n]+ ([^ \n]+) ([^ \n]+) ', text_if_there('/proc/mounts'))
-    return next((re.sub(r'\\([0-7]{3})', lambda octal: chr(int(octal.group(1), 8)), directory)
-                 + below_it for kind, below_it in (('tracefs', ''), ('debugfs', '/tracing'))
-                 for directory, mounted in mounts if mounted == kind), None)
+    for wanted, below_it in ('tracefs', ''), ('debugfs', '/tracing'):
+        for directory, kind in mounts:
+            if kind == wanted:
+                return re.sub(r'\\([0-7]{3})', lambda octal: chr(int(octal.group(1), 8)),
+                              directory) + below_it
+    return None
 
 
 def run_mount(command, console):
@@ -2540,12 +2539,9 @@ def make_mount(console):
 
 
 def open_tracefs(root):
-    """Return the Tracefs at a root; raises KernelError if there is none, or one that is too old."""
+    """Return the Tracefs at a root; raises KernelError if there is none."""
     tracefs = Tracefs(root)
     tracefs.read('README')
-    if not tracefs.has('instances'):
-        raise KernelError('%s is not there: a kernel before Linux 3.10 cannot be traced with this'
-                          % tracefs.path('instances'))
     return tracefs
 
 
@@ -2603,13 +2599,14 @@ class Kernel(object):
         the functions of its vmlinux are the traceable ones.
         """
         if name not in self.lists:
-            if not self.here:
-                has_symbols = self.vmlinux and name == 'traceable'
-                self.lists[name] = '\n'.join(
-                    Elf(self.vmlinux).function_names()) if has_symbols else ''
-            else:
-                self.lists[name] = text_if_there('/proc/kallsyms' if name == 'all' else (
-                    self.tracefs.path('available_filter_functions') if self.tracefs else ''))
+            text = ''
+            if self.here and name == 'all':
+                text = text_if_there('/proc/kallsyms')
+            elif self.here and self.tracefs:
+                text = text_if_there(self.tracefs.path('available_filter_functions'))
+            elif self.vmlinux and not self.here and name == 'traceable':
+                text = '\n'.join(Elf(self.vmlinux).function_names())
+            self.lists[name] = text
         return self.lists[name]
 
     def functions(self):
@@ -2702,9 +2699,7 @@ class Kernel(object):
 
     def addresses(self, name):
         """Return the addresses of all symbols of a name, none if they are not for us to see."""
-        return [int(address, 16) for address in re.findall(
-            r'^([0-9a-f]+) \S %s$' % re.escape(name), self.listing('all'), re.M)
-                if address.strip('0')]
+        return [address for address, other in self.places() if other == name]
 
     def places(self):
         """Return (address, name) of each symbol, in order; none if they are not for us to see."""
@@ -2886,40 +2881,37 @@ def refusal(step, error, tracefs, top):
     """Return the Error for a Step that the kernel refused, in its own words where it has some."""
     if step.origin is None:
         return error
-    is_filter, is_trigger = step.path.endswith('filter'), step.path.endswith('trigger')
-    reason = REFUSALS.get(error.errno) if step.path == 'kprobe_events' else None
-    reason, column = reason or explain(error.errno), None
+    kind, reason, column = step.path.rpartition('/')[2], explain(error.errno), None
+    if kind == 'kprobe_events':
+        reason = REFUSALS.get(error.errno, reason)
     # The file keeps the last eight; another run's may be among them.
-    log = tracefs.read_if_there((top if is_filter or is_trigger else '') + 'error_log')
+    log = tracefs.read_if_there((top if kind in ('filter', 'trigger') else '') + 'error_log')
     for logged, command, caret in re.findall(ERROR_LOG, log):
         if command.split() == step.text.split():
             reason = logged[:1].lower() + logged[1:]
-            column = None if is_trigger else origin_column(
-                step, len(caret) - len('  Command: '), command, is_filter)
+            column = origin_column(step.origin, kind, command[:len(caret) - len('  Command: ')])
     name = step.origin.place.rpartition(':')[2].partition('+')[0]
-    if step.path == 'kprobe_events' and reason.startswith((
-            'failed to register', 'invalid argument')):
+    if kind == 'kprobe_events' and reason.startswith(('failed to register', 'invalid argument')):
         if name in forbidden_functions():
             reason += ', since kprobes must not touch it (%s)' % FORBIDDEN
         elif not re.search('^%s(?:[ \t]|$)' % re.escape(name), tracefs.read_if_there(
                 'available_filter_functions'), re.M):
             reason += ", since it is not among ftrace's available_filter_functions"
     refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
-        'filter' if is_filter else 'trace', reason, step.path, step.text))
-    refused.text, histogram = step.origin.text, step.origin.histogram
-    refused.column = column if column is not None else (
-        histogram.column if histogram and is_trigger else step.origin.columns[0])
+        'filter' if kind == 'filter' else 'trace', reason, step.path, step.text))
+    refused.text = step.origin.text
+    refused.column = origin_column(step.origin, kind, '') if column is None else column
     return refused
 
 
-def origin_column(step, position, command, is_filter):
-    """Return the column in the person's text of a position in the kernel's command, or None."""
-    probe = step.origin
-    if is_filter:
-        before = [column for mark, column in probe.filter.marks if mark <= position]
-        return before[-1] if before else None
-    word = len(command[:position].split(' ')) - 1
-    return probe.columns[word] if 0 <= word < len(probe.columns) else None
+def origin_column(probe, kind, before):
+    """Return the column in the person's text of what the kernel refuses behind some words."""
+    if kind == 'trigger' and probe.histogram:
+        return probe.histogram.column
+    columns = probe.columns[:len(before.split(' '))]
+    if kind == 'filter':
+        columns = [0] + [column for mark, column in probe.filter.marks if mark <= len(before)]
+    return columns[-1]
 
 
 # ---------------------------------------------------------------------------
