@@ -1952,7 +1952,12 @@ def compile_all(trees, sources, kernel, console, limit):
     events, probes, warnings = set(), [], set()
     for tree in trees:
         try:
-            found = (kernel.events if tree.kind == 'e' else kernel.symbols)(tree, limit, console)
+            if tree.kind == 'e':
+                found = kernel.events(tree, limit, console)
+            elif is_pattern(tree.symbol.text):
+                found = kernel.matching(tree, limit, console)
+            else:
+                found = [kernel.named(tree, console)]
             probes += compile_each(tree, found, len(probes), events, sources, kernel, console)
         except TraceError as error:
             error.text, error.place = tree.text, tree.place
@@ -2123,28 +2128,38 @@ def make_plan(probes, options, run, changed=(), reader=None):
     changed are those of DISPLAY that somebody has set otherwise; reader is the number of the
     process that reads the events, and makes none itself.
     """
-    top = 'instances/%s/' % run
-    display = [Step('write', '%soptions/%s' % (top, name), value) for name, value in
-               tuple(changed) + (('stacktrace', '1' if options.stack else '0'),)]
-    create = [Step('mkdir', top[:-1], undo=Step('rmdir', top[:-1]))] + display + [
-        Step('write', top + 'tracing_on', '0')]         # it begins with 1
+    instance = 'instances/' + run
+
+    def setting(name, value):
+        return Step('write', '%s/%s' % (instance, name), value)
+    create = [Step('mkdir', instance, undo=Step('rmdir', instance))]
+    create += [setting('options/' + name, value) for name, value in changed]
+    create += [setting('options/stacktrace', '1' if options.stack else '0'),
+               setting('tracing_on', '0')]      # it begins with 1
     if options.buffer:
-        create.append(Step('write', top + 'buffer_size_kb', str(options.buffer)))
-    filters, enables, counts = [], [], []
+        create.append(setting('buffer_size_kb', str(options.buffer)))
+    start, enables, counts = [], [], []
     for probe in probes:
-        for steps, more in zip((create, filters, enables, counts), probe_steps(
-                probe, options, run)):
+        phases = probe_steps(probe, options, run)
+        for steps, more in zip((create, start, enables, counts), phases):
             steps += more
-    threads = [Step('write', top + 'options/event-fork', '1'),
-               Step('write', top + 'set_event_pid', ' '.join(map(str, options.pids)))
-               ] if options.pids else []
-    threads += [Step('write', top + 'set_event_notrace_pid', str(reader))] if reader else []
+    if options.pids:
+        start += [setting('options/event-fork', '1'),
+                  setting('set_event_pid', ' '.join(map(str, options.pids)))]
+    if reader:
+        start.append(setting('set_event_notrace_pid', str(reader)))
     # (Histograms count while tracing is off, too, and by another clock: they begin last.)
-    return Plan(create, filters + threads + enables + [
-        Step('write', top + 'tracing_on', '1', Step('write', top + 'tracing_on', '0'))] + counts,
-        [(probe, event_directory(probe, run) + 'hist') for probe in probes if probe.histogram],
-        ['%sevents/%s/%s/hist' % (top, run, name) for probe in probes if probe.kind == 'c'
-         for name in (probe.event, probe.event + 'r')], len(probes))
+    start += enables + [with_undo(setting('tracing_on', '1'), '0')] + counts
+    histograms = [(probe, event_directory(probe, run) + 'hist')
+                  for probe in probes if probe.histogram]
+    calls = ['%s/events/%s/%s/hist' % (instance, run, name) for probe in probes
+             if probe.kind == 'c' for name in (probe.event, probe.event + 'r')]
+    return Plan(create, start, histograms, calls, len(probes))
+
+
+def with_undo(step, text, origin=None):
+    """Return a Step that is undone by writing another text into the same file."""
+    return step._replace(undo=step._replace(text=text), origin=origin)
 
 
 def event_directory(probe, run):
@@ -2156,18 +2171,20 @@ def event_directory(probe, run):
 
 def probe_steps(probe, options, run):
     """Return the Steps that make a Probe, filter it, let it fire, and let it count: four lists."""
-    made, counts, directory = [], [], event_directory(probe, run)
+    made, filters, enables, counts = [], [], [], []
+    directory = event_directory(probe, run)
     if probe.kind == 'c':
         made, counts = call_steps(probe, options, run)
     elif probe.kind != 'e':
         made = [kprobe_step(probe, options.maxactive, run)]
     if probe.histogram:
-        paused, resumed = histogram_steps(probe, directory + 'trigger')
-        return made + [paused], [], [], counts + [resumed]
-    filters = [Step('write', directory + 'filter', probe.filter.text, None, probe)
-               ] if probe.filter else []
-    return made, filters, [Step('write', directory + 'enable', '1', Step(
-        'write', directory + 'enable', '0'), probe)], counts
+        for steps, step in zip((made, counts), histogram_steps(probe, directory + 'trigger')):
+            steps.append(step)
+        return made, filters, enables, counts
+    if probe.filter:
+        filters = [Step('write', directory + 'filter', probe.filter.text, origin=probe)]
+    enables = [with_undo(Step('write', directory + 'enable', '1'), '0', probe)]
+    return made, filters, enables, counts
 
 
 def without(process, probes):
@@ -2187,9 +2204,9 @@ def kprobe_step(probe, maxactive, run):
     """Return the Step that makes the probe of an entry or a return."""
     maxactive = str(maxactive or '') if probe.kind == 'r' else ''
     words = ['%s%s:%s/%s' % (probe.kind, maxactive, run, probe.event), probe.place]
-    line = ' '.join(words + ['%s=%s' % (each.name, each.text) for each in probe.arguments])
-    return Step('append', 'kprobe_events', line, Step(
-        'append', 'kprobe_events', '-:%s/%s' % (run, probe.event)), probe)
+    words += ['%s=%s' % (each.name, each.text) for each in probe.arguments]
+    return with_undo(Step('append', 'kprobe_events', ' '.join(words)),
+                     '-:%s/%s' % (run, probe.event), probe)
 
 
 def table_size(probe):
@@ -2200,17 +2217,17 @@ def table_size(probe):
 def histogram_steps(probe, path):
     """Return the Step that makes a histogram in a pause, and the one that lets it count."""
     histogram = probe.histogram
-    conditions = tuple(name + '>=0' for name in histogram.from_zero)
+    conditions = [name + '>=0' for name in histogram.from_zero]
     if probe.filter:
-        conditions = (('(%s)' if conditions else '%s') % probe.filter.text,) + conditions
-    text = 'hist:keys=%s%s:sort=hitcount.descending:size=%d' % (
-        ','.join(column.words for column in histogram.columns),
-        histogram.sums and ':vals=' + ','.join(name for name, _ in histogram.sums) or '',
-        table_size(probe))
+        conditions.insert(0, ('(%s)' if conditions else '%s') % probe.filter.text)
     condition = ' if ' + '&&'.join(conditions) if conditions else ''
-    made, counts, pauses, goes = [Step('append', path, words + condition) for words in (
-        text + ':pause', text + ':cont', text + ':pause', '!' + text)]
-    return made._replace(undo=goes, origin=probe), counts._replace(undo=pauses, origin=probe)
+    text = 'hist:keys=' + ','.join(column.words for column in histogram.columns)
+    if histogram.sums:
+        text += ':vals=' + ','.join(name for name, _ in histogram.sums)
+    text += ':sort=hitcount.descending:size=%d' % table_size(probe)
+    pause, go = text + ':pause' + condition, text + ':cont' + condition
+    return (with_undo(Step('append', path, pause), '!' + text + condition, probe),
+            with_undo(Step('append', path, go), pause, probe))
 
 
 # A whole call: a histogram of the entry keeps its time and its values by the stack that it runs on,
@@ -2230,33 +2247,31 @@ def call_values(probe):
 def call_steps(probe, options, run):
     """Return the Steps that make what a whole call needs, and those that match its two ends."""
     entry, back, event = probe.event, probe.event + 'r', '%s_%s' % (run, probe.event)
-    values, steps = call_values(probe), []
+    values, made, matches = call_values(probe), [], []
+    # The variables of an instance are one name space: f0t is the time of the entry.
+    kept = {entry: entry + 't=common_timestamp.usecs',
+            back: '%s_us=common_timestamp.usecs-$%st' % (entry, entry)}
+    declared, passed = event + ' u64 us', '$%s_us' % entry
+    for each in values:
+        bits = each.fetch_type.unit or each.fetch_type.bits or 64
+        shape = '; char %s[]' if each.kind == 'string' else '; %s%d %%s' % (each.kind[0], bits)
+        declared += shape % each.name
+        passed += ',$%s_%s' % (entry, each.name)
+        kept[back if each.is_of_return else entry] += ',%s_%s=%s' % (entry, each.name, each.name)
+    ends = {entry: ' if ' + probe.filter.text if probe.filter and probe.filter.asks_task else '',
+            back: ':onmatch(%s.%s).trace(%s,%s)' % (run, entry, event, passed)}
     for kind, name in (('p', entry), ('r', back)):
         arguments = (CALL_KEY,) + tuple(
             each for each in values if each.is_of_return == (kind == 'r'))
         columns = probe.columns[:2] + tuple(each.column for each in arguments)
-        steps.append(kprobe_step(probe._replace(
-            kind=kind, event=name, arguments=arguments, columns=columns),
-            options.maxactive or CALLS, run))
-    fields = ''.join('; ' + ('char %s[]' if each.kind == 'string' else '%s%d %%s' % (
-        's' if each.kind == 'signed' else 'u', each.fetch_type.unit or each.fetch_type.bits or 64)
-    ) % each.name for each in values)
-    steps.append(Step('append', 'dynamic_events', 's:%s u64 us%s' % (event, fields), Step(
-        'append', 'dynamic_events', '-:' + event), probe))
-    # The variables of an instance are one name space: f0t is the time of the entry.
-    kept = {entry: '%st=common_timestamp.usecs' % entry,
-            back: '%s_us=common_timestamp.usecs-$%st' % (entry, entry)}
-    for each in values:
-        kept[back if each.is_of_return else entry] += ',%s_%s=%s' % (entry, each.name, each.name)
-    action = ':onmatch(%s.%s).trace(%s%s)' % (run, entry, event, ''.join(
-        ',$%s_%s' % (entry, each.name) for each in [CALL_TIME] + values))
-    condition = ' if ' + probe.filter.text if probe.filter and probe.filter.asks_task else ''
-    matches = []
-    for name, rest in ((entry, condition), (back, action)):
+        half = probe._replace(kind=kind, event=name, arguments=arguments, columns=columns)
+        made.append(kprobe_step(half, options.maxactive or CALLS, run))
+        text = 'hist:keys=%s:%s:size=%d%s' % (
+            CALL_KEY.name, kept[name], table_size(probe), ends[name])
         path = 'instances/%s/events/%s/%s/trigger' % (run, run, name)
-        text = 'hist:keys=%s:%s:size=%d%s' % (CALL_KEY.name, kept[name], table_size(probe), rest)
-        matches.append(Step('append', path, text, Step('append', path, '!' + text), probe))
-    return steps, matches
+        matches.append(with_undo(Step('append', path, text), '!' + text, probe))
+    made.append(with_undo(Step('append', 'dynamic_events', 's:' + declared), '-:' + event, probe))
+    return made, matches
 
 
 def quoted(text):
@@ -2336,12 +2351,9 @@ done_with() { step=$1; [ -z "$ended" ] || exit "$ended"; }
 
 trap clean_up EXIT
 trap 'end_with 0' INT PIPE
-trap 'end_with 129' HUP
-trap 'end_with 131' QUIT
-trap 'end_with 138' USR1
-trap 'end_with 140' USR2
-trap 'end_with 142' ALRM
-trap 'end_with 143' TERM
+for signal in 1 3 10 12 14 15; do       # HUP QUIT USR1 USR2 ALRM TERM
+    trap "end_with $((128 + signal))" "$signal"
+done
 trap '' TTOU
 find_tracefs || {
     mounted=/sys/kernel/tracing
@@ -2372,22 +2384,20 @@ exit "$status"
 
 
 # What a script whose offsets are of one kernel asks of the one that it runs on.
-RELEASE_CHECK = '''
+CHECKS = {'release': '''
 here=$(uname -r)
 [ "$here" = %(kernel)s ] || [ "${ANY_KERNEL-}" = 1 ] ||
     give_up "made for kernel "%(kernel)s", this is $here: ANY_KERNEL=1 runs it all the same"
-'''
-BTF_CHECK = '''
+''', 'btf': '''
 if here=$(sha256sum /sys/kernel/btf/vmlinux 2> /dev/null); then
     [ "${here%%%% *}" = %(kernel)s ] || [ "${ANY_KERNEL-}" = 1 ] ||
         give_up 'made for another kernel, of other BTF: ANY_KERNEL=1 runs it all the same'
 else
     say 'no BTF or no sha256sum here: whether this is the kernel that it was made for is not known'
 fi
-'''
-NO_CHECK = '''
+''', 'unknown': '''
 say 'whether this is the kernel that it was made for is not known'
-'''
+''', '': ''}
 
 
 def script(probes, options, texts, made_for):
@@ -2396,24 +2406,25 @@ def script(probes, options, texts, made_for):
     made_for is as Sources.made_for() has it.
     """
     plan = make_plan(probes, options, SCRIPT_RUN)
-    steps = list(enumerate((plan.create + plan.start)[1:], 1))
-    undo = ['    [ "$step" -lt %d ] || %s || warn %s' % (
-        place, shell_line(step.undo), quoted(step.undo.path))
-        for place, step in reversed(steps) if step.undo]
-    lines = ['%s || give_up %s\ndone_with %d' % (
-        shell_line(step), quoted('the kernel refused: ' + (
-            step.origin.text if step.origin else step.path.rpartition('/')[2])), place)
-        for place, step in steps]
+    lines, undo = [], []
+    for place, step in enumerate((plan.create + plan.start)[1:], 1):
+        what = step.origin.text if step.origin else step.path.rpartition('/')[2]
+        lines.append('%s || give_up %s\ndone_with %d' % (
+            shell_line(step), quoted('the kernel refused: ' + what), place))
+        if step.undo:
+            undo.insert(0, '    [ "$step" -lt %d ] || %s || warn %s' % (
+                place, shell_line(step.undo), quoted(step.undo.path)))
     first, made = len([step for step in plan.start if step.undo]), len(plan.create) - 1
     roots = ([options.tracefs] if options.tracefs else []) + [MOUNT[-1], DEFAULT_ROOT]
     return SCRIPT % {
         'traces': '\n'.join('#   ' + line for text in texts for line in quoted(text).split('\n')),
-        'check': {'release': RELEASE_CHECK, 'btf': BTF_CHECK, 'unknown': NO_CHECK, '': ''}[
-            made_for[0]] % {'kernel': quoted(made_for[1])},
+        'check': CHECKS[made_for[0]] % {'kernel': quoted(made_for[1])},
         'tables': ' '.join(quoted(path) for _, path in plan.histograms) or '/dev/null',
-        'roots': ' '.join(map(quoted, roots)), 'stop': '\n'.join(undo[:first]),
-        'remove': '\n'.join(undo[first:]), 'create': '\n'.join(lines[:made]),
-        'start': '\n'.join(lines[made:])}
+        'roots': ' '.join(map(quoted, roots)),
+        'create': '\n'.join(lines[:made]),
+        'start': '\n'.join(lines[made:]),
+        'stop': '\n'.join(undo[:first]),
+        'remove': '\n'.join(undo[first:])}
 
 
 # ---------------------------------------------------------------------------
@@ -2627,12 +2638,6 @@ class Kernel(object):
             base.text, nearest(base.text, re.findall(r'^\S+ \S (\S+)', listing, re.M))
             if ' jiffies\n' in listing else
             ': without CONFIG_KALLSYMS_ALL it lists functions alone'), base.column)
-
-    def symbols(self, tree, limit, console):
-        """Return the Symbols that a trace takes; a pattern, no more than limit."""
-        if is_pattern(tree.symbol.text):
-            return self.matching(tree, limit, console)
-        return [self.named(tree, console)]
 
     def named(self, tree, console):
         """Return the Symbol that a trace names, or its only variant; tell if that may be wrong.
