@@ -1585,28 +1585,24 @@ CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are
 CALL_TIME = Argument('us', '', FetchType('u', 64), None, 0, (), '', '')     # of a whole call
 
 # Fields that every event has, and the kernel's own.
-COMMON_TYPES = {
-    'common_type': FetchType('u', 16),
-    'common_flags': FetchType('u', 8),
-    'common_preempt_count': FetchType('u', 8),
-    'common_pid': FetchType('s', 32),
-    'CPU': FetchType('u', 32),
-    'cpu': FetchType('u', 32),
-    'COMM': FetchType('string'),
-    'comm': FetchType('string'),
-}
-COMMON_FIELDS = dict((name, Field(each.kind, each)) for name, each in COMMON_TYPES.items())
+COMMON_FIELDS = dict((name, Field(fetch_type.kind, fetch_type)) for name, fetch_type in (
+    ('common_type', FetchType('u', 16)), ('common_flags', FetchType('u', 8)),
+    ('common_preempt_count', FetchType('u', 8)), ('common_pid', FetchType('s', 32)),
+    ('CPU', FetchType('u', 32)), ('COMM', FetchType('string')),
+    ('cpu', FetchType('u', 32)), ('comm', FetchType('string'))))
 # What each kind of probe adds to them.
 ADDRESS = Field('unsigned', FetchType('symbol'))
-PROBE_FIELDS = {
-    'p': {'__probe_ip': ADDRESS},
-    'r': {'__probe_func': ADDRESS, '__probe_ret_ip': ADDRESS},
-    'c': {CALL_TIME.name: CALL_TIME},
-}
+PROBE_FIELDS = {'p': {'__probe_ip': ADDRESS}, 'c': {CALL_TIME.name: CALL_TIME},
+                'r': {'__probe_func': ADDRESS, '__probe_ret_ip': ADDRESS}}
 COMM_NAMES = frozenset(('COMM', 'comm'))
 TASK_FIELDS = COMM_NAMES | frozenset(('common_pid',))
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
+
+
+def wrong(token, problem, at=None):
+    """Return the error that a Token's text is what a problem says, there or at another Token."""
+    return TraceError("'%s' %s" % (token.text, problem), (at or token).column)
 
 
 class Fields(dict):
@@ -1640,19 +1636,20 @@ class Fields(dict):
 
 def compile_filter(written, fields, source, here):
     """Return the KernelFilter; here: this machine's macros are the kernel's."""
-    text, marks, done = '', [], written.column
+    text, marks, moved = written.text, [], -written.column
     for predicate in written.predicates:
         name, operand = predicate.name, predicate.operand
+        marks.append((name.column + moved, name.column))
+        begin = operand.column + moved
         field = fields.find(name, 'filter on')
-        marks.append((len(text) + name.column - done, name.column))
-        text += written.text[done - written.column:operand.column - written.column]
-        text += Comparison(predicate, field, source, here).operand()
-        if len(text) > FILTER_LIMIT:
+        compared = Comparison(predicate, field, source, here).operand()
+        if begin + len(compared) > FILTER_LIMIT:
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
                              % FILTER_LIMIT, operand.column)
-        done = operand.column + len(operand.text)
-    return KernelFilter(text + written.text[done - written.column:], tuple(marks),
-                        all(each.name.text in TASK_FIELDS for each in written.predicates))
+        text = text[:begin] + compared + text[begin + len(operand.text):]
+        moved += len(compared) - len(operand.text)
+    asks_task = all(each.name.text in TASK_FIELDS for each in written.predicates)
+    return KernelFilter(text, tuple(marks), asks_task)
 
 
 # What may be meant by an operand that is no number.
@@ -1697,36 +1694,35 @@ class Comparison(object):
 
     def _check(self):
         """Check that the kernel can compare a field of this kind (None: unknown) like this."""
-        name, kind, operator = self.name.text, self.field.kind, self.operator
+        name, kind, operator = self.name, self.field.kind, self.operator
         if kind == 'user string' and not self.suffix:
-            raise TraceError("'%s' points into a program's memory: write %s.ustring (Linux 5.17)"
-                             % (name, name), self.name.column)
+            raise wrong(name, "points into a program's memory: write %s.ustring (Linux 5.17)"
+                        % name.text)
         if kind == 'array':
-            raise TraceError("'%s' is an array, on which the kernel cannot filter; in a probe, "
-                             'give one element a name, or write :string behind text' % name,
-                             self.name.column)
+            raise wrong(name, 'is an array, on which the kernel cannot filter; in a probe, '
+                        'give one element a name, or write :string behind text')
         if kind in ('signed', 'unsigned') and operator.text == '~':
-            raise TraceError("'%s' is a number: ~ goes with strings" % name, operator.column)
+            raise wrong(name, 'is a number: ~ goes with strings', operator)
         if len(self.word) > OPERAND_LIMIT:
             raise TraceError('the kernel compares strings of up to %d characters' % OPERAND_LIMIT,
                              self.written.column)
         if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
-            raise TraceError("'%s' is a string: compare it with ==, != or ~ (a pattern)" % name,
-                             operator.column)
+            raise wrong(name, 'is a string: compare it with ==, != or ~ (a pattern)', operator)
 
     def _fitting(self, text):
         """Return a number, as text, that fits the field; the kernel would cut off what does not."""
-        name, value, bits = self.name.text, int(text, 0), self.field.fetch_type.bits or 64
+        value, bits = int(text, 0), self.field.fetch_type.bits or 64
         if not self.is_signed and (value < 0 or not value and self.operator.text == '<'):
-            way = ': with a sign it is %s=%s' % (name, self.field.signed)
-            raise TraceError("'%s' is unsigned%s" % (name, way if self.field.signed else ' here'),
-                             self.written.column)
+            way = ': with a sign it is %s=%s' % (self.name.text, self.field.signed)
+            raise wrong(self.name, 'is unsigned' + (way if self.field.signed else ' here'),
+                        self.written)
         # In hexadecimal the bits are meant: 0xffffffff is -1, too.
         is_decimal = text[:2] not in ('0x', '0X') or bits >= 64
         highest = 1 << (bits - 1 if self.is_signed and is_decimal else bits)
         if not -(1 << bits - 1) <= value < highest:
-            raise TraceError("'%s' is %s bits%s, which %s does not fit into" % (
-                name, bits, ' with a sign' if self.is_signed else '', text), self.written.column)
+            sign = ' with a sign' if self.is_signed else ''
+            raise wrong(self.name, 'is %d bits%s, which %s does not fit into' % (bits, sign, text),
+                        self.written)
         return text
 
     def _named(self):
@@ -1734,9 +1730,8 @@ class Comparison(object):
         number = self._number()
         if number is None:
             hint = next(hint for pattern, hint in NO_NUMBER if re.match(pattern, self.word))
-            raise TraceError("'%s' is a number, '%s' is not%s" % (
-                self.name.text, self.written.text, hint.replace('NAME', self.name.text)),
-                self.written.column)
+            raise wrong(self.name, "is a number, '%s' is not%s" % (
+                self.written.text, hint.replace('NAME', self.name.text)), self.written)
         return number
 
     def _number(self):
@@ -1749,18 +1744,18 @@ class Comparison(object):
         numbers = self._enumerators() or self._macros()
         if len(numbers) > 1:
             raise TraceError("'%s' is %s, in different enums: write the number" % (
-                word, ' or '.join('%d' % each for each in numbers)), self.written.column)
+                word, ' or '.join(map(str, numbers))), self.written.column)
         return numbers[0] if numbers else None
 
     def _enumerators(self):
         """Return the numbers that have this name in the enums of these types, in order."""
+        if not re.match(r'[A-Za-z_]\w*$', self.word):
+            return []
         try:
-            is_name = re.match(r'[A-Za-z_]\w*$', self.word)
-            enums = self.source.enums_of(self.word) if is_name else []
+            enums = [Type(self.source, ref) for ref in self.source.enums_of(self.word)]
         except NoTypesError:
             return []
-        return sorted(set(dict(Type(self.source, ref).names()).get(self.word, 0)
-                          for ref in enums))
+        return sorted(set(dict(enum.names()).get(self.word, 0) for enum in enums))
 
     def _macros(self):
         """Return the number, in a list, of a macro of C that Python knows (never 0)."""
@@ -1778,12 +1773,11 @@ class Comparison(object):
         try:
             return form.read(form, self.word)
         except ValueError:
-            problem = "'%s' is no %s" % (self.written.text, form.what)
+            raise wrong(self.written, 'is no ' + form.what)
         except KeyError:
-            problem = "'%s' is no number, and no %s%s" % (
-                self.written.text, form.what or "value of '%s'" % self.name.text,
-                nearest(self.word, dict(form.names)))
-        raise TraceError(problem, self.written.column)
+            raise wrong(self.written, 'is no number, and no %s%s' % (
+                form.what or "value of '%s'" % self.name.text,
+                nearest(self.word, dict(form.names))))
 
 
 # ---------------------------------------------------------------------------
@@ -1838,7 +1832,7 @@ def compile_histogram(written, fields, kernel):
     for name in written.sums:
         field = countable(name, fields)
         if field.kind == 'string':
-            raise TraceError("'%s' is no number that could be added up" % name.text, name.column)
+            raise wrong(name, 'is no number that could be added up')
         sums.append((name.text, field))
     # (The kernel counts what is below 0 as 2^0, or as 2^64.)
     from_zero = [column.name for column in columns if column.kind in ('log2', 'buckets')
@@ -1857,8 +1851,7 @@ def histogram_column(key, fields, kernel):
     field = countable(key.name, fields)
     if field.kind == 'string':
         if word:
-            raise TraceError("'%s' is a string: .%s goes with numbers" % (name, word),
-                             key.word.column)
+            raise wrong(key.name, 'is a string: .%s goes with numbers' % word, key.word)
         size = (field.fetch_type.bits or 0) // 8
         return Column(name, name, 'string', size or STRING_SIZE, shown_string)
     if word == 'buckets':
@@ -1881,11 +1874,9 @@ def countable(name, fields):
     """Return the Field of a number or a string that a Token names."""
     field = fields.find(name, 'count by')
     if field.kind == 'user string':
-        raise TraceError("'%s' points into a program's memory: give a probe's value of it, :ustring"
-                         % name.text, name.column)
+        raise wrong(name, "points into a program's memory: give a probe's value of it, :ustring")
     if field.kind in ('array', 'other'):
-        raise TraceError("'%s' is an array, by which the kernel does not count" % name.text,
-                         name.column)
+        raise wrong(name, 'is an array, by which the kernel does not count')
     return field
 
 
@@ -1899,8 +1890,8 @@ def number_shown(field):
 
 def totals(text):
     """Return the Totals at the end of the kernel's text of a histogram, 0 if there is none."""
-    return Totals(*[int(number) for number in re.findall(
-        r'(?m)^    (?:Hits|Entries|Dropped): ([0-9]+)$', text)[-3:]] or (0, 0, 0))
+    numbers = re.findall(r'(?m)^    (?:Hits|Entries|Dropped): ([0-9]+)$', text)
+    return Totals(*map(int, numbers[-3:] or (0, 0, 0)))
 
 
 def shown_string(text, _):
@@ -2092,7 +2083,7 @@ def check_names(tree):
                 (len(seen) == ARGUMENT_LIMIT,
                  'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT)):
             if is_so:
-                raise TraceError("'%s' %s" % (name, problem), value.name.column)
+                raise wrong(value.name, problem)
         seen.add(name)
 
 
