@@ -1613,18 +1613,13 @@ class Fields(dict):
     """
 
     def __init__(self, own, suggested=lambda name: ''):
-        dict.__init__(self, COMMON_FIELDS)
+        # (An event that is not known may have a cpu of its own.)
+        dict.__init__(self, COMMON_FIELDS, **({'cpu': Field(None)} if own is None else own))
         self.is_known, self.suggested = own is not None, suggested
-        if self.is_known:
-            self.update(own)
-        else:
-            del self['cpu']     # (it may have one of its own)
 
     def find(self, name, use):
         """Return the Field that a Token names; use is what cannot be done if there is none."""
-        if name.text in self:
-            return self[name.text]
-        if not self.is_known:
+        if name.text in self or not self.is_known:
             return self.setdefault(name.text, Field(None))
         own = sorted(set(self) - set(COMMON_FIELDS) - RESERVED_NAMES)
         hint = self.suggested(name) or nearest(name.text, self)
@@ -1823,7 +1818,7 @@ def compile_histogram(written, fields, kernel):
     columns = [histogram_column(key, fields, kernel) for key in written.keys]
     # Of two strings one can be the name of the task, for which the kernel has a number, too.
     if sum(column.size for column in columns) > KEY_SIZE:
-        columns = [task_name(column.name) if column.name in fields and (
+        columns = [TASK_NAME._replace(name=column.name) if column.name in fields and (
             fields[column.name].words == '$comm') else column for column in columns]
     if sum(column.size for column in columns) > KEY_SIZE:
         raise TraceError('the kernel counts by one string at most; beside it go numbers, or a '
@@ -1863,11 +1858,6 @@ def histogram_column(key, fields, kernel):
     if word:
         field = Field(field.kind, FetchType('x', 64) if word == 'hex' else FetchType('symbol'))
     return Column(name, name, 'number', 8, number_shown(field))
-
-
-def task_name(name):
-    """Return the Column of the name that a task had when it was counted first."""
-    return Column(name, 'common_pid.execname', 'task', 8, shown_string)
 
 
 def countable(name, fields):
@@ -1917,11 +1907,12 @@ def shown_stack(text, _):
     return '\n'.join(frames[len(own):])
 
 
-# What every trace can be counted by.
+# What every trace can be counted by; a task's name is the one that it had when counted first.
+TASK_NAME = Column('comm', 'common_pid.execname', 'task', 8, shown_string)
+CPU = Column('cpu', 'cpu', 'number', 8, shown_string)
 TASK_COLUMNS = {
-    'comm': task_name('comm'), 'COMM': task_name('COMM'),
-    'cpu': Column('cpu', 'cpu', 'number', 8, shown_string),
-    'CPU': Column('CPU', 'cpu', 'number', 8, shown_string),
+    'comm': TASK_NAME, 'COMM': TASK_NAME._replace(name='COMM'),
+    'cpu': CPU, 'CPU': CPU._replace(name='CPU'),
     'stacktrace': Column('', 'stacktrace', 'stack', STACK_SIZE, shown_stack)}
 
 
@@ -2046,9 +2037,9 @@ def check_call(arguments):
     """Check that the kernel can carry the values of a whole call from its entry to its return."""
     for place, argument in enumerate(arguments):
         if argument.kind == 'array':
-            raise TraceError("'%s' is an array, and from the entry to the return the kernel keeps "
-                             'numbers and strings alone: take an element, or trace it with p'
-                             % argument.name, argument.column)
+            raise wrong(Token(argument.name, argument.column),
+                        'is an array, and from the entry to the return the kernel keeps '
+                        'numbers and strings alone: take an element, or trace it with p')
         if place == CALL_LIMIT:
             raise TraceError('the kernel keeps %d values of a whole call, this is one too many'
                              % CALL_LIMIT, argument.column)
@@ -2056,15 +2047,18 @@ def check_call(arguments):
 
 def as_compared(argument, written):
     """Return an Argument, with a warning if a Filter compares bytes that are in network order."""
-    compared = [each.operator.text for each in written.predicates if each.name.text == argument.name
-                and re.match(DECIMAL_OR_HEXADECIMAL, each.operand.text)
-                and int(each.operand.text, 0)] if written else ()
-    if not argument.order or not compared:
+    operators = set()
+    for name, _, operator, operand in written.predicates if written else ():
+        is_number = re.match(DECIMAL_OR_HEXADECIMAL, operand.text)
+        if name.text == argument.name and is_number and int(operand.text, 0):
+            operators.add(operator.text)
+    if not argument.order or not operators:
         return argument
-    way = ('; call it %s%s' % (argument.order, argument.name)
-           if set(compared) <= set(('==', '!=', '&')) else ': only ==, != and & mean anything')
-    return argument._replace(warnings=argument.warnings + (
-        'its bytes are in network order, and the filter compares them as they lie' + way,))
+    way = ': only ==, != and & mean anything'
+    if operators <= set(('==', '!=', '&')):
+        way = '; call it %s%s' % (argument.order, argument.name)
+    warning = 'its bytes are in network order, and the filter compares them as they lie' + way
+    return argument._replace(warnings=argument.warnings + (warning,))
 
 
 def check_names(tree):
@@ -2162,20 +2156,18 @@ def event_directory(probe, run):
 
 def probe_steps(probe, options, run):
     """Return the Steps that make a Probe, filter it, let it fire, and let it count: four lists."""
-    made, filters, enables, counts = [], [], [], []
-    directory = event_directory(probe, run)
+    made, filters, counts, directory = [], [], [], event_directory(probe, run)
     if probe.kind == 'c':
         made, counts = call_steps(probe, options, run)
     elif probe.kind != 'e':
         made = [kprobe_step(probe, options.maxactive, run)]
     if probe.histogram:
-        for steps, step in zip((made, counts), histogram_steps(probe, directory + 'trigger')):
-            steps.append(step)
-        return made, filters, enables, counts
+        paused, going = histogram_steps(probe, directory + 'trigger')
+        return made + [paused], [], [], counts + [going]
     if probe.filter:
         filters = [Step('write', directory + 'filter', probe.filter.text, origin=probe)]
-    enables = [with_undo(Step('write', directory + 'enable', '1'), '0', probe)]
-    return made, filters, enables, counts
+    enable = with_undo(Step('write', directory + 'enable', '1'), '0', probe)
+    return made, filters, [enable], counts
 
 
 def without(process, probes):
@@ -2481,8 +2473,7 @@ class Tracefs(object):
 
     def probes(self):
         """Return GROUP/EVENT of each line of kprobe_events; one event may have several."""
-        return [line.split()[0].partition(':')[2]
-                for line in self.read_if_there('kprobe_events').splitlines() if line.strip()]
+        return re.findall(r'(?m)^[^ :]+:(\S+)', self.read_if_there('kprobe_events'))
 
     def synthetic_events(self):
         return re.findall(r'(?m)^s:(?:synthetic/)?(\w+)', self.read_if_there('dynamic_events'))
@@ -2502,12 +2493,13 @@ def explain(error_number):
     """Return what an errno means here, with the way out where there is one."""
     reason = os.strerror(error_number).lower()
     if error_number == errno.EROFS:
-        return reason + ': mount it again with -o remount,rw (a container: on the host)'
-    if error_number not in (errno.EACCES, errno.EPERM):
-        return reason
-    return reason + (': run as root' if os.geteuid() else
-                     ': in a container, run it on the host or with --privileged; or the kernel is '
-                     'locked down (boot it with lockdown=integrity or none)')
+        reason += ': mount it again with -o remount,rw (a container: on the host)'
+    elif error_number in (errno.EACCES, errno.EPERM) and os.geteuid():
+        reason += ': run as root'
+    elif error_number in (errno.EACCES, errno.EPERM):
+        reason += (': in a container, run it on the host or with --privileged; or the kernel is '
+                   'locked down (boot it with lockdown=integrity or none)')
+    return reason
 
 
 def find_mount():
@@ -2625,10 +2617,10 @@ class Kernel(object):
         listing = self.listing('all')
         if not listing or re.search(r' %s(?:\t|$)' % re.escape(base.text), listing, re.M):
             return
-        raise TraceError("this kernel lists no symbol '%s'%s" % (
-            base.text, nearest(base.text, re.findall(r'^\S+ \S (\S+)', listing, re.M))
-            if ' jiffies\n' in listing else
-            ': without CONFIG_KALLSYMS_ALL it lists functions alone'), base.column)
+        way = ': without CONFIG_KALLSYMS_ALL it lists functions alone'
+        if ' jiffies\n' in listing:
+            way = nearest(base.text, re.findall(r'^\S+ \S (\S+)', listing, re.M))
+        raise TraceError("this kernel lists no symbol '%s'%s" % (base.text, way), base.column)
 
     def named(self, tree, console):
         """Return the Symbol that a trace names, or its only variant; tell if that may be wrong.
@@ -2636,44 +2628,44 @@ class Kernel(object):
         ftrace's own list does not count for a trace with an offset.
         """
         token, module = tree.symbol, tree.module and tree.module.text
-        lists = [self.listing(name) for name in ('traceable', 'all')
-                 if not (tree.offset and name == 'traceable')]
+        name, lists = token.text, [self.listing('all')]
+        if not tree.offset:
+            lists.insert(0, self.listing('traceable'))
         for listing in lists:
-            like = [symbol for symbol in symbols_like(listing, token.text)
+            like = [symbol for symbol in symbols_like(listing, name)
                     if module in (None, symbol.module)]
             names = set(symbol.name for symbol in like)
-            variants = [token.text] if token.text in names else sorted(
-                each for each in names if re.match(VARIANT, each[len(token.text):]))
+            variants = [name] if name in names else sorted(
+                each for each in names if re.match(VARIANT, each[len(name):]))
             if len(variants) > 1:
                 raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
-                                 % (token.text, ', '.join(variants)), token.column)
+                                 % (name, ', '.join(variants)), token.column)
             if variants:
-                return self._chosen([each for each in like if each.name == variants[0]],
-                                    token.text, console)
+                symbols = [each for each in like if each.name == variants[0]]
+                return self._chosen(symbols, name, console)
         if not any(lists) or module and not self.here:
-            return Symbol(token.text, module)
-        if module:
-            is_own = any(symbol == (token.text, None) for listing in lists
-                         for symbol in symbols_like(listing, token.text))
-            raise TraceError("the module '%s' has no function '%s'%s" % (
-                module, token.text, ': it is in the kernel itself, leave %s: out' % module if is_own
-                else ', or it is not loaded'), token.column)
-        raise TraceError("this kernel has no function '%s'%s" % (
-            token.text, self._instead(token.text)), token.column)
+            return Symbol(name, module)
+        if not module:
+            raise TraceError("this kernel has no function '%s'%s" % (name, self._instead(name)),
+                             token.column)
+        way = ', or it is not loaded'
+        if Symbol(name, None) in symbols_like('\n'.join(lists), name):
+            way = ': it is in the kernel itself, leave %s: out' % module
+        raise TraceError("the module '%s' has no function '%s'%s" % (module, name, way),
+                         token.column)
 
     def _instead(self, name):
         """Return what may be meant by a function that is not there."""
         names = set(symbol.name for symbol in self.functions())
         if re.search(' [bBdDrRvV] %s$' % re.escape(name), self.listing('all'), re.M):
             return ': it is data, which a value reads: @' + name
-        for other in [each for group in RENAMED if name in group for each in group]:
-            if other in names:
+        for group in RENAMED:
+            for other in names.intersection(group if name in group else ()):
                 return ': it is %s here' % other
-        call = re.match('(?:__x64_|__arm64_|__se_|__do_|k)?(?:sys|SyS)_(.*)', name)
-        for prefix in ('__x64_sys_', '__arm64_sys_') if call else ():
-            if prefix + call.group(1) in names:
-                return ': it is %s here, and its arguments are members of $regs' % (
-                    prefix + call.group(1))
+        call = re.sub('^(?:__x64_|__arm64_|__se_|__do_|k)?(?:sys|SyS)_', 'sys_', name)
+        for other in ('__x64_' + call, '__arm64_' + call):
+            if other in names:
+                return ': it is %s here, and its arguments are members of $regs' % other
         return nearest(name, names) or ': it may be inlined, or have another name here'
 
     def _chosen(self, symbols, asked, console):
@@ -2681,11 +2673,13 @@ class Kernel(object):
         own = [symbol for symbol in symbols if symbol.module is None]
         symbol = (own or symbols)[0]
         if symbols[1:]:
-            first, places = self.addresses('_text'), self.addresses(symbol.name)
-            way = '; each has a place of its own, ' + ' or '.join(
-                '_text+0x%x' % (place - first[0]) for place in places) if first else ''
+            way = ''
             if len(own) < len(symbols):
                 way = '; MODULE:%s takes that of a module' % symbol.name
+            elif self.addresses('_text'):
+                places = ['_text+0x%x' % (place - self.addresses('_text')[0])
+                          for place in self.addresses(symbol.name)]
+                way = '; each has a place of its own, ' + ' or '.join(places)
             console.note("%d functions are named '%s': older kernels trace the first, newer ones "
                          'refuse%s' % (len(symbols), symbol.name, way))
         if symbol.name != asked:
@@ -2694,7 +2688,7 @@ class Kernel(object):
         return symbol
 
     def addresses(self, name):
-        """Return the addresses of all symbols of a name, none if they are not for us to see."""
+        """Return the addresses of all symbols of a name, as far as places() has them."""
         return [address for address, other in self.places() if other == name]
 
     def places(self):
@@ -2714,10 +2708,10 @@ class Kernel(object):
 
     def check_offset(self, offset, name):
         """Raise the error that an offset, a Token, lies behind a function."""
-        starts = self.addresses(name) if name not in ('_text', '_stext') else ()
-        behind = self.places()[bisect.bisect(self.places(), (starts[0] + 1,)):] if starts else ()
-        if behind and int(offset.text, 0) >= behind[0][0] - starts[0]:
-            raise TraceError("'%s' has %d bytes" % (name, behind[0][0] - starts[0]), offset.column)
+        starts = [] if name in ('_text', '_stext') else self.addresses(name)
+        behind = [address for address, _ in self.places() if starts and address > starts[0]]
+        if behind and int(offset.text, 0) >= behind[0] - starts[0]:
+            raise TraceError("'%s' has %d bytes" % (name, behind[0] - starts[0]), offset.column)
 
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit.
@@ -2744,13 +2738,14 @@ class Kernel(object):
         found = sorted((symbol for symbol in like if copies[symbol.name] < 2
                         and symbol.name not in forbidden), key=lambda symbol: symbol.name)
         check_limit(found, limit, 'function', token)
-        left_out = len(like) - len(found)
-        without = ('; left out: %d that cannot be probed, or of which there are several' % left_out
-                   if left_out else '')
+        rest = ''
+        if len(found) < len(like):
+            rest = ('; left out: %d that cannot be probed, or of which there are several'
+                    % (len(like) - len(found)))
         if not found:
             raise TraceError("no function that can be traced matches '%s'%s" % (
-                token.text, without), token.column)
-        console.note("'%s' takes %s%s" % (token.text, count_of(len(found), 'function'), without))
+                token.text, rest), token.column)
+        console.note("'%s' takes %s%s" % (token.text, count_of(len(found), 'function'), rest))
         return found
 
     # Events
@@ -2765,7 +2760,8 @@ class Kernel(object):
                 raise TraceError('which events there are can only be told where tracefs can be '
                                  'read; name one, SYSTEM/EVENT', token.column)
             return [(system, token.text)]
-        all_events = [(each, event) for each in sorted(self.tracefs.names('events'))
+        systems = self.tracefs.names('events')
+        all_events = [(each, event) for each in sorted(systems)
                       if system in (None, each) and self.tracefs.has('events/%s/' % each)
                       for event in sorted(self.tracefs.names('events/' + each))
                       if self.tracefs.has('events/%s/%s/enable' % (each, event))]
@@ -2775,34 +2771,28 @@ class Kernel(object):
                              "this is a system of events: --info '%s/*' lists them" % name,
                              token.column)
         if not found:
-            around, names = (token, [event for _, event in all_events]) if all_events else (
-                tree.system, self.tracefs.names('events'))
-            raise TraceError("this kernel has no event '%s'%s" % (
-                name, nearest(around.text, names)), around.column)
+            around = token if all_events else tree.system
+            likely = nearest(around.text, [event for _, event in all_events] or systems)
+            raise TraceError("this kernel has no event '%s'%s" % (name, likely), around.column)
         if not is_pattern(token.text) and found[1:]:
-            raise TraceError('several systems have it: ' + ', '.join(
-                '/'.join(each) for each in found), token.column)
+            systems = ', '.join('/'.join(each) for each in found)
+            raise TraceError('several systems have it: ' + systems, token.column)
         check_limit(found, limit, 'event', token)
         if is_pattern(token.text) and console:
             console.note("'%s' takes %s" % (token.text, count_of(len(found), 'event')))
         return found
 
     def event_fields(self, system, event):
-        """Return the Fields of an event by name; None if they cannot be read.
-
-        Those whose numbers it shows by name have a Form.
-        """
-        fields = dict((name, event_field(system, declaration, array, size, signed))
-                      for declaration, name, array, size, signed in self.event_format(
-                          system, event))
+        """Return the Fields of an event by name; None if they cannot be read."""
+        forms, fields = {'ret': ERROR_FORM} if event.startswith('sys_exit') else {}, {}
         for name, pairs in re.findall(r'__print_symbolic\(REC->(\w+), (\{.*?\})\)',
                                       self._format_file(system, event)):
             names = tuple((word, int(number, 0)) for number, word in re.findall(
                 r'\{ (-?(?:0x[0-9a-f]+|[0-9]+)), "([^"]*)" \}', pairs))
-            form = Form(None, None, show_name, None, None, names)
-            fields[name] = fields[name]._replace(form=form)
-        if event.startswith('sys_exit') and 'ret' in fields:
-            fields['ret'] = fields['ret']._replace(form=ERROR_FORM)
+            forms[name] = Form(None, None, show_name, None, None, names)
+        for declaration, name, length, size, signed in self.event_format(system, event):
+            field = event_field(system, declaration, length, size, signed)
+            fields[name] = field._replace(form=forms.get(name, field.form))
         return fields or None
 
     def event_format(self, system, event):
@@ -2819,9 +2809,8 @@ class Kernel(object):
 
 def check_limit(found, limit, noun, token):
     if len(found) > limit:
-        raise TraceError('%d %ss match: choose fewer%s' % (len(found), noun, (
-            ', or allow them with --max-probes %d' % len(found) if len(found) <= 1000 else '')),
-                         token.column)
+        way = ', or allow them with --max-probes %d' % len(found) if len(found) <= 1000 else ''
+        raise TraceError('%d %ss match: choose fewer%s' % (len(found), noun, way), token.column)
 
 
 def symbols_like(listing, name):
@@ -2877,7 +2866,7 @@ def refusal(step, error, tracefs, top):
     """Return the Error for a Step that the kernel refused, in its own words where it has some."""
     if step.origin is None:
         return error
-    kind, reason, column = step.path.rpartition('/')[2], explain(error.errno), None
+    kind, reason, before = step.path.rpartition('/')[2], explain(error.errno), ''
     if kind == 'kprobe_events':
         reason = REFUSALS.get(error.errno, reason)
     # The file keeps the last eight; another run's may be among them.
@@ -2885,7 +2874,7 @@ def refusal(step, error, tracefs, top):
     for logged, command, caret in re.findall(ERROR_LOG, log):
         if command.split() == step.text.split():
             reason = logged[:1].lower() + logged[1:]
-            column = origin_column(step.origin, kind, command[:len(caret) - len('  Command: ')])
+            before = command[:len(caret) - len('  Command: ')]
     name = step.origin.place.rpartition(':')[2].partition('+')[0]
     if kind == 'kprobe_events' and reason.startswith(('failed to register', 'invalid argument')):
         if name in forbidden_functions():
@@ -2896,7 +2885,7 @@ def refusal(step, error, tracefs, top):
     refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
         'filter' if kind == 'filter' else 'trace', reason, step.path, step.text))
     refused.text = step.origin.text
-    refused.column = origin_column(step.origin, kind, '') if column is None else column
+    refused.column = origin_column(step.origin, kind, before)
     return refused
 
 
