@@ -2012,14 +2012,17 @@ def compile_trace(tree, event, symbol, source, kernel):
     if tree.kind == 'c':
         kernel.check_feature('synthetic events', 'c', tree.symbol,
                              ': trace the entry and the return, p and r, side by side')
-    check_names(tree)
     keys = set(key.name.text for key in tree.histogram.keys) if tree.histogram else set()
     for name in sorted(keys & COMM_NAMES - set(value.name.text for value in tree.values)):
         tree = tree._replace(values=tree.values + (parse_value(Scanner(name + '=$comm')),))
+    check_names(tree)
     compiler = Compiler(tree, symbol, source, kernel)
     arguments = tuple(as_compared(compiler.compile(value), tree.filter) for value in tree.values)
-    if tree.kind == 'c':
-        check_call(arguments)
+    for argument in arguments if tree.kind == 'c' else ():
+        if argument.kind == 'array':
+            raise wrong(Token(argument.name, argument.column),
+                        'is an array, and from the entry to the return the kernel keeps '
+                        'numbers and strings alone: take an element, or trace it with p')
     size = len(place) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
     if size > LINE_LIMIT - NAME_LIMIT:
         raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
@@ -2031,18 +2034,6 @@ def compile_trace(tree, event, symbol, source, kernel):
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram, columns,
                  is_pattern(tree.symbol.text))
-
-
-def check_call(arguments):
-    """Check that the kernel can carry the values of a whole call from its entry to its return."""
-    for place, argument in enumerate(arguments):
-        if argument.kind == 'array':
-            raise wrong(Token(argument.name, argument.column),
-                        'is an array, and from the entry to the return the kernel keeps '
-                        'numbers and strings alone: take an element, or trace it with p')
-        if place == CALL_LIMIT:
-            raise TraceError('the kernel keeps %d values of a whole call, this is one too many'
-                             % CALL_LIMIT, argument.column)
 
 
 def as_compared(argument, written):
@@ -2078,6 +2069,9 @@ def check_names(tree):
                  'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT)):
             if is_so:
                 raise wrong(value.name, problem)
+        if of_call and len(seen) == CALL_LIMIT:
+            raise TraceError('the kernel keeps %d values of a whole call, this is one too many'
+                             % CALL_LIMIT, value.name.column)
         seen.add(name)
 
 
