@@ -1809,20 +1809,21 @@ TRACER_FRAME = (r'(?:0x[0-9a-f]+|trace_event_(?:raw_event_synth|buffer_commit)|a
 
 def compile_histogram(written, fields, kernel):
     """Return the KernelHistogram."""
-    kernel.check_feature('histograms', 'h:', Token('h:', written.column))
-    for names, limit, noun in (([key.name for key in written.keys], KEY_LIMIT, 'key'),
-                               (written.sums, SUM_LIMIT, 'sum')):
+    kernel.check_feature('histograms', Token('h:', written.column))
+    keys = [key.name for key in written.keys]
+    for names, limit, noun in ((keys, KEY_LIMIT, 'key'), (written.sums, SUM_LIMIT, 'sum')):
         if len(names) > limit:
             raise TraceError('the kernel takes %d %ss, this one is too many' % (limit, noun),
                              names[limit].column)
     columns = [histogram_column(key, fields, kernel) for key in written.keys]
     # Of two strings one can be the name of the task, for which the kernel has a number, too.
-    if sum(column.size for column in columns) > KEY_SIZE:
-        columns = [TASK_NAME._replace(name=column.name) if column.name in fields and (
-            fields[column.name].words == '$comm') else column for column in columns]
+    for place, column in enumerate(columns):
+        is_task_name = column.kind == 'string' and fields[column.name].words == '$comm'
+        if is_task_name and sum(each.size for each in columns) > KEY_SIZE:
+            columns[place] = TASK_NAME._replace(name=column.name)
     if sum(column.size for column in columns) > KEY_SIZE:
         raise TraceError('the kernel counts by one string at most; beside it go numbers, or a '
-                         'stacktrace alone', written.keys[-1].name.column)
+                         'stacktrace alone', keys[-1].column)
     sums = []
     for name in written.sums:
         field = countable(name, fields)
@@ -1850,7 +1851,7 @@ def histogram_column(key, fields, kernel):
         size = (field.fetch_type.bits or 0) // 8
         return Column(name, name, 'string', size or STRING_SIZE, shown_string)
     if word == 'buckets':
-        kernel.check_feature('buckets', '.buckets', key.word)
+        kernel.check_feature('buckets', Token('.buckets', key.word.column))
     if word in KEY_PATTERNS:
         width = key.width.text if key.width else ''
         return Column(name, '%s.%s%s' % (name, word, width), word, 8,
@@ -2010,7 +2011,7 @@ def compile_trace(tree, event, symbol, source, kernel):
                 'return trace' if tree.kind == 'r' else 'whole call'), tree.offset.column)
         kernel.check_offset(tree.offset, symbol)
     if tree.kind == 'c':
-        kernel.check_feature('synthetic events', 'c', tree.symbol,
+        kernel.check_feature('synthetic events', Token('c', tree.symbol.column),
                              ': trace the entry and the return, p and r, side by side')
     keys = set(key.name.text for key in tree.histogram.keys) if tree.histogram else set()
     for name in sorted(keys & COMM_NAMES - set(value.name.text for value in tree.values)):
@@ -2572,11 +2573,11 @@ class Kernel(object):
             'this kernel shows no arrays, which came with Linux %s: only the first element'
             % FEATURES['array'].version)
 
-    def check_feature(self, feature, written, token, instead=''):
-        """Raise the error that the kernel lacks what a Token asks for."""
+    def check_feature(self, feature, token, instead=''):
+        """Raise the error that the kernel lacks what a Token takes."""
         if feature not in self.features:
             raise TraceError('this kernel has no %s, which %s takes: Linux %s has%s' % (
-                feature, written, FEATURES[feature].version, instead), token.column)
+                feature, token.text, FEATURES[feature].version, instead), token.column)
 
     # Symbols
 
@@ -2790,11 +2791,9 @@ class Kernel(object):
         return fields or None
 
     def event_format(self, system, event):
-        """Return (declaration, name, array, bytes, whether it has a sign) of each field."""
-        found = re.findall(r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*size:([0-9]+);.*signed:([01]);',
-                           self._format_file(system, event))
-        return [(declaration, name, array, int(size), signed == '1')
-                for declaration, name, array, size, signed in found]
+        """Return (declaration, name, [length], bytes, 1 with a sign) of each field, as texts."""
+        return re.findall(r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*size:([0-9]+);.*signed:([01]);',
+                          self._format_file(system, event))
 
     def _format_file(self, system, event):
         name = 'events/%s/%s/format' % (system, event)
@@ -2822,8 +2821,8 @@ def all_symbols(listing):
 
 
 def event_field(system, declaration, array, size, signed):
-    """Return the Field, of size bytes, that an event's format declares."""
-    is_pointer = '*' in declaration
+    """Return the Field that an event's format declares, in the texts of event_format()."""
+    size, is_pointer = int(size), '*' in declaration
     if array and declaration.strip() == 'char':
         return Field('string', FetchType('string', 8 * size))
     if re.search(r'\bchar\[\]', declaration):
@@ -2837,7 +2836,7 @@ def event_field(system, declaration, array, size, signed):
         return Field('array')       # (the kernel accepts such a filter, and cannot apply it)
     if array or re.search(r'struct|__data_loc|__rel_loc', declaration) and not is_pointer:
         return Field('other')
-    kind = 'signed' if signed and not is_pointer else 'unsigned'
+    kind = 'signed' if signed == '1' and not is_pointer else 'unsigned'
     return Field(kind, FetchType(kind[0], 8 * size))
 
 
@@ -2873,8 +2872,8 @@ def refusal(step, error, tracefs, top):
     if kind == 'kprobe_events' and reason.startswith(('failed to register', 'invalid argument')):
         if name in forbidden_functions():
             reason += ', since kprobes must not touch it (%s)' % FORBIDDEN
-        elif not re.search('^%s(?:[ \t]|$)' % re.escape(name), tracefs.read_if_there(
-                'available_filter_functions'), re.M):
+        elif name not in [each.name for each in all_symbols(
+                tracefs.read_if_there('available_filter_functions'))]:
             reason += ", since it is not among ftrace's available_filter_functions"
     refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
         'filter' if kind == 'filter' else 'trace', reason, step.path, step.text))
