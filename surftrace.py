@@ -1572,13 +1572,11 @@ class Shown(object):
 # (Documentation/trace/events.rst): the person's own text with other operands.
 # ---------------------------------------------------------------------------
 
-# marks: (position in text, column in the trace) of each predicate.  asks_task: it asks for nothing
-# but the task, and so, of a whole call, can be applied at the entry: of two calls on one stack the
-# kernel must see both, or none.
+# marks: (position in text, column in the trace) of each predicate.  asks_task: it asks for the task
+# alone, and so can be asked at a call's entry: of two on one stack it takes both, or none.
 KernelFilter = namedtuple('KernelFilter', 'text marks asks_task')
-# What a filter or a histogram can name; an Argument serves as well.  kind: an Argument's, or
-# 'user string' (a pointer into a program's memory), 'ip' (four bytes), 'other', or None if it is
-# not known.  The rest is as an Argument has it.
+# What a filter or a histogram can name, as an Argument is.  kind: an Argument's, or 'user string'
+# (a pointer into a program's memory), 'ip' (four bytes), 'other', None if it is not known.
 Field = namedtuple('Field', 'kind fetch_type form signed words')
 Field.__new__.__defaults__ = (FetchType('u'), None, '', '')
 CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are the times
@@ -1785,9 +1783,8 @@ class Comparison(object):
 # columns: a Column for each key.  sums: (name, the Argument that shows it) of what is added up.
 # from_zero: names whose negative numbers are not counted.  column: where it begins in the trace.
 KernelHistogram = namedtuple('KernelHistogram', 'columns sums from_zero column')
-# What it counts by.  words: the kernel's.  kind: one of KEY_PATTERNS, which tell how it is printed.
-# size: in bytes, in a key.  show(text, symbol_at): the text that a person sees; symbol_at(address)
-# is what that is called.
+# What it counts by.  words: the kernel's.  kind: one of KEY_PATTERNS.  size: in bytes, in a key.
+# show(text, symbol_at): what a person sees; symbol_at(address): what that is called.
 Column = namedtuple('Column', 'name words kind size show')
 # hits: how many were counted; dropped: how many were not, as the kernel's table was full.
 Totals = namedtuple('Totals', 'hits entries dropped')
@@ -1920,8 +1917,8 @@ TASK_COLUMNS = {
 # ---------------------------------------------------------------------------
 # Traces: syntax trees -> probes and events, on one kernel
 #
-# Takes the trees of all traces, the Sources of types and the Kernel that is traced, and
-# gives Probes: what the plan writes.  Here patterns become many probes.
+# Takes the trees of all traces, the Sources of types and the Kernel, and gives Probes: what the
+# plan writes.  Here patterns become many probes.
 # ---------------------------------------------------------------------------
 
 # text: the person's.  kind: p, r, c or e.  event: its name; place: what is probed, or the event's
@@ -1956,10 +1953,7 @@ def compile_all(trees, sources, kernel, console, limit):
 
 
 def compile_each(tree, found, first, events, sources, kernel, console):
-    """Return the Probes of a tree on what it takes, numbered from first on.
-
-    What a pattern takes is left out if the values or the filter do not fit it.
-    """
+    """Return the Probes of a tree on what it takes, numbered from first on, where it fits."""
     probes, errors = [], []
     for one in found:
         try:
@@ -2089,15 +2083,13 @@ Step = namedtuple('Step', 'action path text undo origin')
 Step.__new__.__defaults__ = (None, None, None)
 # create makes the instance and the probes, start makes them fire.  At the end start is undone, the
 # rest of the ring buffer and the histograms are read, and create is undone.  histograms: (Probe,
-# path); calls: the path of each table that keeps what whole calls are made of.  traced: how many
-# Probes there are.
+# path); calls: the path of each table that whole calls are made of.  traced: how many Probes.
 Plan = namedtuple('Plan', 'create start histograms calls traced')
 
 CALLS = 1024                # of one function that can be under way at once, unless --maxactive says
 RUN_NAME = 'surftrace'      # begins the name of each run's instance and group; -S shows it alone
 SCRIPT_RUN = '\0'           # stands for that of a script, which is known when it is run
-# How an instance shows its events: what the rest of this file takes for granted.  A new one begins
-# with what somebody has set at the top.
+# How an instance is to show its events; a new one begins with what somebody has set at the top.
 DISPLAY = (('context-info', '1'), ('latency-format', '0'), ('raw', '0'), ('hex', '0'), ('bin', '0'),
            ('fields', '0'), ('userstacktrace', '0'))
 
@@ -2210,9 +2202,8 @@ def histogram_steps(probe, path):
 
 # A whole call: a histogram of the entry keeps its time and its values by the stack that it runs on,
 # and one of the return takes them there and makes a synthetic event of them.  (Every task and every
-# CPU's interrupts have a stack of their own, 16 KB or more, of which a call leaves and enters the
-# same place; the number of the task is 0 for what is idle on each CPU, and stays what it is in an
-# interrupt.)
+# CPU's interrupts have a stack of their own, 16 KB or more, and a call leaves where it has entered;
+# the number of the task is 0 on each CPU that is idle, and stays what it is in an interrupt.)
 
 CALL_KEY = Argument('__stack', '%sp', FetchType('b', 50, 14, 64), None, 0, (), '', '')
 
@@ -2294,8 +2285,7 @@ clean_up() {
     status=$?
     trap '' ALRM HUP INT QUIT PIPE TERM USR1 USR2
 %(stop)s
-    # What the reader has not taken yet is still in the buffer; nobody waits for a reader that
-    # takes nothing.
+    # What has not been taken is still in the buffer; a reader that takes nothing is not waited for.
     if [ -n "$reader" ]; then
         sleep 1
         kill "$reader" 2> /dev/null
@@ -2555,10 +2545,7 @@ class Kernel(object):
                                   if feature.sign in readme) if readme else USUAL_FEATURES
 
     def supported(self, fetch_type, token):
-        """Return a FetchType that this kernel has for one, and a warning if that shows less.
-
-        Where nothing does instead, the error points at a Token.
-        """
+        """Return a FetchType that this kernel has for a Token's, and a warning if it shows less."""
         feature = 'hexadecimal' if fetch_type.name == 'x' else fetch_type.name
         if feature in FEATURES and feature not in self.features:
             _, version, instead = FEATURES[feature]
@@ -2584,8 +2571,7 @@ class Kernel(object):
     def listing(self, name):
         """Return ftrace's list, 'traceable', or kallsyms, 'all'; '' if it cannot be read.
 
-        Then spelling goes unchecked, and the kernel refuses what it must.  Of a kernel elsewhere,
-        the functions of its vmlinux are the traceable ones.
+        Of a kernel elsewhere, the functions of its vmlinux are the traceable ones.
         """
         if name not in self.lists:
             text = ''
@@ -2618,13 +2604,10 @@ class Kernel(object):
         raise TraceError("this kernel lists no symbol '%s'%s" % (base.text, way), base.column)
 
     def named(self, tree, console):
-        """Return the Symbol that a trace names, or its only variant; tell if that may be wrong.
-
-        ftrace's own list does not count for a trace with an offset.
-        """
+        """Return the Symbol that a trace names, or its only variant; tell if that may be wrong."""
         token, module = tree.symbol, tree.module and tree.module.text
         name, lists = token.text, [self.listing('all')]
-        if not tree.offset:
+        if not tree.offset:     # (with one, kprobes take what ftrace does not list)
             lists.insert(0, self.listing('traceable'))
         for listing in lists:
             like = [symbol for symbol in symbols_like(listing, name)
@@ -2883,7 +2866,7 @@ def refusal(step, error, tracefs, top):
 
 
 def origin_column(probe, kind, before):
-    """Return the column in the person's text of what the kernel refuses behind some words."""
+    """Return the column in the person's text of what the kernel refuses behind these words."""
     if kind == 'trigger' and probe.histogram:
         return probe.histogram.column
     columns = probe.columns[:len(before.split(' '))]
