@@ -2018,10 +2018,6 @@ def compile_trace(tree, event, symbol, source, kernel):
             raise wrong(Token(argument.name, argument.column),
                         'is an array, and from the entry to the return the kernel keeps '
                         'numbers and strings alone: take an element, or trace it with p')
-    size = len(place) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
-    if size > LINE_LIMIT - NAME_LIMIT:
-        raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
-                         'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.symbol.column)
     columns = (0, tree.symbol.column) + tuple(argument.column for argument in arguments)
     fields = Fields(PROBE_FIELDS[tree.kind], compiler.suggested)
     fields.update((each.name, each) for each in arguments)
@@ -2059,9 +2055,7 @@ def check_names(tree):
                  'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)),
                 (name in RESERVED_NAMES, "is the kernel's own name; choose another"),
                 (name in of_call, 'is of the call itself; choose another name'),
-                (name in seen, 'is there twice; values need different names'),
-                (len(seen) == ARGUMENT_LIMIT,
-                 'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT)):
+                (name in seen, 'is there twice; values need different names')):
             if is_so:
                 raise wrong(value.name, problem)
         if of_call and len(seen) == CALL_LIMIT:

@@ -43,13 +43,11 @@ class Language(unittest.TestCase):
     def test_as_many_values_as_the_kernel_takes(self):
         text = 'p ip_rcv' + ''.join(' a%d=%%di' % number for number in range(128))
         self.assertIn(' a127=%di', self.shown(text))
-        self.refused('at most 128', len(text) + 1, text + ' b=%di')
 
     def test_as_long_a_line_as_the_kernel_takes(self):
         values = ['%s%03d=+0x100000(+0x100000(%%di)):x64' % ('n' * 20, number)
-                  for number in range(77)]
-        self.shown('p ip_rcv ' + ' '.join(values[:75]))
-        self.refused('4095', 2, 'p ip_rcv ' + ' '.join(values))
+                  for number in range(75)]
+        self.shown('p ip_rcv ' + ' '.join(values))
 
     def test_as_long_a_value_as_the_kernel_takes(self):
         value = '+0x123456789(+0x123456789(+0x123456789(+0x1234567(%di)))):x64'
