@@ -1594,7 +1594,6 @@ PROBE_FIELDS = {'p': {'__probe_ip': ADDRESS}, 'c': {CALL_TIME.name: CALL_TIME},
                 'r': {'__probe_func': ADDRESS, '__probe_ret_ip': ADDRESS}}
 COMM_NAMES = frozenset(('COMM', 'comm'))
 TASK_FIELDS = COMM_NAMES | frozenset(('common_pid',))
-FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
 
@@ -1636,9 +1635,6 @@ def compile_filter(written, fields, source, here):
         begin = operand.column + moved
         field = fields.find(name, 'filter on')
         compared = Comparison(predicate, field, source, here).operand()
-        if begin + len(compared) > FILTER_LIMIT:
-            raise TraceError('the kernel takes a filter of %d characters, this one is longer'
-                             % FILTER_LIMIT, operand.column)
         text = text[:begin] + compared + text[begin + len(operand.text):]
         moved += len(compared) - len(operand.text)
     asks_task = all(each.name.text in TASK_FIELDS for each in written.predicates)
@@ -1696,9 +1692,6 @@ class Comparison(object):
                         'give one element a name, or write :string behind text')
         if kind in ('signed', 'unsigned') and operator.text == '~':
             raise wrong(name, 'is a number: ~ goes with strings', operator)
-        if len(self.word) > OPERAND_LIMIT:
-            raise TraceError('the kernel compares strings of up to %d characters' % OPERAND_LIMIT,
-                             self.written.column)
         if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
             raise wrong(name, 'is a string: compare it with ==, != or ~ (a pattern)', operator)
 
