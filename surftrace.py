@@ -1994,8 +1994,8 @@ def compile_trace(tree, event, symbol, source, kernel):
     if tree.offset:
         place += '+' + tree.offset.text
         if tree.kind != 'p':
-            raise TraceError('a %s takes no offset' % (
-                'return trace' if tree.kind == 'r' else 'whole call'), tree.offset.column)
+            noun = 'return trace' if tree.kind == 'r' else 'whole call'
+            raise TraceError('a %s takes no offset' % noun, tree.offset.column)
         kernel.check_offset(tree.offset, symbol)
     if tree.kind == 'c':
         kernel.check_feature('synthetic events', Token('c', tree.symbol.column),
@@ -2466,11 +2466,10 @@ def explain(error_number):
     reason = os.strerror(error_number).lower()
     if error_number == errno.EROFS:
         reason += ': mount it again with -o remount,rw (a container: on the host)'
-    elif error_number in (errno.EACCES, errno.EPERM) and os.geteuid():
-        reason += ': run as root'
     elif error_number in (errno.EACCES, errno.EPERM):
-        reason += (': in a container, run it on the host or with --privileged; or the kernel is '
-                   'locked down (boot it with lockdown=integrity or none)')
+        reason += ': run as root' if os.geteuid() else (
+            ': in a container, run it on the host or with --privileged; or the kernel is locked '
+            'down (boot it with lockdown=integrity or none)')
     return reason
 
 
@@ -2513,8 +2512,7 @@ def open_tracefs(root):
 
 def forbidden_functions():
     """Return the names of the functions that kprobes must not touch, as debugfs lists them."""
-    return frozenset(line.split('\t')[-1].strip()
-                     for line in text_if_there(FORBIDDEN).splitlines())
+    return frozenset(re.findall(r'\t(\S+)', text_if_there(FORBIDDEN)))
 
 
 class Kernel(object):
@@ -2800,8 +2798,7 @@ def event_field(system, declaration, array, size, signed):
     if re.search(r'\bchar ?\* *$', declaration):
         return Field('user string' if system == 'syscalls' else 'string')
     if array == '[4]' and size == 4 and 'char' not in declaration:
-        # As sock/inet_sock_set_state has them.
-        return Field('ip', FetchType('u', 32), FORMS['ip_'])
+        return Field('ip', FetchType('u', 32), FORMS['ip_'])    # as sock/inet_sock_set_state has
     if array and size not in (1, 2, 4, 8) and 'char' not in declaration:
         return Field('array')       # (the kernel accepts such a filter, and cannot apply it)
     if array or re.search(r'struct|__data_loc|__rel_loc', declaration) and not is_pointer:
