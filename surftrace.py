@@ -5596,7 +5596,9 @@ Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and
 # A member as databases and servers list it: offset and size in bytes, bits 'first:count' or ''.
 Row = namedtuple('Row', 'type name offset size bits')
 
-C_QUALIFIERS = ('const', 'volatile', 'restrict')
+# What a word makes of the type that it stands behind.
+C_WRAPPERS = dict((word, Record(word)) for word in ('const', 'volatile', 'restrict'))
+C_WRAPPERS['*'] = Record('pointer', size=POINTER_SIZE)
 C_TYPE = r'(?:[A-Za-z_][A-Za-z0-9_$ *()\[\],.{}]*|\.\.\.)\Z'
 C_NAME = r'(?:[A-Za-z_][A-Za-z0-9_\[\]]{0,200}(?:\.[A-Za-z0-9_\[\]]{0,200}){0,8}|\$[0-9]*)?\Z'
 BITS = r'(?:([0-9]{1,3}):([0-9]{1,3}))?\Z'
@@ -5609,49 +5611,52 @@ def c_declaration(text):
     The type is a Record whose innermost target is words, or these words alone.  A text that is no
     declaration is returned as such words: they name nothing that is known.
     """
-    tokens = re.findall(r'[\w.$]+|\{\.\.\.\}|\S', text)[::-1]       # the next one is the last
+    # The next token is the last; the empty one ends the text.
+    tokens = [''] + re.findall(r'[\w.$]+|\{\.\.\.\}|\[\d*\]|\S', text)[::-1]
     try:
         name, found = parse_declaration(tokens)
-    except (IndexError, ValueError):
+    except ValueError:
         return '', text
-    return ('', text) if tokens else (name, found)
+    return (name, found) if tokens == [''] else ('', text)
 
 
 def parse_declaration(tokens):
-    """Take a declaration off the tokens; raises IndexError or ValueError if there is none."""
+    """Take a declaration off the tokens; raises ValueError if there is none."""
     words = []
-    while tokens and re.match(r'[\w.${]', tokens[-1]):
+    while re.match(r'[\w.${]', tokens[-1]):
         words.append(tokens.pop())
-    base = ' '.join(word for word in words if word not in C_QUALIFIERS)
+    base = ' '.join(word for word in words if word not in C_WRAPPERS)
     name, layers = parse_declarator(tokens)
-    layers = [Record(word) for word in words if word in C_QUALIFIERS][::-1] + layers
+    layers = [C_WRAPPERS[word] for word in words if word in C_WRAPPERS][::-1] + layers
     if not base or len(layers) >= CHAIN_LIMIT:
         raise ValueError(base)
     for layer in layers:
-        base = layer._replace(target=layer.target._replace(result=base)
-                              if layer.kind == 'function' else base)
+        if layer.kind == 'function':
+            base = layer._replace(target=layer.target._replace(result=base))
+        else:
+            base = layer._replace(target=base)
     return name, base
 
 
 def parse_declarator(tokens):
     """Take a declarator off the tokens; return its name and its Records, the innermost first."""
     layers, suffixes, name, outer = [], [], '', []
-    while tokens and (tokens[-1] == '*' or tokens[-1] in C_QUALIFIERS):
-        word = tokens.pop()
-        layers.append(Record('pointer', size=POINTER_SIZE) if word == '*' else Record(word))
+    while tokens[-1] in C_WRAPPERS:
+        layers.append(C_WRAPPERS[tokens.pop()])
     if tokens[-2:] == ['*', '(']:
         tokens.pop()
         name, outer = parse_declarator(tokens)
-        take(tokens, ')')
-    elif tokens and re.match(r'\w', tokens[-1]):
+        if tokens.pop() != ')':
+            raise ValueError(name)
+    elif re.match(r'\w', tokens[-1]):
         name = tokens.pop()
-    while tokens and tokens[-1] in ('[', '('):
-        if tokens.pop() == '[':
-            length = int(tokens.pop()[:20]) if tokens[-1].isdigit() else 0
-            take(tokens, ']')
-            suffixes.append(Record('array', length=length))
+    while re.match(r'\(|\[.*\]', tokens[-1]):
+        token = tokens.pop()
+        if token == '(':
+            function = Function('', parse_parameters(tokens), '')
+            suffixes.append(Record('function', target=function))
         else:
-            suffixes.append(Record('function', target=Function('', parse_parameters(tokens), '')))
+            suffixes.append(Record('array', length=int(token[1:-1] or 0)))
     return name, layers + suffixes[::-1] + outer
 
 
@@ -5659,19 +5664,11 @@ def parse_parameters(tokens):
     """Take a list of parameters and its ')' off the tokens; return the Parameters."""
     parameters = []
     while tokens[-1] != ')':
-        if tokens[-1] == '...':
-            parameters.append(Parameter('', tokens.pop() and 'void'))
-        else:
-            parameters.append(Parameter(*parse_declaration(tokens)))
-        if tokens[-1] != ')':
-            take(tokens, ',')
+        parameters.append(Parameter(*parse_declaration(tokens)))
+        if tokens[-1] == ',':
+            tokens.pop()
     tokens.pop()
     return () if [each.type for each in parameters] == ['void'] else tuple(parameters)
-
-
-def take(tokens, wanted):
-    if tokens.pop() != wanted:
-        raise ValueError(wanted)
 
 
 class TextTypes(Source):
@@ -5708,16 +5705,20 @@ class TextTypes(Source):
         found = c_declaration(text)[1]
         if isinstance(found, Record):
             return found
+        if found == '...':      # ends a list of parameters
+            return Record('void')
         words = found.split()
         return find_integer(words) or (
             self._tagged(words) if words[0] in TAGS else self._typedef(found))
 
     def _tagged(self, words):
         text = ' '.join(words)
-        layout = self.layout(text) if len(words) == 2 else None
         # A $ suffix distinguishes types that share a name or have none.
-        return Record(words[0], words[-1].partition('$')[0].replace('{...}', ''),
-                      layout.size if layout else 0, target=text if layout else None)
+        name = words[-1].partition('$')[0].replace('{...}', '')
+        layout = self.layout(text)
+        if layout is None:
+            return Record(words[0], name)
+        return Record(words[0], name, layout.size, layout.members)
 
     def _typedef(self, text):
         alias = self.ask(self.look_up_alias, text)
@@ -5726,14 +5727,12 @@ class TextTypes(Source):
         if alias.text != text:
             return Record('typedef', text, target=alias.text)
         layout = self.layout(text)      # of a struct without a name, if it is one
-        return (Record('typedef', text, target=Record('struct', '', layout.size, text))
-                if layout else Record('int', text, alias.size))
+        if layout is None:
+            return Record('int', text, alias.size)
+        return Record('typedef', text, target=Record('struct', '', *layout))
 
     def members(self, record):
-        if record.target is None or isinstance(record.target, tuple):
-            return record.target or ()
-        layout = self.layout(record.target)
-        return layout.members if layout else ()
+        return record.target or ()
 
     def text(self, value, pattern):
         """Return a value from outside as text if it matches pattern."""
@@ -5754,9 +5753,8 @@ class TextTypes(Source):
         path, dot, last = self.text(name, C_NAME).rpartition('.')
         for length in re.findall(r'\[([0-9]*)\]', last)[::-1]:
             found = Record('array', target=found, length=int(length or 0))
-        last = '' if last.startswith('$') else last.partition('[')[0]
-        return Row(found, path + dot + last, self.size(offset), self.size(size),
-                   self.text(bits or '', BITS))
+        name = path + dot + re.match(r'\w*', last).group()     # one without a name is called $
+        return Row(found, name, self.size(offset), self.size(size), self.text(bits or '', BITS))
 
     def function(self, name, result, kinds, names):
         """Return a checked Function; names may be fewer than kinds, or none."""
@@ -5765,8 +5763,7 @@ class TextTypes(Source):
         kinds = [self.text(kind, C_TYPE) for kind in kinds if kind != 'void']
         names = [self.text(each, C_NAME) for each in names] + [''] * len(kinds)
         result = re.sub(r'^(?:static|inline) ', '', self.text(result, C_TYPE))
-        return Function(name, tuple(Parameter(each, 'void' if kind == '...' else kind)
-                                    for each, kind in zip(names, kinds)), result)
+        return Function(name, tuple(Parameter(*pair) for pair in zip(names, kinds)), result)
 
 
 def parse_json(text):
@@ -5788,9 +5785,8 @@ def text_members(rows, start=0):
             inner = [row._replace(name=row.name.partition('.')[2]) for row in group]
             first = min(row.offset for row in inner)
             size = max(row.offset + row.size for row in inner) - first
-            found = Record('struct', '', size, tuple(text_members(inner, first)))
-            members.append(Member(outer.partition('[')[0], found, 8 * (first - start), 0))
-            continue
+            found = Record('struct', '', size, text_members(inner, first))
+            group = [Row(found, outer.partition('[')[0], first, size, '')]
         for row in group:
             bit, width = re.match(BITS, row.bits).groups()
             members.append(Member(row.name, row.type, 8 * (row.offset - start) + int(bit or 0),
