@@ -5807,8 +5807,9 @@ GDB_ANSWER_SIZE = 1 << 28       # bytes
 GDB_MARK = '@surftrace '        # begins the line that ends an answer
 # The first reading of a vmlinux leaves an index in gdb's own cache (~/.cache/gdb), with which the
 # next ones take a second.  (By version, index-cache is turned on in one of two ways.)
-GDB_SETTINGS = ('auto-load off', 'confirm off', 'width 0', 'height 0', 'language c',
-                'index-cache on', 'index-cache enabled on')
+GDB_SETTINGS = [word for setting in (
+    'auto-load off', 'confirm off', 'width 0', 'height 0', 'language c', 'index-cache on',
+    'index-cache enabled on') for word in ('-iex', 'set ' + setting)]
 # It runs in Python 2 or 3, from gdb 8.1 on.  A question is a line, [function, argument ...] in
 # JSON, and so is the answer, null where gdb knows none.
 GDB_PROGRAM = r'''
@@ -5818,11 +5819,6 @@ KINDS = dict((getattr(gdb, "TYPE_CODE_" + code), kind) for code, kind in (
     ("INT", "int"), ("CHAR", "int"), ("BOOL", "int"), ("FLT", "float"), ("ENUM", "enum"),
     ("PTR", "pointer"), ("ARRAY", "array"), ("STRUCT", "struct"), ("UNION", "union"),
     ("FUNC", "function"), ("TYPEDEF", "typedef"), ("VOID", "void")))
-for setting in SETTINGS:
-    try:
-        gdb.execute("set " + setting)
-    except gdb.error:
-        pass        # not there in this version
 types, numbers = [], {}         # by number, and the number of a struct by what it is made of
 listed = {}                     # what a command has printed
 
@@ -5942,8 +5938,7 @@ class GdbProcess(object):
 
     def __init__(self, elf, command, console, arguments, seconds=GDB_SECONDS):
         import subprocess       # only gdb and mount need it, and it is slow to load
-        self.elf, self.path = elf, elf.path
-        self.command, self.console, self.seconds = command, console, seconds
+        self.elf, self.command, self.console, self.seconds = elf, command, console, seconds
         # It asks for memory in small pieces, and would ask the network for debug files.
         environment = dict(os.environ, MALLOC_TOP_PAD_=str(1 << 27), DEBUGINFOD_URLS='',
                            GLIBC_TUNABLES='glibc.malloc.hugetlb=1', LC_ALL='C')
@@ -5967,12 +5962,12 @@ class GdbProcess(object):
         data, mark, began, poll = b'\n', b'', clock(), select.poll()
         poll.register(self.process.stdout, select.POLLIN)
         while not mark:
-            if clock() > began + self.seconds or len(data) > GDB_ANSWER_SIZE:
-                raise SourceError('%s: %s gave no answer in %g s' % (
-                    self.path, self.command, self.seconds))
-            if not wait_until(clock() + min(0.5, self.seconds), poll):
+            seconds = clock() - began
+            if seconds > self.seconds or len(data) > GDB_ANSWER_SIZE:
+                raise self._failed('gave no answer in %d s' % seconds)
+            if not wait_until(clock() + 0.5, poll):
                 self.console.progress('%s reads %s: %d s' % (
-                    self.command, self.path, clock() - began))
+                    self.command, self.elf.path, seconds))
                 continue
             more = os.read(self.process.stdout.fileno(), 1 << 16)
             if not more:
@@ -5983,15 +5978,18 @@ class GdbProcess(object):
         self.console.progress('')
         return to_text(printed).strip('\n'), to_text(answer)
 
+    def _failed(self, what):
+        return SourceError('%s: %s %s' % (self.elf.path, self.command, what))
+
     def _ended(self, printed):
         if 'Python scripting is not supported' in printed:
             return SourceError('%s: this gdb has no Python, which -m gdb needs; -m dwarf does '
                                'without it' % self.command)
-        status, last = self.process.wait(), printed.strip().rpartition('\n')[2]
-        return SourceError('%s: %s ended in the middle, with %s%s' % (
-            self.path, self.command, 'status %d' % status if status >= 0 else
-            'signal %d (a large vmlinux takes it 2 GB of memory)' % -status,
-            ': ' + last if last else ''))
+        status = self.process.wait()
+        how = ('status %d' % status if status >= 0 else
+               'signal %d (a large vmlinux takes it 2 GB of memory)' % -status)
+        last = printed.strip().rpartition('\n')[2]
+        return self._failed('ended in the middle, with %s%s' % (how, last and ': ' + last))
 
     def close(self):
         self.console.progress('')
@@ -6005,11 +6003,11 @@ class Gdb(Source):
 
     kind = 'gdb'
     # The program is there before the file is read, and its loop takes over stdin behind that.
-    ARGUMENTS = ['-batch', '-iex', 'python MARK, SETTINGS = %r, %r' % (GDB_MARK, GDB_SETTINGS),
-                 '-iex', 'python exec(%r)' % GDB_PROGRAM, '-ex', 'python serve()']
+    ARGUMENTS = GDB_SETTINGS + ['-batch', '-iex', 'python MARK = %r' % GDB_MARK, '-iex',
+                                'python exec(%r)' % GDB_PROGRAM, '-ex', 'python serve()']
 
     def __init__(self, process):
-        self.name, self.process, self.answers = process.path, process, {}
+        self.name, self.process, self.answers = process.elf.path, process, {}
         printed, answer = process.ask('["opened"]')
         if answer.strip() in ('0', 'null'):
             raise SourceError('%s cannot read %s: %s; gdb-multiarch may' % (
@@ -6026,10 +6024,10 @@ class Gdb(Source):
         return self._ask('find', kind, name)
 
     def describe(self, ref):
-        found = self._ask('describe', ref)
-        record = Record(*found) if found else Record('missing')
-        return record._replace(target=self._function('', *record.target)) if (
-            record.kind == 'function') else record
+        record = Record(*self._ask('describe', ref) or ['missing'])
+        if record.kind == 'function':
+            return record._replace(target=self._function('', *record.target))
+        return record
 
     def _function(self, name, parameters, result):
         return Function(name, tuple(Parameter(*each) for each in parameters), result)
@@ -6066,8 +6064,7 @@ def as_text(answer):
 class Disassembler(object):
     """The instructions of a vmlinux, of which the symbols are enough; gdb needs no Python."""
 
-    ARGUMENTS = [word for setting in GDB_SETTINGS for word in ('-iex', 'set ' + setting)] + [
-        '-iex', 'set prompt']
+    ARGUMENTS = GDB_SETTINGS + ['-iex', 'set prompt']
 
     def __init__(self, process):
         self.process = process
@@ -6151,27 +6148,6 @@ DATABASE_TABLES = {
 }
 
 
-def open_database(path):
-    """Return a connection to a copy of a database, where nobody else can lay a journal.
-
-    SQLite would carry out a journal that it finds there, and delete files that this names.
-    """
-    import shutil
-    import sqlite3
-    import tempfile
-    if not os.path.isfile(path) and os.path.exists(path) or os.path.getsize(path) > SECTION_LIMIT:
-        raise SourceError('%s: not a file that types can be read from' % path)
-    directory = tempfile.mkdtemp()
-    try:
-        copy = os.path.join(directory, 'copy.db')
-        shutil.copyfile(path, copy)
-        connection = sqlite3.connect(copy)
-        connection.execute('PRAGMA schema_version')     # it is opened when it is first read
-        return connection
-    finally:
-        shutil.rmtree(directory)
-
-
 class Database(TextTypes):
     """The types in a database file."""
 
@@ -6179,31 +6155,46 @@ class Database(TextTypes):
     lists_quickly = knows_modules = True
 
     def __init__(self, path):
-        import sqlite3
         TextTypes.__init__(self, path)
-        self.errors = sqlite3.Error, UnicodeError
-        try:
-            self.connection = open_database(path)
-        except self.errors as error:
-            raise SourceError('%s: a damaged database: %s' % (path, error))
-        self.connection.text_factory = str
-        # A view that stands in for a table, or a column that is computed, could take for ever.
-        tables = set(name for name, sql in self._query(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND "
-            "sql LIKE 'CREATE TABLE %'") if not re.search(r'(?i)\bas\b', sql))
-        missing = sorted(set(DATABASE_TABLES) - set(['files', 'kernel']) - tables)
+        tables = self._open()
+        missing = sorted(set(['funs', 'structs', 'members', 'types']) - set(tables))
         if missing:
-            raise SourceError('%s: not a database of types: it has no table %s'
-                              % (path, ', '.join(missing)))
-        of = self._query('SELECT architecture FROM kernel') if 'kernel' in tables else ()
-        self.architecture = of[0][0] if of else None        # None: it does not tell
-        self.has_names = 'argi' in [row[1] for row in self._query('PRAGMA table_info(funs)')]
+            raise self.failed('not a database of types: it has no table ' + ', '.join(missing))
+        self.names_column = 'argi' if 'argi' in tables['funs'] else "'[]'"
+        self.architecture = None        # it does not tell
+        for row in self._query('SELECT architecture FROM kernel') if 'kernel' in tables else ():
+            self.architecture = row[0]
+
+    def _open(self):
+        """Open a copy, where nobody else can lay a journal; return {table: its columns}.
+
+        SQLite would carry out a journal that it finds there, and delete files that this names.
+        """
+        import shutil
+        import sqlite3
+        import tempfile
+        status = os.stat(self.name)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > SECTION_LIMIT:
+            raise self.failed('not a file that types can be read from')
+        directory = tempfile.mkdtemp()
+        try:
+            copy = os.path.join(directory, 'copy.db')
+            shutil.copyfile(self.name, copy)
+            self.connection = sqlite3.connect(copy)
+            self.connection.text_factory = str
+            tables = self._query("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND "
+                                 "sql LIKE 'CREATE TABLE %'")
+        finally:
+            shutil.rmtree(directory)
+        # A view that stands in for a table, or a column that is computed, could take for ever.
+        return dict(table for table in tables if not re.search(r'(?i)\bas\b', table[1]))
 
     def _query(self, question, *values):
+        import sqlite3
         try:
             return self.connection.execute(question, values).fetchall()
-        except self.errors as error:
-            raise SourceError('%s: a damaged database: %s' % (self.name, error))
+        except (sqlite3.Error, UnicodeError) as error:
+            raise self.failed('a damaged database: %s' % error)
 
     def look_up_layout(self, text):
         found = self._query('SELECT id, bytes FROM structs WHERE name = ? ORDER BY id', text)
@@ -6214,22 +6205,24 @@ class Database(TextTypes):
         return Layout(self.size(found[0][1]), text_members([self.row(*row) for row in rows]))
 
     def look_up_alias(self, name):
-        found = self._query('SELECT alias, bytes FROM types WHERE name = ? ORDER BY id', name)
-        return found and Alias(self.text(found[0][0], C_TYPE), self.size(found[0][1])) or None
+        for alias, size in self._query('SELECT alias, bytes FROM types WHERE name = ? ORDER BY id',
+                                       name):
+            return Alias(self.text(alias, C_TYPE), self.size(size))
+        return None
 
     def names(self, kind):
-        questions = {'function': 'SELECT DISTINCT func FROM funs',
-                     'typedef': 'SELECT name FROM types'}
-        rows = self._query(questions.get(kind) or "SELECT substr(name, %d) FROM structs WHERE "
-                           "name LIKE '%s %%'" % (len(kind) + 2, kind))
-        return sorted(row[0] for row in rows
-                      if isinstance(row[0], str) and re.match(r'[A-Za-z_][\w.]*\Z', row[0]))
+        table, column = {'function': ('funs', 'func'), 'typedef': ('types', 'name')}.get(
+            kind, ('structs', 'name'))
+        pattern = (kind + ' ' if kind in TAGS else '') + r'([A-Za-z_][\w.]*)\Z'
+        found = [re.match(pattern, name) for name, in self._query(
+            'SELECT DISTINCT %s FROM %s' % (column, table)) if isinstance(name, str)]
+        return sorted(match.group(1) for match in found if match)
 
     @sound
     def functions(self, name):
         found = []
-        for result, kinds, names in self._query('SELECT ret, args, %s FROM funs WHERE func = ?' % (
-                'argi' if self.has_names else "'[]'"), name):
+        for result, kinds, names in self._query(
+                'SELECT ret, args, %s FROM funs WHERE func = ?' % self.names_column, name):
             function = self.function(name, result, parse_json(kinds or '[]'),
                                      parse_json(names or '[]'))
             if function not in found:
