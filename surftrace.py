@@ -6439,6 +6439,10 @@ class Server(TextTypes):
 # ---------------------------------------------------------------------------
 
 ROW_LIMIT = 100000      # lines of a layout; the longest of a kernel has 2,000
+OWN_NAMES = r'(?:retval|comm|stack[0-9]*|arg[1-9][0-9]*|)$'     # ftrace's own, behind a $
+# What a filter says of a field of an event, by its kind.
+EVENT_FILTERS = {'string': 'f:FIELD==TEXT', 'user string': 'f:FIELD.ustring==TEXT',
+                 'ip': 'f:FIELD==10.0.0.1', 'signed': 'f:FIELD==-1', 'unsigned': 'f:FIELD==1'}
 
 
 @sound
@@ -6448,28 +6452,26 @@ def information(name, source, kernel):
     if is_pattern(name):
         return pattern_lines(name, source, names or source.names('function'))
     lines = []
-    for function in source.functions(name) if re.match(r'[\w.]+$', name) else ():
-        lines += function_lines(function, source, kernel)
-    kind, _, tag = name.rpartition(' ')
-    for found in named_types(source, kind, tag):
-        lines += enum_lines(found) if found.kind == 'enum' else layout_lines(found, tag)
-    typedef = source.find('typedef', name) if not lines and re.match(r'\w+$', name) else None
-    if typedef is not None:
-        found = Type(source, typedef)
-        lines.append('typedef %s; /* size: %d */' % (found.target.declare(name), found.size))
-    if not lines and name in names:
+    wanted, _, tag = name.rpartition(' ')
+    if name == tag and re.match(r'[\w.]+$', name):
+        for function in source.functions(name):
+            lines += function_lines(function, source, kernel)
+    for kind in TAGS + ('typedef',) if re.match(r'\w+$', tag) else ():
+        if wanted in ('', kind):
+            lines += type_lines(kind, tag, source)
+    if lines:
+        return lines
+    if name in names:
         return ['%s: a function without a known prototype' % name]
-    if not lines:
-        # (The others would take long to list theirs.)
-        structs = source.names('struct') if source.lists_quickly else []
-        raise UsageError("there is no function, struct, union or enum '%s'%s" % (
-            name, nearest(tag, structs + list(names or source.names('function')
-                                              if structs else names))))
-    return lines
+    if source.lists_quickly:
+        names += source.names('struct') + source.names('function')
+    raise UsageError("there is no function, struct, union or enum '%s'%s" % (
+        name, nearest(tag, names)))
 
 
 def event_lines(name, kernel):
-    """Return the fields of SYSTEM/EVENT, with how a filter compares each; or a pattern's events."""
+    """Return the fields of SYSTEM/EVENT, each with a filter's words for it, or a pattern's events.
+    """
     if not kernel.tracefs:
         raise UsageError('events can only be looked up where tracefs can be read')
     names = kernel.events(parse_trace('e ' + name), sys.maxsize, None)
@@ -6478,22 +6480,9 @@ def event_lines(name, kernel):
     lines = [name + ' {']
     for declaration, field, length, size, signed in kernel.event_format(*names[0]):
         kind = event_field(names[0][0], declaration, length, size, signed).kind
-        shape = {'string': '%s==TEXT', 'user string': '%s.ustring==TEXT', 'ip': '%s==10.0.0.1',
-                 'signed': '%s==-1', 'unsigned': '%s==1'}.get(kind, '')
-        lines.append(('    %-36s  %s' % (declaration + field + length + ';', shape and 'f:' + (
-            shape % field))).rstrip())
+        words = EVENT_FILTERS.get(kind, '').replace('FIELD', field)
+        lines.append(('    %-36s  %s' % (declaration + field + length + ';', words)).rstrip())
     return lines + ['};']
-
-
-def named_types(source, wanted, tag):
-    """Return the structs, unions and enums of a name, as bare Types; wanted is a kind, or ''."""
-    found = []
-    for kind in TAGS + ('typedef',) if re.match(r'\w+$', tag) else ():
-        # (An enum without a name is called by one of its values.)
-        if wanted in ('', kind):
-            ref = find_enum(source, tag) if kind == 'enum' else source.find(kind, tag)
-            found += [] if ref is None else [Type(source, ref).bare]
-    return [each for each in found if each.is_aggregate or each.kind == 'enum' and each.names()]
 
 
 def pattern_lines(pattern, source, names):
@@ -6512,30 +6501,41 @@ def pattern_lines(pattern, source, names):
 
 def function_lines(function, source, kernel):
     """Return a Function's prototype, and where each argument is when it begins."""
+    result = str(Type(source, function.result))
     if function.parameters is None:
-        return ['%s %s: where its arguments are is not known' % (
-            Type(source, function.result), function.name)]
+        return ['%s %s: where its arguments are is not known' % (result, function.name)]
     lines = [prototype(source, function)]
     entry = Trace('', 'p', None, None, None, (), None, None, '')
     compiler = Compiler(entry, function.name, source, kernel)
     for index, parameter in enumerate(named_parameters(source, function)):
-        place = None if parameter.location == '' else compiler.parameter_place(index, function)
-        name = '$' + parameter.name
-        scan = Scanner(name)
-        is_argument = parameter.name and not scan.take(RAW) and (
-            parse_base(scan).kind == 'argument')        # ($comm, $arg1 are ftrace's own)
+        place = None
+        if parameter.location != '':
+            place = compiler.parameter_place(index, function)
+        name = '' if re.match(OWN_NAMES, parameter.name) else '$' + parameter.name
         lines.append('  %%%-3d %-16s %-10s %s' % (
-            index, name if is_argument else '', place.words.lstrip('%') if place else '?',
+            index, name, place.words.lstrip('%') if place else '?',
             Type(source, parameter.type).declare(parameter.name)))
-    result = str(Type(source, function.result))
-    return lines + ['  $retval                          ' + result] * (result != 'void')
+    if result != 'void':
+        lines.append('  $retval                          ' + result)
+    return lines
 
 
-def enum_lines(found):
-    """Return the values of an enum, whose names a filter takes."""
-    return ([('enum %s' % found.name).rstrip() + ' {']
-            + ['    %s = %d,' % pair for pair in found.names()]
-            + ['}; /* size: %d */' % found.size])
+def type_lines(kind, name, source):
+    """Return the lines on the struct, union, enum or typedef of a name, none if there is none."""
+    # (An enum without a name is called by one of its values.)
+    ref = find_enum(source, name) if kind == 'enum' else source.find(kind, name)
+    if ref is None:
+        return []
+    found = Type(source, ref)
+    if found.is_aggregate:
+        return layout_lines(found.bare, name)
+    if found.bare.kind == 'enum' and found.names():
+        head = ('enum %s' % found.bare.name).rstrip() + ' {'
+        return ([head] + ['    %s = %d,' % pair for pair in found.names()]
+                + ['}; /* size: %d */' % found.size])
+    if kind == 'typedef':
+        return ['typedef %s; /* size: %d */' % (found.target.declare(name), found.size)]
+    return []
 
 
 def layout_lines(found, alias):
@@ -6547,11 +6547,12 @@ def layout_lines(found, alias):
     if len(rows) == ROW_LIMIT:
         raise SourceError('the types are damaged: a struct never ends')
     width = min(max([len(text) for text, _, _ in rows] + [0]), 48)
-    head = '%s %s {' % (found.kind, found.name) if found.name else 'typedef %s {' % found.kind
-    tail = '}%s; /* size: %d, members: %d */' % (
-        '' if found.name else ' ' + alias, found.size, len(found.own_members()))
-    return [head] + [('%-*s  %s  %s' % (width, text, where, expression)).rstrip()
-                     for text, where, expression in rows] + [tail]
+    head, tail = '%s %s {' % (found.kind, found.name), '}'
+    if not found.name:
+        head, tail = 'typedef %s {' % found.kind, '} ' + alias
+    return [head] + [('%-*s  %s  %s' % (width, text, where, words)).rstrip()
+                     for text, where, words in rows] + [
+        '%s; /* size: %d, members: %d */' % (tail, found.size, len(found.own_members()))]
 
 
 def member_rows(found, start, path, depth):
@@ -6560,17 +6561,18 @@ def member_rows(found, start, path, depth):
     for member in found.own_members():
         at = start + member.bit_offset
         where, inner = place_comment(member, at), nameless_struct(member.type)
+        name = member.name + (':%d' % member.bit_size if member.bit_size else '')
+        words = indent + member.type.declare(name)
         if not inner:
-            name = member.name + (':%d' % member.bit_size if member.bit_size else '')
-            yield (indent + member.type.declare(name) + ';', where,
-                   reading(member, path + member.name))
+            yield words + ';', where, reading(member, path + member.name)
             continue
         # '{...} name' is what C says of it: the dots are to be spelled out.
-        head, _, tail = member.type.declare(member.name).partition('{...}')
-        element = '[0]' if member.type.bare.kind == 'array' else ''
-        yield indent + head + '{', '', ''
-        for row in member_rows(inner, at, '%s%s%s.' % (path, member.name, element)
-                               if member.name else path, depth + 1):
+        head, _, tail = words.partition('{...}')
+        below = path
+        if name:
+            below += name + '[0]' * dimensions(member.type) + '.'
+        yield head + '{', '', ''
+        for row in member_rows(inner, at, below, depth + 1):
             yield row
         yield indent + '}' + tail + ';', where, ''
 
@@ -6588,16 +6590,19 @@ def reading(member, path):
     """Return what a trace has to say to read a member; dots where that goes on."""
     held = member.type.bare
     if held.kind == 'array' and not (held.target.is_text and held.length):
-        element, dimensions, inner = held.element, '', held
-        while inner.kind == 'array':
-            dimensions, inner = dimensions + '[0]', inner.target.bare
+        element = held.element
         if not element.is_number or not 0 < held.size // element.size <= ARRAY_LIMIT:
-            path, held = path + dimensions, element
+            path, held = path + '[0]' * dimensions(held), element
     if (held.kind, held.name) == ('struct', 'in6_addr'):
         return path + '  in a value called ip6_...'
     if held.is_aggregate:
         return '' if held.is_declared_only else path + '. ...'
     return path if held.kind == 'array' or held.is_number else ''
+
+
+def dimensions(found):
+    """Return how many dimensions an array has; 0 of anything else."""
+    return 1 + dimensions(found.bare.target) if found.bare.kind == 'array' else 0
 
 
 def nameless_struct(found):
