@@ -5680,56 +5680,45 @@ class TextTypes(Source):
 
     def __init__(self, name):
         self.name = name
-        self.known = {}
+        self.known = {}         # the Record of each text: it is asked once
 
     def failed(self, why):
         return SourceError('%s: %s' % (self.name, why))
 
-    def ask(self, look_up, name):
-        """Return what a look-up says of a name, which is asked once."""
-        if (look_up, name) not in self.known:
-            self.known[look_up, name] = look_up(name)
-        return self.known[look_up, name]
-
-    def layout(self, text):
-        return self.ask(self.look_up_layout, text)
-
     def find(self, kind, name):
-        if kind in TAGS:
-            text = '%s %s' % (kind, name)
-            return text if self.layout(text) else None
-        return name if self.ask(self.look_up_alias, name) else None
+        text = '%s %s' % (kind, name) if kind in TAGS else name
+        found = self.describe(text)
+        is_unknown = found.kind == 'missing' or kind in TAGS and found.target is None
+        return None if is_unknown else text
 
     @sound
     def describe(self, text):
-        found = c_declaration(text)[1]
-        if isinstance(found, Record):
-            return found
-        if found == '...':      # ends a list of parameters
+        if text not in self.known:
+            self.known[text] = self._record(c_declaration(text)[1])
+        return self.known[text]
+
+    def _record(self, declared):
+        if isinstance(declared, Record):
+            return declared
+        if declared == '...':       # ends a list of parameters
             return Record('void')
-        words = found.split()
-        return find_integer(words) or (
-            self._tagged(words) if words[0] in TAGS else self._typedef(found))
+        words = declared.split()
+        if words[0] in TAGS:
+            layout = self.look_up_layout(declared) or Layout(0, None)
+            # A $ suffix distinguishes types that share a name or have none.
+            return Record(words[0], re.sub(r'\$.*|\{\.\.\.\}', '', words[-1]), *layout)
+        return find_integer(words) or self._typedef(declared)
 
-    def _tagged(self, words):
-        text = ' '.join(words)
-        # A $ suffix distinguishes types that share a name or have none.
-        name = words[-1].partition('$')[0].replace('{...}', '')
-        layout = self.layout(text)
-        if layout is None:
-            return Record(words[0], name)
-        return Record(words[0], name, layout.size, layout.members)
-
-    def _typedef(self, text):
-        alias = self.ask(self.look_up_alias, text)
+    def _typedef(self, name):
+        alias = self.look_up_alias(name)
         if alias is None:
-            return Record('missing', text)
-        if alias.text != text:
-            return Record('typedef', text, target=alias.text)
-        layout = self.layout(text)      # of a struct without a name, if it is one
+            return Record('missing', name)
+        if alias.text != name:
+            return Record('typedef', name, target=alias.text)
+        layout = self.look_up_layout(name)      # of a struct without a name, if it is one
         if layout is None:
-            return Record('int', text, alias.size)
-        return Record('typedef', text, target=Record('struct', '', *layout))
+            return Record('int', name, alias.size)
+        return Record('typedef', name, target=Record('struct', '', *layout))
 
     def members(self, record):
         return record.target or ()
@@ -6246,10 +6235,9 @@ class DatabaseWriter(object):
         self.connection.execute('INSERT INTO kernel VALUES (?)', (architecture,))
         for kind in TAGS + ('typedef', 'function'):
             names = self.source.names(kind)
-            for number_written, name in enumerate(names):
-                if not number_written % 1000:
-                    self.console.progress('writing %ss: %d of %d' % (
-                        kind, number_written, len(names)))
+            for count, name in enumerate(names):
+                self.console.progress('writing %ss: %d of %d' % (
+                    kind, count // 1000 * 1000, len(names)))
                 self._write(kind, name)
                 while self.waiting:
                     self._struct(*self.waiting.pop())
@@ -6275,11 +6263,9 @@ class DatabaseWriter(object):
 
     def _typedef(self, name, typedef):
         target = typedef.target if typedef.kind == 'typedef' else typedef
-        # It stands in for the name that its struct does not have.
-        stands_in = target.is_aggregate and target.kind == target.bare.kind and not (
-            target.name or self._name(target, name) != name)
-        self._insert('types', name, name if stands_in else self._words(target) or name,
-                     typedef.size)
+        if target.kind in ('struct', 'union') and not target.name:
+            self._name(target, name)        # it stands in for the name that its struct lacks
+        self._insert('types', name, self._words(target), typedef.size)
 
     def _functions(self, name):
         import json
@@ -6308,8 +6294,8 @@ class DatabaseWriter(object):
 
     def _words(self, found):
         """Return a type in C's words, with the database's names of what has none of its own."""
-        return found.declare('', lambda base: self._name(base) if base.kind in TAGS and (
-            base.kind == 'enum' or base.record.target is not None) else base_words(base))
+        return found.declare('', lambda base: base_words(base) if (
+            base.kind not in TAGS or base.is_declared_only) else self._name(base))
 
     def _struct(self, name, found):
         members = found.own_members() if found.kind != 'enum' else ()
@@ -6370,14 +6356,12 @@ class Server(TextTypes):
             raise UsageError("'%s' is no release of a kernel, which uname -r tells" % release)
         self.release, self.architecture, self.seconds = release, architecture, seconds
 
-    @sound
-    def _ask(self, command, name, read):
-        """Return what read makes of the server's result for a name, None if it has none."""
+    def _ask(self, command, name):
+        """Return the server's result for a name, None if it has none."""
         import json
-        request = json.dumps([{'arch': self.architecture, 'ver': self.release, 'cmd': command,
-                               command: name}]).encode('ascii')
+        request = [{'arch': self.architecture, 'ver': self.release, 'cmd': command, command: name}]
         try:
-            answer = parse_json(self._post(request).decode('utf-8'))
+            answer = parse_json(self._post(json.dumps(request).encode('ascii')).decode('utf-8'))
             result = answer['res'][0]
             code, log, found = answer['code'], result['log'], result['res']
         except (ValueError, TypeError, LookupError):
@@ -6386,7 +6370,7 @@ class Server(TextTypes):
         if code != 200 or log != 'ok.':
             raise self.failed('it has nothing on kernel %s, %s: it says %s' % (
                 self.release, self.architecture, json.dumps(log)[:200]))
-        return None if found is None else read(found)
+        return found
 
     def _post(self, body):
         try:
@@ -6413,19 +6397,23 @@ class Server(TextTypes):
         return data
 
     def look_up_layout(self, text):
-        return self._ask('struct', text, lambda found: Layout(
-            self.size(found['size']),
-            text_members([self.row(cell['type'], cell['name'], cell['offset'], cell['size'],
-                                   cell['bits']) for cell in found['cell']])))
+        found = self._ask('struct', text)
+        if found is None:
+            return None
+        rows = [self.row(each['type'], each['name'], each['offset'], each['size'], each['bits'])
+                for each in found['cell']]
+        return Layout(self.size(found['size']), text_members(rows))
 
     def look_up_alias(self, name):
-        return self._ask('type', name, lambda found: found and Alias(
-            self.text(found['type'], C_TYPE), self.size(found['size'])))
+        found = self._ask('type', name)
+        if found is None:
+            return None
+        return Alias(self.text(found['type'], C_TYPE), self.size(found['size']))
 
+    @sound
     def functions(self, name):
-        return self._ask('func', name, lambda found: [
-            self.function(name, each['ret'], each['args'], each.get('argi', []))
-            for each in found]) or []
+        return [self.function(name, each['ret'], each['args'], each.get('argi', []))
+                for each in self._ask('func', name) or ()]
 
     def names(self, _):
         raise self.failed('a server answers for one name at a time, it has no lists')
@@ -6458,7 +6446,7 @@ def information(name, source, kernel):
             lines += function_lines(function, source, kernel)
     for kind in TAGS + ('typedef',) if re.match(r'\w+$', tag) else ():
         if wanted in ('', kind):
-            lines += type_lines(kind, tag, source)
+            lines += type_lines(source, kind, tag)
     if lines:
         return lines
     if name in names:
@@ -6520,7 +6508,8 @@ def function_lines(function, source, kernel):
     return lines
 
 
-def type_lines(kind, name, source):
+@sound
+def type_lines(source, kind, name):
     """Return the lines on the struct, union, enum or typedef of a name, none if there is none."""
     # (An enum without a name is called by one of its values.)
     ref = find_enum(source, name) if kind == 'enum' else source.find(kind, name)
@@ -6533,7 +6522,7 @@ def type_lines(kind, name, source):
         head = ('enum %s' % found.bare.name).rstrip() + ' {'
         return ([head] + ['    %s = %d,' % pair for pair in found.names()]
                 + ['}; /* size: %d */' % found.size])
-    if kind == 'typedef':
+    if found.kind == 'typedef':
         return ['typedef %s; /* size: %d */' % (found.target.declare(name), found.size)]
     return []
 
