@@ -5586,8 +5586,8 @@ class Dwarf(Source):
 # ---------------------------------------------------------------------------
 # Types in C's words: what a person casts to, and what databases and servers tell -> records
 #
-# Takes words such as 'void (*)(struct sock *)' and gives Records, whose innermost target is
-# words again: a reference of a source of TextTypes.  What comes from outside is checked here.
+# Takes words such as 'void (*)(struct sock *)' and gives Records, whose target is words again: a
+# reference of a source of TextTypes.  What comes from outside is checked here.
 # ---------------------------------------------------------------------------
 
 # A struct, union or enum: its size in bytes, and its Members.
@@ -5596,9 +5596,7 @@ Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and
 # A member as databases and servers list it: offset and size in bytes, bits 'first:count' or ''.
 Row = namedtuple('Row', 'type name offset size bits')
 
-# What a word makes of the type that it stands behind.
-C_WRAPPERS = dict((word, Record(word)) for word in ('const', 'volatile', 'restrict'))
-C_WRAPPERS['*'] = Record('pointer', size=POINTER_SIZE)
+C_QUALIFIED = r'(.*[*(]|)([^*(]*?)\b(const|volatile|restrict)\b([^*(]*)$'
 C_TYPE = r'(?:[A-Za-z_][A-Za-z0-9_$ *()\[\],.{}]*|\.\.\.)\Z'
 C_NAME = r'(?:[A-Za-z_][A-Za-z0-9_\[\]]{0,200}(?:\.[A-Za-z0-9_\[\]]{0,200}){0,8}|\$[0-9]*)?\Z'
 BITS = r'(?:([0-9]{1,3}):([0-9]{1,3}))?\Z'
@@ -5606,69 +5604,52 @@ TEXT_LIMIT = 4096       # characters of a type
 
 
 def c_declaration(text):
-    """Return (name, type) of a C declaration, as in 'char *names[4]' or, without name, 'char *'.
-
-    The type is a Record whose innermost target is words, or these words alone.  A text that is no
-    declaration is returned as such words: they name nothing that is known.
-    """
-    # The next token is the last; the empty one ends the text.
-    tokens = [''] + re.findall(r'[\w.$]+|\{\.\.\.\}|\[\d*\]|\S', text)[::-1]
-    try:
-        name, found = parse_declaration(tokens)
-    except ValueError:
-        return '', text
-    return (name, found) if tokens == [''] else ('', text)
+    """Return '' and the type that words name: they alone, or a Record of Records down to them."""
+    found = c_layer(text)
+    if isinstance(found, Record):
+        found = found._replace(target=c_declaration(found.target)[1])
+    return '', found
 
 
-def parse_declaration(tokens):
-    """Take a declaration off the tokens; raises ValueError if there is none."""
-    words = []
-    while re.match(r'[\w.${]', tokens[-1]):
-        words.append(tokens.pop())
-    base = ' '.join(word for word in words if word not in C_WRAPPERS)
-    name, layers = parse_declarator(tokens)
-    layers = [C_WRAPPERS[word] for word in words if word in C_WRAPPERS][::-1] + layers
-    if not base or len(layers) >= CHAIN_LIMIT:
-        raise ValueError(base)
-    for layer in layers:
-        if layer.kind == 'function':
-            base = layer._replace(target=layer.target._replace(result=base))
-        else:
-            base = layer._replace(target=base)
-    return name, base
+def c_layer(text):
+    """Return the outermost Record of a C type, whose target is words; or words that need none."""
+    # A name would stand behind the base type, or behind the stars in the innermost parentheses.
+    at = re.match(r'[^()[\]]*(?:\( *\*[^()[\]]*)*', text).end()
+    before, behind = text[:at].rstrip(), text[at:]
+    dimension, qualified = re.match(r'\[(\d*)\]', behind), re.match(C_QUALIFIED, before)
+    if len(re.findall(r'[*[]|const|volatile|restrict', text)) >= CHAIN_LIMIT:
+        return text
+    if dimension:
+        return Record('array', target=before + behind[dimension.end():],
+                      length=int(dimension.group(1) or 0))
+    if behind.startswith('('):
+        parameters, behind = c_parameters(behind)
+        return Record('function', target=Function('', parameters, before + behind))
+    if qualified:
+        outer, left, word, right = qualified.groups()
+        return Record(word, target=outer + left + right + behind)
+    if before.endswith('*'):
+        before = before[:-1].rstrip()
+        if before.endswith('('):
+            before, behind = before[:-1], behind[1:]
+        return Record('pointer', size=POINTER_SIZE, target=before + behind)
+    return ' '.join(text.split())
 
 
-def parse_declarator(tokens):
-    """Take a declarator off the tokens; return its name and its Records, the innermost first."""
-    layers, suffixes, name, outer = [], [], '', []
-    while tokens[-1] in C_WRAPPERS:
-        layers.append(C_WRAPPERS[tokens.pop()])
-    if tokens[-2:] == ['*', '(']:
-        tokens.pop()
-        name, outer = parse_declarator(tokens)
-        if tokens.pop() != ')':
-            raise ValueError(name)
-    elif re.match(r'\w', tokens[-1]):
-        name = tokens.pop()
-    while re.match(r'\(|\[.*\]', tokens[-1]):
-        token = tokens.pop()
-        if token == '(':
-            function = Function('', parse_parameters(tokens), '')
-            suffixes.append(Record('function', target=function))
-        else:
-            suffixes.append(Record('array', length=int(token[1:-1] or 0)))
-    return name, layers + suffixes[::-1] + outer
-
-
-def parse_parameters(tokens):
-    """Take a list of parameters and its ')' off the tokens; return the Parameters."""
-    parameters = []
-    while tokens[-1] != ')':
-        parameters.append(Parameter(*parse_declaration(tokens)))
-        if tokens[-1] == ',':
-            tokens.pop()
-    tokens.pop()
-    return () if [each.type for each in parameters] == ['void'] else tuple(parameters)
+def c_parameters(text):
+    """Return the Parameters in the parentheses that a text begins with, and what is behind."""
+    depth, listed = 0, ['']
+    for at, sign in enumerate(text):
+        depth += {'(': 1, ')': -1}.get(sign, 0)
+        if depth == 0:
+            break
+        if depth == 1 and sign == ',':
+            listed.append('')
+        elif at:
+            listed[-1] += sign
+    if ''.join(listed).strip() in ('', 'void'):
+        listed = []
+    return tuple(Parameter('', each) for each in listed), text[at + 1:]
 
 
 class TextTypes(Source):
@@ -5694,7 +5675,7 @@ class TextTypes(Source):
     @sound
     def describe(self, text):
         if text not in self.known:
-            self.known[text] = self._record(c_declaration(text)[1])
+            self.known[text] = self._record(c_layer(text))
         return self.known[text]
 
     def _record(self, declared):
@@ -5702,12 +5683,12 @@ class TextTypes(Source):
             return declared
         if declared == '...':       # ends a list of parameters
             return Record('void')
-        words = declared.split()
-        if words[0] in TAGS:
+        kind, _, name = declared.partition(' ')
+        if kind in TAGS:
             layout = self.look_up_layout(declared) or Layout(0, None)
             # A $ suffix distinguishes types that share a name or have none.
-            return Record(words[0], re.sub(r'\$.*|\{\.\.\.\}', '', words[-1]), *layout)
-        return find_integer(words) or self._typedef(declared)
+            return Record(kind, re.sub(r'\$.*|\{\.\.\.\}', '', name), *layout)
+        return find_integer(declared.split()) or self._typedef(declared)
 
     def _typedef(self, name):
         alias = self.look_up_alias(name)
