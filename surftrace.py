@@ -5593,13 +5593,13 @@ class Dwarf(Source):
 # A struct, union or enum: its size in bytes, and its Members.
 Layout = namedtuple('Layout', 'size members')
 Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and its bytes
-# A member as databases and servers list it: offset and size in bytes, bits 'first:count' or ''.
+# A member as databases and servers list it: offset and size in bytes, bits 'first:count'.
 Row = namedtuple('Row', 'type name offset size bits')
 
 C_QUALIFIED = r'(.*[*(]|)([^*(]*?)\b(const|volatile|restrict)\b([^*(]*)$'
 C_TYPE = r'(?:[A-Za-z_][A-Za-z0-9_$ *()\[\],.{}]*|\.\.\.)\Z'
 C_NAME = r'(?:[A-Za-z_][A-Za-z0-9_\[\]]{0,200}(?:\.[A-Za-z0-9_\[\]]{0,200}){0,8}|\$[0-9]*)?\Z'
-BITS = r'(?:([0-9]{1,3}):([0-9]{1,3}))?\Z'
+BITS = r'[0-9]{1,3}:[0-9]{1,3}\Z'
 TEXT_LIMIT = 4096       # characters of a type
 
 
@@ -5724,7 +5724,7 @@ class TextTypes(Source):
         for length in re.findall(r'\[([0-9]*)\]', last)[::-1]:
             found = Record('array', target=found, length=int(length or 0))
         name = path + dot + re.match(r'\w*', last).group()     # one without a name is called $
-        return Row(found, name, self.size(offset), self.size(size), self.text(bits or '', BITS))
+        return Row(found, name, self.size(offset), self.size(size), self.text(bits or '0:0', BITS))
 
     def function(self, name, result, kinds, names):
         """Return a checked Function; names may be fewer than kinds, or none."""
@@ -5756,11 +5756,11 @@ def text_members(rows, start=0):
             first = min(row.offset for row in inner)
             size = max(row.offset + row.size for row in inner) - first
             found = Record('struct', '', size, text_members(inner, first))
-            group = [Row(found, outer.partition('[')[0], first, size, '')]
+            group = [Row(found, outer.partition('[')[0], first, size, '0:0')]
         for row in group:
-            bit, width = re.match(BITS, row.bits).groups()
-            members.append(Member(row.name, row.type, 8 * (row.offset - start) + int(bit or 0),
-                                  int(width or 0)))
+            bit, width = row.bits.split(':')
+            at = 8 * (row.offset - start) + int(bit)
+            members.append(Member(row.name, row.type, at, int(width)))
     return tuple(members)
 
 
@@ -6069,13 +6069,14 @@ class Disassembler(object):
 
     def line(self, place):
         """Return the lines of the instructions of a FILE:LINE, each range below its place."""
-        path, _, line = place.rpartition(':')
-        if not re.match(r'[\w./+-]+\Z', path) or not re.match(r'[0-9]{1,7}\Z', line):
+        match = re.match(r'([\w./+-]+):([0-9]{1,7})\Z', place)
+        if not match:
             raise UsageError('-l takes FILE:LINE, like fs/read_write.c:455')
+        path, line = match.groups()
         said = self._ask('info line ' + place)      # reads the file's line tables
-        table = line_table(self._ask('maint info line-table ' + re.escape(
-            os.path.basename(path))), path)
-        ranges = sorted(set(part for number_of_line, part in table if number_of_line == int(line)))
+        tables = self._ask('maint info line-table ' + re.escape(os.path.basename(path)))
+        table = line_table(tables, path)
+        ranges = sorted(set(part for number, part in table if number == int(line)))
         if not ranges:
             raise UsageError('-l %s: %s' % (place, 'that line has no code' if table else said))
         lines = []
@@ -6209,6 +6210,7 @@ class DatabaseWriter(object):
         self.taken = set()      # names of structs
         self.waiting = []       # structs that have a name and are not written yet
 
+    @sound
     def write(self, architecture):
         for table in sorted(DATABASE_TABLES):
             self.connection.execute('CREATE TABLE %s (%s)' % (table, DATABASE_TABLES[table]))
@@ -6219,7 +6221,10 @@ class DatabaseWriter(object):
             for count, name in enumerate(names):
                 self.console.progress('writing %ss: %d of %d' % (
                     kind, count // 1000 * 1000, len(names)))
-                self._write(kind, name)
+                if kind == 'function':
+                    self._write_functions(name)
+                else:
+                    self._write(kind, name)
                 while self.waiting:
                     self._struct(*self.waiting.pop())
         self.console.progress('')
@@ -6234,28 +6239,26 @@ class DatabaseWriter(object):
             table, ', ?' * len(values)), values).lastrowid
 
     def _write(self, kind, name):
-        if kind == 'function':
-            return self._functions(name)
         ref = self.source.find(kind, name)
-        if ref is not None and kind == 'typedef':
-            self._typedef(name, Type(self.source, ref))
-        elif ref is not None:
-            self._name(Type(self.source, ref))
-
-    def _typedef(self, name, typedef):
-        target = typedef.target if typedef.kind == 'typedef' else typedef
+        if ref is None:
+            return
+        found = Type(self.source, ref)
+        if kind != 'typedef':
+            self._name(found)
+            return
+        target = found.target if found.kind == 'typedef' else found
         if target.kind in ('struct', 'union') and not target.name:
             self._name(target, name)        # it stands in for the name that its struct lacks
-        self._insert('types', name, self._words(target), typedef.size)
+        self._insert('types', name, self._words(target.record), found.size)
 
-    def _functions(self, name):
+    def _write_functions(self, name):
         import json
         for function in self.source.functions(name):
-            kinds = [self._words(Type(self.source, each.type)) for each in function.parameters]
-            self._insert('funs', name,
-                         json.dumps(['...' if kind == 'void' else kind for kind in kinds]),
-                         json.dumps([each.name for each in function.parameters]),
-                         self._words(Type(self.source, function.result)), 0, 1, '')
+            kinds = [self._words(each.type) for each in function.parameters]
+            kinds = ['...' if kind == 'void' else kind for kind in kinds]
+            names = [each.name for each in function.parameters]
+            self._insert('funs', name, json.dumps(kinds), json.dumps(names),
+                         self._words(function.result), 0, 1, '')
 
     def _name(self, found, name=None):
         """Return the name in the database of a struct, union or enum, and see that it is written.
@@ -6273,9 +6276,9 @@ class DatabaseWriter(object):
             self.waiting.append((name, found))
         return self.named[key]
 
-    def _words(self, found):
+    def _words(self, ref):
         """Return a type in C's words, with the database's names of what has none of its own."""
-        return found.declare('', lambda base: base_words(base) if (
+        return Type(self.source, ref).declare('', lambda base: base_words(base) if (
             base.kind not in TAGS or base.is_declared_only) else self._name(base))
 
     def _struct(self, name, found):
@@ -6283,15 +6286,12 @@ class DatabaseWriter(object):
         serial = self._insert('structs', name, len(members), found.size)
         for member in members:
             bits = '%d:%d' % (member.bit_offset % 8, member.bit_size) if member.bit_size else ''
-            self._insert('members', serial, self._words(member.type), member.name or '$',
+            self._insert('members', serial, self._words(member.type.record), member.name or '$',
                          member.bit_offset // 8, member.type.size, bits)
 
 
 def write_database(path, source, architecture, console):
-    """Write all that a source of types knows into a new database file.
-
-    It has its name only when it is whole.
-    """
+    """Write all that a source of types knows into a new database file."""
     import sqlite3
     if os.path.exists(path) and not os.path.isfile(path):
         raise Error('%s: no file that could be replaced' % path)
@@ -6300,7 +6300,7 @@ def write_database(path, source, architecture, console):
         # (In a directory of its own nobody else can lay a journal for SQLite.)
         connection = sqlite3.connect(making)
         connection.executescript('PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF')
-        sound(DatabaseWriter(connection, source, console).write)(architecture)
+        DatabaseWriter(connection, source, console).write(architecture)
         connection.close()
     try:
         make_file(path, write)
@@ -6439,8 +6439,7 @@ def information(name, source, kernel):
 
 
 def event_lines(name, kernel):
-    """Return the fields of SYSTEM/EVENT, each with a filter's words for it, or a pattern's events.
-    """
+    """Return the fields of SYSTEM/EVENT with a filter's words for each, or a pattern's events."""
     if not kernel.tracefs:
         raise UsageError('events can only be looked up where tracefs can be read')
     names = kernel.events(parse_trace('e ' + name), sys.maxsize, None)
