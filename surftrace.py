@@ -5590,9 +5590,6 @@ class Dwarf(Source):
 # reference of a source of TextTypes.  What comes from outside is checked here.
 # ---------------------------------------------------------------------------
 
-# A struct, union or enum: its size in bytes, and its Members.
-Layout = namedtuple('Layout', 'size members')
-Alias = namedtuple('Alias', 'text size')        # what a typedef stands for, and its bytes
 # A member as databases and servers list it: offset and size in bytes, bits 'first:count'.
 Row = namedtuple('Row', 'type name offset size bits')
 
@@ -5655,8 +5652,8 @@ def c_parameters(text):
 class TextTypes(Source):
     """A source that speaks C, without enumerators; its subclasses look up one name at a time.
 
-    look_up_layout(text) returns a Layout, look_up_alias(name) an Alias, each None for what is
-    not there, and functions(name) is a source's own.  A reference is a text.
+    look_up_layout(text) returns the size and the Members of a struct, union or enum,
+    look_up_alias(name) what a typedef stands for and its size, or None.  A reference is a text.
     """
 
     def __init__(self, name):
@@ -5685,7 +5682,7 @@ class TextTypes(Source):
             return Record('void')
         kind, _, name = declared.partition(' ')
         if kind in TAGS:
-            layout = self.look_up_layout(declared) or Layout(0, None)
+            layout = self.look_up_layout(declared) or (0, None)
             # A $ suffix distinguishes types that share a name or have none.
             return Record(kind, re.sub(r'\$.*|\{\.\.\.\}', '', name), *layout)
         return find_integer(declared.split()) or self._typedef(declared)
@@ -5694,11 +5691,12 @@ class TextTypes(Source):
         alias = self.look_up_alias(name)
         if alias is None:
             return Record('missing', name)
-        if alias.text != name:
-            return Record('typedef', name, target=alias.text)
+        target, size = alias
+        if target != name:
+            return Record('typedef', name, target=target)
         layout = self.look_up_layout(name)      # of a struct without a name, if it is one
         if layout is None:
-            return Record('int', name, alias.size)
+            return Record('int', name, size)
         return Record('typedef', name, target=Record('struct', '', *layout))
 
     def members(self, record):
@@ -5919,9 +5917,9 @@ class GdbProcess(object):
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 bufsize=0, env=environment, preexec_fn=os.setsid)
         except EnvironmentError as error:
+            package = 'gdb' if elf.architecture == os.uname()[4] else 'gdb-multiarch'
             raise SourceError('%s: %s; name a gdb with -g, or install the package %s' % (
-                command, os.strerror(error.errno).lower(), 'gdb' if
-                elf.architecture == os.uname()[4] else 'gdb-multiarch'))
+                command, os.strerror(error.errno).lower(), package))
 
     def ask(self, question):
         """Send a line; return what is printed before the mark, and what stands behind that."""
@@ -5936,8 +5934,7 @@ class GdbProcess(object):
             if seconds > self.seconds or len(data) > GDB_ANSWER_SIZE:
                 raise self._failed('gave no answer in %d s' % seconds)
             if not wait_until(clock() + 0.5, poll):
-                self.console.progress('%s reads %s: %d s' % (
-                    self.command, self.elf.path, seconds))
+                self.console.progress('gdb reads %s: %d s' % (self.elf.path, seconds))
                 continue
             more = os.read(self.process.stdout.fileno(), 1 << 16)
             if not more:
@@ -6137,10 +6134,7 @@ class Database(TextTypes):
             self.architecture = row[0]
 
     def _open(self):
-        """Open a copy, where nobody else can lay a journal; return {table: its columns}.
-
-        SQLite would carry out a journal that it finds there, and delete files that this names.
-        """
+        """Open a copy, beside which nobody lays a journal for SQLite; return {table: its SQL}."""
         import shutil
         import sqlite3
         import tempfile
@@ -6173,12 +6167,12 @@ class Database(TextTypes):
             return None
         rows = self._query('SELECT types, name, offset, bytes, bits FROM members WHERE fid = ? '
                            'ORDER BY id', found[0][0])
-        return Layout(self.size(found[0][1]), text_members([self.row(*row) for row in rows]))
+        return self.size(found[0][1]), text_members([self.row(*row) for row in rows])
 
     def look_up_alias(self, name):
         for alias, size in self._query('SELECT alias, bytes FROM types WHERE name = ? ORDER BY id',
                                        name):
-            return Alias(self.text(alias, C_TYPE), self.size(size))
+            return self.text(alias, C_TYPE), self.size(size)
         return None
 
     def names(self, kind):
@@ -6383,13 +6377,13 @@ class Server(TextTypes):
             return None
         rows = [self.row(each['type'], each['name'], each['offset'], each['size'], each['bits'])
                 for each in found['cell']]
-        return Layout(self.size(found['size']), text_members(rows))
+        return self.size(found['size']), text_members(rows)
 
     def look_up_alias(self, name):
         found = self._ask('type', name)
         if found is None:
             return None
-        return Alias(self.text(found['type'], C_TYPE), self.size(found['size']))
+        return self.text(found['type'], C_TYPE), self.size(found['size'])
 
     @sound
     def functions(self, name):
@@ -6403,8 +6397,7 @@ class Server(TextTypes):
 # ---------------------------------------------------------------------------
 # Information: a name -> what a person looks up
 #
-# Takes the name of a function, struct, union or enum, or a pattern of functions, and gives
-# lines of text, each with the words that a trace has for it.
+# Each line has the words that a trace has for what it shows.
 # ---------------------------------------------------------------------------
 
 ROW_LIMIT = 100000      # lines of a layout; the longest of a kernel has 2,000
@@ -6473,12 +6466,9 @@ def function_lines(function, source, kernel):
     if function.parameters is None:
         return ['%s %s: where its arguments are is not known' % (result, function.name)]
     lines = [prototype(source, function)]
-    entry = Trace('', 'p', None, None, None, (), None, None, '')
-    compiler = Compiler(entry, function.name, source, kernel)
+    compiler = Compiler(parse_trace('p ' + function.name), function.name, source, kernel)
     for index, parameter in enumerate(named_parameters(source, function)):
-        place = None
-        if parameter.location != '':
-            place = compiler.parameter_place(index, function)
+        place = parameter.location != '' and compiler.parameter_place(index, function)
         name = '' if re.match(OWN_NAMES, parameter.name) else '$' + parameter.name
         lines.append('  %%%-3d %-16s %-10s %s' % (
             index, name, place.words.lstrip('%') if place else '?',
