@@ -5652,8 +5652,8 @@ def c_parameters(text):
 class TextTypes(Source):
     """A source that speaks C, without enumerators; its subclasses look up one name at a time.
 
-    look_up_layout(text) returns the size and the Members of a struct, union or enum,
-    look_up_alias(name) what a typedef stands for and its size, or None.  A reference is a text.
+    look_up_layout(text) returns the size of a struct, union or enum, and what row() takes of each
+    member; look_up_alias(name) what a typedef stands for, and its size.  A reference is a text.
     """
 
     def __init__(self, name):
@@ -5682,22 +5682,29 @@ class TextTypes(Source):
             return Record('void')
         kind, _, name = declared.partition(' ')
         if kind in TAGS:
-            layout = self.look_up_layout(declared) or (0, None)
             # A $ suffix distinguishes types that share a name or have none.
-            return Record(kind, re.sub(r'\$.*|\{\.\.\.\}', '', name), *layout)
+            return self._struct(kind, re.sub(r'\$.*|\{\.\.\.\}', '', name), declared)
         return find_integer(declared.split()) or self._typedef(declared)
+
+    def _struct(self, kind, name, text):
+        layout = self.look_up_layout(text)
+        if layout is None:
+            return Record(kind, name)
+        size, rows = layout
+        members = text_members([self.row(*row) for row in rows])
+        return Record(kind, name, self.size(size), members)
 
     def _typedef(self, name):
         alias = self.look_up_alias(name)
         if alias is None:
             return Record('missing', name)
-        target, size = alias
+        target, size = self.text(alias[0], C_TYPE), self.size(alias[1])
         if target != name:
             return Record('typedef', name, target=target)
-        layout = self.look_up_layout(name)      # of a struct without a name, if it is one
-        if layout is None:
+        held = self._struct('struct', '', name)     # one without a name, if it is one
+        if held.target is None:
             return Record('int', name, size)
-        return Record('typedef', name, target=Record('struct', '', *layout))
+        return Record('typedef', name, target=held)
 
     def members(self, record):
         return record.target or ()
@@ -5741,11 +5748,7 @@ def parse_json(text):
 
 
 def text_members(rows, start=0):
-    """Return the Members of Rows whose struct starts at `start` bytes.
-
-    The dotted names of the first generation, a.b and a.c, are the members of a struct a
-    that has no tag.
-    """
+    """Return the Members of Rows of a struct at `start` bytes; a.b is b of a struct a, untagged."""
     members = []
     for (outer, dot), group in itertools.groupby(rows, lambda row: row.name.partition('.')[:2]):
         group = list(group)
@@ -6038,7 +6041,7 @@ class Disassembler(object):
         self._ask('')       # what it says of the file and of settings that it does not know
 
     def _ask(self, command):
-        return self.process.ask('%s\necho \\n%s\\n' % (command, GDB_MARK))[0].strip('\n')
+        return self.process.ask('%s\necho \\n%s\\n' % (command, GDB_MARK))[0]
 
     def function(self, name):
         """Return the lines of a function's instructions, with the source's if they are there."""
@@ -6051,11 +6054,8 @@ class Disassembler(object):
         return self._from_symbol(said).splitlines()
 
     def _from_symbol(self, text):
-        """Return instructions with offsets that count from the symbol, as kprobes do.
-
-        gdb counts from where the debug info of a function begins: on aarch64 that is behind the
-        instructions that ftrace patches.
-        """
+        """Return instructions with offsets that count from the symbol, as kprobes do."""
+        # (gdb counts from where debug info begins: on aarch64 that is behind what ftrace patches.)
         address = int(re.search(r'0x([0-9a-f]+) <', text).group(1), 16)
         start = address - int(self._symbol(address).partition('+')[2] or 0)
         return re.sub(r'0x([0-9a-f]+) (<[\w.]*)\+\d+>:', lambda match: '0x%s %s+%d>:' % (
@@ -6167,20 +6167,18 @@ class Database(TextTypes):
             return None
         rows = self._query('SELECT types, name, offset, bytes, bits FROM members WHERE fid = ? '
                            'ORDER BY id', found[0][0])
-        return self.size(found[0][1]), text_members([self.row(*row) for row in rows])
+        return found[0][1], rows
 
     def look_up_alias(self, name):
-        for alias, size in self._query('SELECT alias, bytes FROM types WHERE name = ? ORDER BY id',
-                                       name):
-            return self.text(alias, C_TYPE), self.size(size)
-        return None
+        found = self._query('SELECT alias, bytes FROM types WHERE name = ? ORDER BY id', name)
+        return found[0] if found else None
 
     def names(self, kind):
         table, column = {'function': ('funs', 'func'), 'typedef': ('types', 'name')}.get(
             kind, ('structs', 'name'))
         pattern = (kind + ' ' if kind in TAGS else '') + r'([A-Za-z_][\w.]*)\Z'
-        found = [re.match(pattern, name) for name, in self._query(
-            'SELECT DISTINCT %s FROM %s' % (column, table)) if isinstance(name, str)]
+        rows = self._query('SELECT DISTINCT %s FROM %s' % (column, table))
+        found = [re.match(pattern, row[0]) for row in rows if isinstance(row[0], str)]
         return sorted(match.group(1) for match in found if match)
 
     @sound
@@ -6213,8 +6211,8 @@ class DatabaseWriter(object):
         for kind in TAGS + ('typedef', 'function'):
             names = self.source.names(kind)
             for count, name in enumerate(names):
-                self.console.progress('writing %ss: %d of %d' % (
-                    kind, count // 1000 * 1000, len(names)))
+                thousands = count // 1000 * 1000
+                self.console.progress('writing %ss: %d of %d' % (kind, thousands, len(names)))
                 if kind == 'function':
                     self._write_functions(name)
                 else:
@@ -6222,10 +6220,8 @@ class DatabaseWriter(object):
                 while self.waiting:
                     self._struct(*self.waiting.pop())
         self.console.progress('')
-        for table, column in (('structs', 'name'), ('members', 'fid'), ('types', 'name'),
-                              ('funs', 'func')):
-            self.connection.execute('CREATE INDEX %s_%s ON %s (%s)' % (
-                table, column, table, column))
+        for place in ('structs (name)', 'members (fid)', 'types (name)', 'funs (func)'):
+            self.connection.execute('CREATE INDEX by_%s ON %s' % (place.split()[0], place))
         self.connection.commit()
 
     def _insert(self, table, *values):
@@ -6255,11 +6251,8 @@ class DatabaseWriter(object):
                          self._words(function.result), 0, 1, '')
 
     def _name(self, found, name=None):
-        """Return the name in the database of a struct, union or enum, and see that it is written.
-
-        name is what it is called there if it has none.
-        """
-        key = found.kind, found.name, found.kind != 'enum' and found.record.target, found.size
+        """Return what a struct, union or enum is called, `name` if it has none; have it written."""
+        key = found.record[:3] if found.kind == 'enum' else found.record
         if key not in self.named:
             if name is None:
                 name = '%s %s' % (found.kind, found.name)
@@ -6298,7 +6291,7 @@ def write_database(path, source, architecture, console):
         connection.close()
     try:
         make_file(path, write)
-    except (sqlite3.Error, UnicodeError) as error:
+    except sqlite3.Error as error:
         raise Error('%s: %s' % (path, error))
     console.note('%s: %.1f MB' % (path, os.path.getsize(path) / 1e6))
 
@@ -6373,17 +6366,13 @@ class Server(TextTypes):
 
     def look_up_layout(self, text):
         found = self._ask('struct', text)
-        if found is None:
-            return None
-        rows = [self.row(each['type'], each['name'], each['offset'], each['size'], each['bits'])
-                for each in found['cell']]
-        return self.size(found['size']), text_members(rows)
+        return found if found is None else (found['size'], [
+            [cell[key] for key in ('type', 'name', 'offset', 'size', 'bits')]
+            for cell in found['cell']])
 
     def look_up_alias(self, name):
         found = self._ask('type', name)
-        if found is None:
-            return None
-        return self.text(found['type'], C_TYPE), self.size(found['size'])
+        return found if found is None else (found['type'], found['size'])
 
     @sound
     def functions(self, name):
@@ -6498,10 +6487,7 @@ def type_lines(source, kind, name):
 
 
 def layout_lines(found, alias):
-    """Return the layout of a struct or union as pahole prints it, with each member's words.
-
-    alias is the name of the typedef of one that has none itself.
-    """
+    """Return the layout of a struct or union, as pahole prints it; alias is a typedef's name."""
     rows = list(itertools.islice(member_rows(found, 0, '->', 1), ROW_LIMIT))
     if len(rows) == ROW_LIMIT:
         raise SourceError('the types are damaged: a struct never ends')
