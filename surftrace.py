@@ -5748,7 +5748,7 @@ def parse_json(text):
 
 
 def text_members(rows, start=0):
-    """Return the Members of Rows of a struct at `start` bytes; a.b is b of a struct a, untagged."""
+    """Return the Members of Rows of a struct at `start` bytes; a.b is b of a nameless a."""
     members = []
     for (outer, dot), group in itertools.groupby(rows, lambda row: row.name.partition('.')[:2]):
         group = list(group)
