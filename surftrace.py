@@ -5952,9 +5952,6 @@ class GdbProcess(object):
         return SourceError('%s: %s %s' % (self.elf.path, self.command, what))
 
     def _ended(self, printed):
-        if 'Python scripting is not supported' in printed:
-            return SourceError('%s: this gdb has no Python, which -m gdb needs; -m dwarf does '
-                               'without it' % self.command)
         status = self.process.wait()
         how = ('status %d' % status if status >= 0 else
                'signal %d (a large vmlinux takes it 2 GB of memory)' % -status)
