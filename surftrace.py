@@ -5747,21 +5747,21 @@ def parse_json(text):
     return json.loads(text, parse_int=lambda digits: int(digits[:20]))
 
 
-def text_members(rows, start=0):
-    """Return the Members of Rows of a struct at `start` bytes; a.b is b of a nameless a."""
+def text_members(rows):
+    """Return the Members of Rows; those called a.b and a.c are of a struct a that has no tag."""
     members = []
     for (outer, dot), group in itertools.groupby(rows, lambda row: row.name.partition('.')[:2]):
         group = list(group)
         if dot:
-            inner = [row._replace(name=row.name.partition('.')[2]) for row in group]
-            first = min(row.offset for row in inner)
-            size = max(row.offset + row.size for row in inner) - first
-            found = Record('struct', '', size, text_members(inner, first))
+            first = min(row.offset for row in group)
+            inner = [row._replace(name=row.name.partition('.')[2], offset=row.offset - first)
+                     for row in group]
+            size = max(row.offset + row.size for row in inner)
+            found = Record('struct', '', size, text_members(inner))
             group = [Row(found, outer.partition('[')[0], first, size, '0:0')]
         for row in group:
             bit, width = row.bits.split(':')
-            at = 8 * (row.offset - start) + int(bit)
-            members.append(Member(row.name, row.type, at, int(width)))
+            members.append(Member(row.name, row.type, 8 * row.offset + int(bit), int(width)))
     return tuple(members)
 
 
@@ -6193,18 +6193,22 @@ class Database(TextTypes):
 class DatabaseWriter(object):
     """A database in the making, from a source of types."""
 
-    def __init__(self, connection, source, console):
-        self.connection, self.source, self.console = connection, source, console
+    def __init__(self, source, architecture, console):
+        self.source, self.architecture, self.console = source, architecture, console
         self.named = {}         # what distinguishes a struct -> its name
         self.taken = set()      # names of structs
         self.waiting = []       # structs that have a name and are not written yet
 
     @sound
-    def write(self, architecture):
+    def write(self, path):
+        import sqlite3
+        # (In a directory of its own nobody else can lay a journal for SQLite.)
+        self.connection = sqlite3.connect(path)
+        self.connection.executescript('PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF')
         for table in sorted(DATABASE_TABLES):
             self.connection.execute('CREATE TABLE %s (%s)' % (table, DATABASE_TABLES[table]))
         self.connection.execute("INSERT INTO files VALUES (1, '')")
-        self.connection.execute('INSERT INTO kernel VALUES (?)', (architecture,))
+        self.connection.execute('INSERT INTO kernel VALUES (?)', (self.architecture,))
         for kind in TAGS + ('typedef', 'function'):
             names = self.source.names(kind)
             for count, name in enumerate(names):
@@ -6220,6 +6224,7 @@ class DatabaseWriter(object):
         for place in ('structs (name)', 'members (fid)', 'types (name)', 'funs (func)'):
             self.connection.execute('CREATE INDEX by_%s ON %s' % (place.split()[0], place))
         self.connection.commit()
+        self.connection.close()
 
     def _insert(self, table, *values):
         return self.connection.execute('INSERT INTO %s VALUES (NULL%s)' % (
@@ -6248,7 +6253,7 @@ class DatabaseWriter(object):
                          self._words(function.result), 0, 1, '')
 
     def _name(self, found, name=None):
-        """Return what a struct, union or enum is called, `name` if it has none; have it written."""
+        """Return what a struct, union or enum is called, or is to be called; have it written."""
         key = found.record[:3] if found.kind == 'enum' else found.record
         if key not in self.named:
             if name is None:
@@ -6279,15 +6284,8 @@ def write_database(path, source, architecture, console):
     import sqlite3
     if os.path.exists(path) and not os.path.isfile(path):
         raise Error('%s: no file that could be replaced' % path)
-
-    def write(making):
-        # (In a directory of its own nobody else can lay a journal for SQLite.)
-        connection = sqlite3.connect(making)
-        connection.executescript('PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF')
-        DatabaseWriter(connection, source, console).write(architecture)
-        connection.close()
     try:
-        make_file(path, write)
+        make_file(path, DatabaseWriter(source, architecture, console).write)
     except sqlite3.Error as error:
         raise Error('%s: %s' % (path, error))
     console.note('%s: %.1f MB' % (path, os.path.getsize(path) / 1e6))
@@ -6395,7 +6393,7 @@ def information(name, source, kernel):
         return pattern_lines(name, source, names or source.names('function'))
     lines = []
     wanted, _, tag = name.rpartition(' ')
-    if name == tag and re.match(r'[\w.]+$', name):
+    if re.match(r'[\w.]+$', name):
         for function in source.functions(name):
             lines += function_lines(function, source, kernel)
     for kind in TAGS + ('typedef',) if re.match(r'\w+$', tag) else ():
