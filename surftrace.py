@@ -5586,8 +5586,7 @@ class Dwarf(Source):
 # ---------------------------------------------------------------------------
 # Types in C's words: what a person casts to, and what databases and servers tell -> records
 #
-# Takes words such as 'void (*)(struct sock *)' and gives Records, whose target is words again: a
-# reference of a source of TextTypes.  What comes from outside is checked here.
+# The target of a Record is words again: a reference of a source of TextTypes, which checks them.
 # ---------------------------------------------------------------------------
 
 # A member as databases and servers list it: offset and size in bytes, bits 'first:count'.
