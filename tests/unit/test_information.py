@@ -188,6 +188,13 @@ class Information(FileTest):
             '}; /* size: 8, members: 1 */\n'))
         self.shown('empty', 'struct empty {\n}; /* size: 0, members: 0 */\n')
 
+    def test_arrays_of_arrays_of_nameless_structs(self):
+        """Each dimension has an index."""
+        writer = btf.Writer()
+        point = writer.struct('', 4, [('x', writer.integer('int', 4, btf.SIGNED), 0)])
+        writer.struct('s', 24, [('points', writer.array(writer.array(point, 3), 2), 0)])
+        self.assertIn('->points[0][0].x', tool.from_btf(writer.data()).information('s')[2])
+
     def test_wide_declarations(self):
         """The comments do not go further than behind 48 columns."""
         writer = btf.Writer()
@@ -262,8 +269,8 @@ class Information(FileTest):
                      path, '--info', 'readr', status=2)
 
     def test_typedefs_of_numbers(self):
-        self.assertEqual(self.said('-v', self.raw, '--info', 'number_t'),
-                         'typedef int number_t; /* size: 4 */\n')
+        for name in ('number_t', 'typedef number_t'):
+            self.shown(name, 'typedef int number_t; /* size: 4 */\n')
 
     def test_events(self):
         box = StandIn()
