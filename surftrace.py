@@ -2890,7 +2890,7 @@ class Signals(object):
     """
 
     def __enter__(self):
-        self.received, self.count = None, 0
+        self.received = []
         self.wake, self._write_end = os.pipe()
         # The byte is written when the signal comes: the function below runs only when Python is
         # next at work, which is too late for a poll that is just about to begin.
@@ -2898,17 +2898,14 @@ class Signals(object):
             fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
         signal.set_wakeup_fd(self._write_end)
         self._taken = ending_signals()
-        for taken in self._taken:
+        for taken in self._taken + [signal.SIGCHLD]:
             signal.signal(taken, self._take)
             signal.siginterrupt(taken, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)      # it only wakes
-        signal.siginterrupt(signal.SIGCHLD, False)
         return self
 
     def _take(self, number_of_signal, _):
-        self.count += 1
-        if self.received is None:
-            self.received = number_of_signal
+        if number_of_signal != signal.SIGCHLD:      # which only wakes
+            self.received.append(number_of_signal)
 
     def drain(self):
         """Forget what has woken so far."""
@@ -2928,7 +2925,8 @@ class Signals(object):
 
     def status(self):
         """Return the exit status: Ctrl+C is the ordinary end of a trace."""
-        return 0 if self.received in (None, signal.SIGINT) else 128 + self.received
+        first = self.received[0] if self.received else signal.SIGINT
+        return 0 if first == signal.SIGINT else 128 + first
 
 
 class Command(object):
@@ -3031,10 +3029,7 @@ def own_number(tracefs, run):
 
     From within another one, the number that an instance shows beside a mark of ours.
     """
-    try:
-        if os.readlink('/proc/self/ns/pid') == INITIAL_NAMESPACE:
-            return os.getpid()
-    except EnvironmentError:
+    if os.path.realpath('/proc/self/ns/pid').endswith(INITIAL_NAMESPACE):
         return os.getpid()
     instance = 'instances/' + run
     tracefs.attempt(os.mkdir, instance)
@@ -3053,13 +3048,8 @@ def sweep_run(run, tracefs, console):
     if found:
         # The kernel lets one process read it: rmdir answers EBUSY for other reasons, too.
         os.close(tracefs.attempt(os.open, instance + '/trace_pipe', os.O_RDONLY | os.O_NONBLOCK))
-        try:
-            tracefs.attempt(os.rmdir, instance)
-        except KernelError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            remove_triggers(instance, tracefs)
-            tracefs.attempt(os.rmdir, instance)
+        remove_triggers(instance, tracefs)
+        tracefs.attempt(os.rmdir, instance)
     probes = sorted(set(each for each in tracefs.probes() if each.startswith(run + '/')))
     if probes:
         tracefs.write('kprobe_events', '\n'.join('-:' + each for each in probes), append=True)
@@ -3104,7 +3094,7 @@ class Session(object):
         status = 0
         try:
             self.set_up()
-            if self.signals.received is None:
+            if not self.signals.received:
                 if self.command:
                     self.command.release()
                 self.stream(output, seconds)
@@ -3125,7 +3115,7 @@ class Session(object):
         refused = {}        # errors by place
         for steps, done in ((self.plan.create, self.created), (self.plan.start, self.started)):
             for step in steps:
-                if self.signals.received is not None:
+                if self.signals.received:
                     return
                 if step.origin and (step.origin.text, step.origin.place) in refused:
                     continue
@@ -3196,8 +3186,7 @@ class Session(object):
         if self.command is None:
             return self.signals.received
         self.signals.drain()        # what comes from here on wakes again
-        return self.command.has_ended() or self.signals.received not in (None, signal.SIGINT) or (
-            self.signals.count > 1)
+        return self.command.has_ended() or self.signals.received not in ([], [signal.SIGINT])
 
     def _tells_hits(self):
         """Tell whether a terminal shows nothing else, and so how many have been counted."""
