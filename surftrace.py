@@ -3782,39 +3782,6 @@ def above_zero(text, kind=int, what='a number', below=1 << 31):
     return value
 
 
-MODES = ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')
-# An option: its names, what the help calls its value ('' if it takes none), the help, and perhaps a
-# function that reads the value, or the values that there are.
-OPTIONS = (
-    ('-h', '--help', '', 'show this help'),
-    ('', '--version', '', 'show the version'),
-    ('-v', '--vmlinux', 'FILE', 'take types from this vmlinux, or raw BTF\n(with -r: the release)'),
-    ('-m', '--mode', 'MODE', 'where types come from:\n' + ', '.join(MODES), MODES),
-    ('-g', '--gdb', 'FILE', 'the gdb for -m gdb, -F and -l'),
-    ('-d', '--database', 'FILE', 'take types from this database'),
-    ('-r', '--rip', 'HOST[:PORT]', 'ask this server for types'),
-    ('-f', '--file', 'FILE', 'read traces from a file, one a line; - is stdin'),
-    ('-o', '--output', 'FILE', 'write a shell script that does the same'),
-    ('-a', '--arch', 'ARCH', 'take the registers of aarch64 or x86_64', sorted(ARCHITECTURES)),
-    ('-s', '--stack', '', 'show the kernel stack of each event'),
-    ('-c', '--count', 'N', 'end after N events', above_zero),
-    ('-t', '--time', 'SECONDS', 'end after so long',
-     lambda text: above_zero(text, float, 'seconds')),
-    ('-p', '--pid', 'PID', 'only this process: its threads, and what it starts\nfrom now on',
-     above_zero),
-    ('-b', '--buffer', 'KB', 'the size of the ring buffer of each CPU', above_zero),
-    ('', '--maxactive', 'N', 'concurrent calls that an r or c trace can track',
-     lambda text: above_zero(text, below=4097)),         # the kernel's own limit
-    ('', '--max-probes', 'N', 'what a pattern may take (%d)' % MAX_PROBES, above_zero),
-    ('-S', '--show', '', 'show the lines, and touch nothing'),
-    ('-F', '--func', 'FUNC', 'disassemble a function (needs gdb and a vmlinux)'),
-    ('-l', '--line', 'FILE:LINE', 'disassemble a line of the source (the same)'),
-    ('', '--info', 'NAME', 'show a function, a type, an event, or those like\n'
-     "'tcp_*' or 'sched/*'"),
-    ('', '--make-db', 'FILE', 'write all types into a database for -d'),
-    ('', '--tracefs', 'DIR', 'where tracefs is, if not where /proc/mounts says'),
-)
-
 HELP = """\
 usage: surftrace.py [options] TRACE [TRACE ...] [-- COMMAND [ARGUMENT ...]]
 
@@ -3863,44 +3830,74 @@ FILTER  f:comm==bash&&(users>1||common_pid==1)
   COMM                the current task's name, whatever the trace
   common_pid          its number
   CPU                 the processor it runs on
+
+options:
+  -h, --help              show this help
+      --version           show the version
+  -v, --vmlinux FILE      take types from this vmlinux, or raw BTF
+                          (with -r: the release)
+  -m, --mode MODE         where types come from:
+                          auto, btf, dwarf, gdb, local, remote
+  -g, --gdb FILE          the gdb for -m gdb, -F and -l
+  -d, --database FILE     take types from this database
+  -r, --rip HOST[:PORT]   ask this server for types
+  -f, --file FILE         read traces from a file, one a line; - is stdin
+  -o, --output FILE       write a shell script that does the same
+  -a, --arch ARCH         take the registers of aarch64 or x86_64
+  -s, --stack             show the kernel stack of each event
+  -c, --count N           end after N events
+  -t, --time SECONDS      end after so long
+  -p, --pid PID           only this process: its threads, and what it starts
+                          from now on
+  -b, --buffer KB         the size of the ring buffer of each CPU
+      --maxactive N       concurrent calls that an r or c trace can track
+      --max-probes N      what a pattern may take (100)
+  -S, --show              show the lines, and touch nothing
+  -F, --func FUNC         disassemble a function (needs gdb and a vmlinux)
+  -l, --line FILE:LINE    disassemble a line of the source (the same)
+      --info NAME         show a function, a type, an event, or those like
+                          'tcp_*' or 'sched/*'
+      --make-db FILE      write all types into a database for -d
+      --tracefs DIR       where tracefs is, if not where /proc/mounts says
+
+examples:
+  surftrace.py -S 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users'
+      the lines that would set this up; no root, nothing is touched
+  surftrace.py 'p wake_up_new_task comm=%0->comm f:comm!=bash'
+      every new task but those of bash, until Ctrl+C
+  surftrace.py 'r kernel_clone pid=S$retval'
+      the process id that each fork returns
+  surftrace.py -s 'p do_sys_openat2 file=%1:ustring'
+      every file that is opened, with the kernel stack
+  surftrace.py 'p ip_rcv ip_src=@(struct iphdr *)l3%0->saddr len=%0->len'
+      each IPv4 packet that comes in
+  surftrace.py 'e sched/sched_process_exec'
+      every program that is started
+  surftrace.py 'c vfs_fsync_range name=%0->f_path.dentry->d_name.name f:us>10'
+      each flush of a file that takes more than ten microseconds
+  surftrace.py 'p vfs_read size=%2 h:COMM:size'
+      who reads how often, and how much
+  surftrace.py 'e raw_syscalls/sys_enter h:id.syscall' -- ls
+      the system calls of one command
+  surftrace.py --info tcp_sendmsg
+      its arguments, and where they lie
+  surftrace.py -o trace.sh -S 'p kernel_clone comm=$comm'
+      a script that does it on a machine without Python
 """
-
-# Each is run by the tests: a command, and what it shows.
-EXAMPLES = (
-    ("-S 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users'",
-     'the lines that would set this up; no root, nothing is touched'),
-    ("'p wake_up_new_task comm=%0->comm f:comm!=bash'",
-     'every new task but those of bash, until Ctrl+C'),
-    ("'r kernel_clone pid=S$retval'",
-     'the process id that each fork returns'),
-    ("-s 'p do_sys_openat2 file=%1:ustring'",
-     'every file that is opened, with the kernel stack'),
-    ("'p ip_rcv ip_src=@(struct iphdr *)l3%0->saddr len=%0->len'",
-     'each IPv4 packet that comes in'),
-    ("'e sched/sched_process_exec'",
-     'every program that is started'),
-    ("'c vfs_fsync_range name=%0->f_path.dentry->d_name.name f:us>10'",
-     'each flush of a file that takes more than ten microseconds'),
-    ("'p vfs_read size=%2 h:COMM:size'",
-     'who reads how often, and how much'),
-    ("'e raw_syscalls/sys_enter h:id.syscall' -- ls",
-     'the system calls of one command'),
-    ("--info tcp_sendmsg",
-     'its arguments, and where they lie'),
-    ("-o trace.sh -S 'p kernel_clone comm=$comm'",
-     'a script that does it on a machine without Python'),
-)
-
-
-def help_lines():
-    rows = []
-    for short, long_name, value, text in [option[:4] for option in OPTIONS]:
-        first, _, more = text.partition('\n')
-        rows.append('  %-3s %-19s %s' % (short and short + ',', (long_name + ' ' + value).strip(),
-                                         first))
-        rows += [' ' * 26 + more] if more else []
-    examples = ['  surftrace.py %s\n      %s' % example for example in EXAMPLES]
-    return HELP.splitlines() + ['', 'options:'] + rows + ['', 'examples:'] + examples
+# An option as the help declares it: its names, and what it calls its value.  (The tests run the
+# examples.)
+OPTION_PATTERN = r'(?m)^  (-\w)?,? +(--[a-z-]+)( [A-Z]+)?'
+# How the value of an option is read, or the values that there are; else it is a text.
+READERS = {
+    '--mode': {'choices': ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')},
+    '--arch': {'choices': sorted(ARCHITECTURES)},
+    '--count': {'type': above_zero},
+    '--time': {'type': lambda text: above_zero(text, float, 'seconds')},
+    '--pid': {'type': above_zero},
+    '--buffer': {'type': above_zero},
+    '--maxactive': {'type': lambda text: above_zero(text, below=4097)},     # the kernel's own limit
+    '--max-probes': {'type': above_zero},
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -3917,10 +3914,9 @@ class Parser(argparse.ArgumentParser):
 def parse_arguments(argv):
     """Return the namespace that argparse makes of a command line, with the traces in `traces`."""
     parser = Parser(add_help=False)
-    for option in OPTIONS:
-        names, read = [name for name in option[:2] if name], (option + (None,))[4]
-        how = {'type' if callable(read) else 'choices': read, 'action': 'append'}
-        parser.add_argument(*names, **(how if option[2] else {'action': 'store_true'}))
+    for short, name, value in re.findall(OPTION_PATTERN, HELP):
+        action = 'append' if value else 'store_true'
+        parser.add_argument(short or name, name, action=action, **READERS.get(name, {}))
     cut = argv.index('--') if '--' in argv else len(argv)
     options, traces = parser.parse_known_args(argv[:cut])
     for unknown in [trace for trace in traces if trace.startswith('-')]:
@@ -4001,22 +3997,20 @@ def chosen_action(options):
 
 def check_machine(options):
     """Settle whose registers are taken, and whether the kernel that is traced is this one."""
-    here = os.uname()[4]
-    changes_nothing = options.action is not trace_live
-    if changes_nothing and options.vmlinux and not options.arch:
+    here, is_live = os.uname()[4], options.action is trace_live
+    if options.vmlinux and not (options.arch or is_live):
         found = Elf(options.vmlinux).architecture
         options.arch = found if found in ARCHITECTURES else None
-    if options.arch not in (None, here) and not changes_nothing:
+    options.arch = options.arch or here
+    if options.arch != here and is_live:
         raise UsageError('-a %s on a machine that is %s: add -S, which shows the lines for it'
                          % (options.arch, here))
-    if not options.arch and here not in ARCHITECTURES:
+    if options.arch not in ARCHITECTURES:
         raise UsageError('the registers of %s are not known; -a takes %s, with -S'
                          % (here, ' or '.join(sorted(ARCHITECTURES))))
-    options.arch = options.arch or here
     # What a file says of another kernel is not to be checked against this one.
-    options.here = not (changes_nothing and (
-        options.vmlinux or options.database or options.release != os.uname()[2]
-        or options.arch != here))
+    options.here = is_live or (options.release, options.arch) == (os.uname()[2], here) and not (
+        options.vmlinux or options.database)
 
 
 def threads_of(options):
@@ -4062,8 +4056,7 @@ def kernel_of(options, tracefs=None):
     root = options.tracefs or find_mount()
     if not tracefs and options.here and root and text_if_there(root + '/README'):
         tracefs = Tracefs(root)
-    return Kernel(ARCHITECTURES[options.arch], tracefs, options.here,
-                  options.vmlinux)
+    return Kernel(ARCHITECTURES[options.arch], tracefs, options.here, options.vmlinux)
 
 
 def compiled(options, sources, kernel, console):
@@ -4095,13 +4088,12 @@ def write_script(options, probes, made_for, console):
 def show(options, sources, console):
     """Print the set-up, and touch nothing."""
     probes = compiled(options, sources, kernel_of(options), console)
-    plan, lines, root = make_plan(probes, options, RUN_NAME), [], options.tracefs
-    if not root:
-        root = find_mount()
-        if not root and os.path.isdir(MOUNT[-1]):       # as a live run would begin
-            lines, root = [' '.join(MOUNT)], MOUNT[-1]
-    return print_lines(lines + [shell_line(step, (root or DEFAULT_ROOT) + '/')
-                                for step in plan.create + plan.start])
+    plan, lines = make_plan(probes, options, RUN_NAME), []
+    root = options.tracefs or find_mount() or DEFAULT_ROOT
+    if not (options.tracefs or find_mount()) and os.path.isdir(MOUNT[-1]):
+        lines, root = [' '.join(MOUNT)], MOUNT[-1]      # as a live run would begin
+    lines += [shell_line(step, root + '/') for step in plan.create + plan.start]
+    print_lines(lines)
 
 
 def print_lines(lines, wake=None):
@@ -4109,40 +4101,39 @@ def print_lines(lines, wake=None):
     output = Output()
     output.writer.patience = None       # there is nothing to clean up: it can wait
     output.write(to_bytes(''.join(line + '\n' for line in lines)), wake)
-    return 0
 
 
 def show_information(options, sources, console):
     name, kernel = options.info, kernel_of(options)
     if re.match(r'[\w-]+[/:][\w*?\[\]!-]+$', name):
-        return print_lines(event_lines(name, kernel))
+        print_lines(event_lines(name, kernel))
+        return
     try:
-        return print_lines(information(name, sources.of(kernel.module(name)), kernel))
+        lines = information(name, sources.of(kernel.module(name)), kernel)
     except UsageError:
         modules = sources.modules_that_name(name.rpartition(' ')[2])
         if not modules:
             raise
-    return print_lines([line for module in modules
-                        for line in information(name, sources.of(module), kernel)])
+        lines = [line for module in modules
+                 for line in information(name, sources.of(module), kernel)]
+    print_lines(lines)
 
 
 def make_database(options, sources, console):
     write_database(options.make_db, sources.of(None), options.arch, console)
-    return 0
 
 
 def show_instructions(options, sources, console):
     disassembler = sources.disassembler()
-    return print_lines(disassembler.function(options.func) if options.func is not None else
-                       disassembler.line(options.line))
+    print_lines(disassembler.line(options.line) if options.func is None else
+                disassembler.function(options.func))
 
 
 def trace_live(options, sources, console):
-    root, mounted = options.tracefs or find_mount(), None
+    root = options.tracefs or find_mount()
+    mounted = None if root else make_mount(console)
     try:
-        if not root:
-            root = mounted = make_mount(console)
-        tracefs = open_tracefs(root)
+        tracefs = open_tracefs(root or mounted)
         if not tracefs.has('kprobe_events') and any(tree.kind != 'e' for tree in options.trees):
             raise KernelError('%s is not there: this kernel has no kprobes (CONFIG_KPROBE_EVENTS); '
                               'events (e ...) can be traced, and -S shows the lines for another'
@@ -4193,7 +4184,7 @@ def new_session(options, probes, tracefs, signals, console):
 
 
 def main(argv):
-    console = None
+    console = Console()
     for taken in ending_signals():
         # By way of all that is to be closed; a live run has its own way.
         signal.signal(taken, lambda number, _: sys.exit(128 + number))
@@ -4206,13 +4197,13 @@ def main(argv):
                 if number == 1:
                     raise Error('stdout is closed')
                 os.open(os.devnull, os.O_RDWR)
-        console = Console()
         options = read_options(argv)
         if options.help or options.version:
-            return print_lines(help_lines() if options.help else ['surftrace.py ' + VERSION])
+            print_lines([HELP[:-1] if options.help else 'surftrace.py ' + VERSION])
+            return 0
         sources = Sources(options, console)
         try:
-            return options.action(options, sources, console)
+            return options.action(options, sources, console) or 0
         finally:
             sources.close()
     except (Error, EnvironmentError) as error:
@@ -4221,7 +4212,7 @@ def main(argv):
         if isinstance(error, EnvironmentError):
             error = Error((error.filename + ': ' if error.filename else '')
                           + os.strerror(error.errno).lower())
-        (console or Console()).error(error)
+        console.error(error)
         return error.status
     except MemoryError:
         console.note('not enough memory')
