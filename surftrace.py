@@ -3086,7 +3086,7 @@ class Session(object):
         self.pipe = None                        # trace_pipe, from the first step to the last
         self.created, self.started = [], []     # steps done
         self.tables = []        # (Probe, text) of each histogram, once it has stopped
-        self.calls = []         # Totals of what whole calls are made of
+        self.dropped = 0        # whole calls, as there were too many threads
         self.clean = True                       # all has gone well so far
 
     def trace(self, output, seconds):
@@ -3227,14 +3227,12 @@ class Session(object):
         """
         summary, has_started = None, bool(self.started)
         for path in self.plan.calls:
-            text = self._tolerate(self.tracefs.read_if_there, path)
-            self.calls.append(totals(text or ''))
+            self.dropped += totals(self._text(path)).dropped
         self._undo(self.started)
         if has_started:
             self._tolerate(self._drain, output)
-            for probe, path in self.plan.histograms:
-                text = self._tolerate(self.tracefs.read_if_there, path)
-                self.tables += [(probe, text)] if text else []      # (the kernel refused some)
+            tables = [(probe, self._text(path)) for probe, path in self.plan.histograms]
+            self.tables = [table for table in tables if table[1]]       # (it refused some)
             summary = self._tolerate(self._summary, output)
         if self.pipe is not None:
             os.close(self.pipe)
@@ -3248,6 +3246,9 @@ class Session(object):
         except Error as error:
             self.clean = False
             self.console.note(str(error))
+
+    def _text(self, path):
+        return self._tolerate(self.tracefs.read_if_there, path) or ''
 
     def _drain(self, output):
         data = b''
@@ -3279,27 +3280,21 @@ class Session(object):
 
     def _summary(self, output):
         """Return how many events there were, and how many were lost, left or missed."""
-        seen, told = self.events_read(output.stacks), []
-        if len(self.plan.histograms) < self.plan.traced:
-            told.append(count_of(seen if output.count is None else output.count - output.left,
-                                 'event'))
-        lost = self._statistics(LOST)
-        if lost:
-            told.append('%d lost%s: the ring buffer was full (-b makes it larger)' % (
-                lost, ', stacks among them' if output.stacks else ''))
-        left, missed, returns = self._statistics('entries'), self._missed('p'), self._missed('r')
-        if left:
-            told.append('%d not read, as stdout took nothing' % left)
-        if returns:
-            told.append('%s missed: too many calls were under way at once (--maxactive lets there '
-                        'be more)' % count_of(returns, 'return'))
-        if missed:
-            told.append('%d missed, each while another probe was at work' % missed)
-        dropped = sum(table.dropped for table in self.calls)
-        if dropped:
-            told.append('%s dropped: too many threads call this (-p, or a filter on COMM or '
-                        'common_pid alone, makes them fewer)' % count_of(dropped, 'call'))
-        return ', and '.join(told)
+        seen = self.events_read(output.stacks) if output.count is None else (
+            output.count - output.left)
+        lost, left, dropped = self._statistics(LOST), self._statistics('entries'), self.dropped
+        missed, returns = self._missed('p'), self._missed('r')
+        told = (
+            (len(self.plan.histograms) < self.plan.traced, count_of(seen, 'event')),
+            (lost, '%d lost%s: the ring buffer was full (-b makes it larger)' % (
+                lost, ', stacks among them' if output.stacks else '')),
+            (left, '%d not read, as stdout took nothing' % left),
+            (returns, '%s missed: too many calls were under way at once (--maxactive lets there '
+                      'be more)' % count_of(returns, 'return')),
+            (missed, '%d missed, each while another probe was at work' % missed),
+            (dropped, '%s dropped: too many threads call this (-p, or a filter on COMM or '
+                      'common_pid alone, makes them fewer)' % count_of(dropped, 'call')))
+        return ', and '.join(text for is_worth_it, text in told if is_worth_it)
 
     def events_read(self, stacks):
         """Return how many events have been read, less their stacks, of which so many were seen.
@@ -4089,11 +4084,11 @@ def show(options, sources, console):
     """Print the set-up, and touch nothing."""
     probes = compiled(options, sources, kernel_of(options), console)
     plan, lines = make_plan(probes, options, RUN_NAME), []
-    root = options.tracefs or find_mount() or DEFAULT_ROOT
-    if not (options.tracefs or find_mount()) and os.path.isdir(MOUNT[-1]):
-        lines, root = [' '.join(MOUNT)], MOUNT[-1]      # as a live run would begin
-    lines += [shell_line(step, root + '/') for step in plan.create + plan.start]
-    print_lines(lines)
+    root = options.tracefs or find_mount()
+    if not root and os.path.isdir(MOUNT[-1]):       # as a live run would begin
+        lines, root = [' '.join(MOUNT)], MOUNT[-1]
+    print_lines(lines + [shell_line(step, (root or DEFAULT_ROOT) + '/')
+                         for step in plan.create + plan.start])
 
 
 def print_lines(lines, wake=None):
