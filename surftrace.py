@@ -3313,15 +3313,14 @@ class Session(object):
 
     def _missed(self, kind):
         for _ in range(9):
-            lines = self.tracefs.read_if_there('kprobe_events').splitlines()
-            profile = [line.split() for line in self.tracefs.read(
-                'kprobe_profile').splitlines()] if lines else []
+            lines, profile = [self.tracefs.read_if_there(name).splitlines()
+                              for name in ('kprobe_events', 'kprobe_profile')]
             # Its lines lack the group, but are in the order of kprobe_events, unless another run
             # has added or removed probes in between.
-            if [line.split()[0].partition('/')[2] for line in lines] == [
-                    row[0] for row in profile]:
+            names = [line.split()[0].partition('/')[2] for line in lines]
+            if names == [row.split()[0] for row in profile]:
                 break
-        return sum(int(row[-1]) for line, row in zip(lines, profile)
+        return sum(int(row.split()[-1]) for line, row in zip(lines, profile)
                    if re.match(r'%s[0-9]*:%s/' % (kind, self.run), line))
 
 
@@ -3334,6 +3333,7 @@ class Session(object):
 
 # How a line of an event begins: the command's name takes 16 columns, whatever is in it, also a
 # newline.  Where the option record-tgid is on, a number in parentheses follows.
+EVENT_HEAD = r'(?ms)(^.{16}-[0-9]+ [^:\n]+: '       # in a group that is to be closed
 EVENT_LINE = to_bytes(r'(?m)^[\s\S]{16}-[0-9]+ +(?:\( *[0-9-]+\) +)?\[[0-9]+\] '
                       r'[^\n]*?[0-9]\.[0-9]{6}: ')
 STACK_LINE = EVENT_LINE + b'<stack trace>\n'
@@ -3369,7 +3369,7 @@ class Writer(object):
         self.pending += visible(data) if self.is_terminal else data
 
     def push(self, wake=None, end=None):
-        """Write what is pending; raises EnvironmentError, but for a reader that has gone.
+        """Write what is pending; raises Error, but for a reader that has gone.
 
         Its reader is waited for until `wake` is readable or the clock is at `end`; without wake,
         as long as our patience lasts, and once only.
@@ -3392,7 +3392,7 @@ class Writer(object):
                 if error.errno != errno.EAGAIN:
                     self.closed = True      # its reader has gone, or its disk is full
                     if error.errno != errno.EPIPE:
-                        raise
+                        raise Error('stdout: %s' % os.strerror(error.errno).lower())
 
 
 def opened_again(descriptor):
@@ -3426,7 +3426,7 @@ class Console(object):
         self.writer.pending = data
         try:
             self.writer.push()
-        except EnvironmentError:
+        except Error:
             self.writer.closed = False      # a full disk may have room again
         self.writer.pending = b''
 
@@ -3477,13 +3477,7 @@ class Output(object):
         if self.left is not None:
             data = self._wanted(data)
         self.writer.add(self.rewrite(data) if self.rewrite else data)
-        self._push(wake, end)
-
-    def _push(self, wake=None, end=None):
-        try:
-            self.writer.push(wake, end)
-        except EnvironmentError as error:
-            raise Error('stdout: %s' % os.strerror(error.errno).lower())
+        self.writer.push(wake, end)
 
     def _wanted(self, data):
         """Return the lines up to the last event that is wanted, its stack among them.
@@ -3510,7 +3504,7 @@ class Output(object):
         """Write what is left, unless the reader takes nothing for as long as our patience."""
         self.writer.add(b'' if self.left == 0 else self.partial)
         self.partial = b''
-        self._push()
+        self.writer.push()
         if self.writer.pending and not self.writer.closed:
             raise Error('stdout took nothing for a while: %d bytes of events were not written'
                         % len(self.writer.pending))
@@ -3538,19 +3532,17 @@ def make_rewriter(probes, symbol_at):
     alike = {}      # the events of a pattern of functions have the same values
     calls = dict((probe.event, probe) for probe in probes if probe.kind == 'c')
     for probe in probes:
-        if probe.kind != 'c' and any(argument.form for argument in probe.arguments):
-            layout = tuple(argument._replace(
-                words=argument.words if argument.words == '$comm' else '', column=0)
-                for argument in probe.arguments)
+        forms = tuple(argument.form for argument in probe.arguments if argument.form)
+        if forms and probe.kind != 'c':
+            layout = r'(?:%%s): \([^()\n]*\)%s' % values_pattern(probe.arguments), forms
             alike.setdefault(layout, []).append(probe.event)
-    patterns = [event_pattern(events, layout) for layout, events in sorted(
-        alike.items(), key=lambda item: item[1])]
-    system_calls = [re.escape(probe.event[9:]) for probe in probes if (
-        probe.kind, probe.place) == ('e', 'syscalls') and probe.event[:9] == 'sys_exit_']
-    if system_calls:
-        patterns.append((re.compile(to_bytes(
-            r'(?ms)(^.{16}-[0-9]+ [^:\n]+: sys_(?:%s) -> )(0x[0-9a-f]+)($)'
-            % '|'.join(system_calls))), [ShownValues(RESULT_FORM)]))
+        elif (probe.kind, probe.place, probe.event[:9]) == ('e', 'syscalls', 'sys_exit_'):
+            layout = 'sys_(?:%s) -> )(0x[0-9a-f]+)(', (RESULT_FORM,)
+            alike.setdefault(layout, []).append(probe.event[9:])
+    patterns = []
+    for (text, forms), events in alike.items():
+        text = EVENT_HEAD + text % '|'.join(map(re.escape, events)) + '$)'
+        patterns.append((re.compile(to_bytes(text)), [ShownValues(form) for form in forms]))
 
     def rewrite(data):
         for pattern, numbers in patterns:
@@ -3575,8 +3567,8 @@ def call_rewriter(calls, symbol_at):
     patterns = dict((event, re.compile('(?s)us=([0-9]+)' + ''.join(
         ' %s=%s' % (each.name, '(.*?)' if each.kind == 'string' else '(-?[0-9]+)')
         for each in call_values(probe)) + '$')) for event, probe in calls.items())
-    line = re.compile(to_bytes(r'(?ms)(^.{16}-[0-9]+ [^:\n]+: )%s_[0-9_]+_(f[0-9]+): ([^\n]*)$'
-                               % RUN_NAME))
+    line = re.compile(to_bytes(
+        EVENT_HEAD + r')%s_[0-9_]+_(f[0-9]+): ([^\n]*)$' % RUN_NAME))
     frames = re.compile(to_bytes(
         r'(: <stack trace>\n)(?= => (?:trace_event_raw_event_synth|action_trace)\b)(?: => %s\n)+'
         % TRACER_FRAME))
@@ -3597,18 +3589,14 @@ def call_rewriter(calls, symbol_at):
     return lambda data: frames.sub(b'\\1', line.sub(shown, data))
 
 
-def event_pattern(events, arguments):
-    """Return a pattern that matches the lines of events, and ShownValues for their values.
+def values_pattern(arguments):
+    """Return what matches the values in the lines of an event; other lines are left as they are.
 
-    It has a group for each value that is shown otherwise, and for what is before and behind it.
-    The command's name takes 16 columns, whatever is in it; the values follow in the order of the
-    arguments.  $comm may hold anything, and of other strings the last one quotes: a second one
-    that may would make the search slow, at the will of whoever chose the string.  Lines that do
-    not match are left as they are.
+    Each value that is shown otherwise is a group; the one before it ends there, and another begins.
+    $comm may hold anything, and of other strings the last one quotes: a second one that may would
+    make the search slow, at the will of whoever chose the string.
     """
-    text = r'^.{16}-[0-9]+ [^:\n]+: (?:%s): \([^()\n]*\)' % '|'.join(
-        re.escape(event) for event in events)
-    numbers = []
+    text = ''
     strings = [argument for argument in arguments
                if argument.kind == 'string' and argument.words != '$comm']
     for argument in arguments:
@@ -3618,11 +3606,10 @@ def event_pattern(events, arguments):
                 '.{0,15}' if argument.words == '$comm' else
                 r'[^\n]*' if argument is strings[-1] else r'[^"\n]*')
         if argument.form:
-            numbers.append(ShownValues(argument.form))
             length = argument.fetch_type.length
             value = r')(%s)(' % (BYTES % (length - 1) if length else NUMBERS)
         text += ' %s=%s' % (argument.name, value)
-    return re.compile(to_bytes('(?ms)(%s$)' % text)), numbers
+    return text
 
 
 # Tables
@@ -3632,13 +3619,12 @@ class Table(object):
 
     symbol_at -- what a kernel's address is called
     rows -- {texts of the keys: [count, sum ...]}
-    places -- the same keys -> where they are in order, of those that make bars
     """
 
     def __init__(self, probe, symbol_at):
         self.trace, self.histogram, self.matched = probe.text, probe.histogram, probe.matched
         self.noun = 'event' if probe.kind == 'e' else 'call'
-        self.symbol_at, self.rows, self.places = symbol_at, {}, {}
+        self.symbol_at, self.rows = symbol_at, {}
         self.hits = self.dropped = 0    # counted; not counted, as the kernel's table was full
         self.is_sound = True            # the rows are those that the kernel wrote
 
@@ -3664,15 +3650,10 @@ class Table(object):
             for at, (_, argument) in enumerate(sums, 1):
                 if argument.kind == 'signed' and numbers[at] >> 63:
                     numbers[at] -= 1 << 64
-            self._add_row(place, words, numbers)
-
-    def _add_row(self, place, words, numbers):
-        texts = place + tuple(column.show(word, self.symbol_at)
-                              for column, word in zip(self.histogram.columns, words))
-        before = self.rows.get(texts, [0] * len(numbers))
-        self.rows[texts] = [sum(pair) for pair in zip(before, numbers)]
-        if self.histogram.columns[0].kind in SHOWN_RANGES:
-            self.places[texts] = int(words[0].partition('-')[0])
+            texts = place + tuple(column.show(word, self.symbol_at)
+                                  for column, word in zip(keys, words))
+            before = self.rows.get(texts, [0] * len(numbers))
+            self.rows[texts] = [sum(pair) for pair in zip(before, numbers)]
 
     def lines(self, width):
         """Return the lines of the table, and below them how many there are."""
@@ -3680,11 +3661,16 @@ class Table(object):
         if self.dropped:
             last += (", and %d not counted: the kernel's table was full (a filter, .log2 or "
                      '.buckets=N makes fewer keys)' % self.dropped)
-        lines = [] if not self.rows else (
-            self._bars(width) if self.places and len(self.histogram.columns) == 1
-            and not self.histogram.sums and not self.matched else self._cells())
-        return lines + [last] + ([] if self.is_sound else [
-            'the rows are not what the kernel counted: a name may hold what looks like a row'])
+        columns, sums = self.histogram.columns, self.histogram.sums
+        makes_bars = columns[0].kind in SHOWN_RANGES and not (columns[1:] or sums or self.matched)
+        lines = []
+        if self.rows:
+            lines = self._bars(width) if makes_bars else self._cells()
+        lines.append(last)
+        if not self.is_sound:
+            lines.append('the rows are not what the kernel counted: a name may hold what looks '
+                         'like a row')
+        return lines
 
     def _cells(self):
         """Return the lines of a table, most frequent first; a stack stands below its row."""
@@ -3710,16 +3696,17 @@ class Table(object):
     def _bars(self, width):
         """Return the lines of powers of two or of buckets, lowest first."""
         [column] = self.histogram.columns
+        texts = sorted([text for text, in self.rows],
+                       key=lambda text: int(re.search('[0-9]+', text).group()))
         if column.kind == 'log2':       # those between that have none
-            for power in range(min(self.places.values()), max(self.places.values())):
-                self.places.setdefault((column.show('%d' % power, None),), power)
-        rows = [(keys[0], self.rows.get(keys, [0])[0])
-                for keys in sorted(self.places, key=self.places.get)]
+            powers = [column.show('%d' % power, None) for power in range(65)]
+            texts = powers[powers.index(texts[0]):powers.index(texts[-1]) + 1]
+        counts = [self.rows.get((text,), [0])[0] for text in texts]
         lines = aligned([[column.name, self.noun + 's']] + [
-            [text, '%d' % count] for text, count in rows], 1)
-        space, most = max(width - len(lines[0]) - 3, 8), max(count for _, count in rows)
-        return lines[:1] + ['%s |%s|' % (line, ('@' * (count * space // most)).ljust(space))
-                            for line, (_, count) in zip(lines[1:], rows)]
+            [text, '%d' % count] for text, count in zip(texts, counts)], 1)
+        space = max(width - len(lines[0]) - 3, 8)
+        return lines[:1] + ['%s |%s|' % (line, ('@' * (count * space // max(counts))).ljust(space))
+                            for line, count in zip(lines[1:], counts)]
 
 
 def aligned(cells, texts):
