@@ -3565,10 +3565,9 @@ def call_rewriter(calls, symbol_at):
     looks like the other.
     """
     patterns = dict((event, re.compile('(?s)us=([0-9]+)' + ''.join(
-        ' %s=%s' % (each.name, '(.*?)' if each.kind == 'string' else '(-?[0-9]+)')
+        ' %s=(?P<%s>%s)' % (each.name, each.name, '.*?' if each.kind == 'string' else '-?[0-9]+')
         for each in call_values(probe)) + '$')) for event, probe in calls.items())
-    line = re.compile(to_bytes(
-        EVENT_HEAD + r')%s_[0-9_]+_(f[0-9]+): ([^\n]*)$' % RUN_NAME))
+    line = re.compile(to_bytes(EVENT_HEAD + r')%s_[0-9_]+_(f[0-9]+): ([^\n]*)$' % RUN_NAME))
     frames = re.compile(to_bytes(
         r'(: <stack trace>\n)(?= => (?:trace_event_raw_event_synth|action_trace)\b)(?: => %s\n)+'
         % TRACER_FRAME))
@@ -3579,9 +3578,8 @@ def call_rewriter(calls, symbol_at):
         if not found:
             return match.group()
         probe, texts = calls[event], ['us=' + found.group(1)]
-        values = dict(zip([each.name for each in call_values(probe)], found.groups()[1:]))
         for each in probe.arguments:
-            text = values[each.name]
+            text = found.group(each.name)
             texts.append('%s=%s' % (each.name, '"%s"' % text if each.kind == 'string' else
                                     each.shown(int(text), symbol_at)))
         where = '(%s) ' % probe.place if probe.matched else ''
