@@ -3062,14 +3062,14 @@ def sweep_run(run, tracefs, console):
 
 def remove_triggers(instance, tracefs):
     """Remove the triggers of an instance; those that use another's variables go first."""
-    found = []
-    for system in tracefs.names(instance + '/events'):
-        for event in tracefs.names('%s/events/%s' % (instance, system)) if tracefs.has(
-                '%s/events/%s/' % (instance, system)) else ():
-            path = '%s/events/%s/%s/trigger' % (instance, system, event)
-            text = tracefs.read_if_there(path)
-            if re.search('(?m)^[^#]', text):
-                found.append((':onmatch(' not in text, path))
+    found, events = [], instance + '/events/'
+    for system in tracefs.names(events):
+        if tracefs.has(events + system + '/'):
+            for event in tracefs.names(events + system):
+                path = '%s%s/%s/trigger' % (events, system, event)
+                text = tracefs.read_if_there(path)
+                if re.search('(?m)^[^#]', text):
+                    found.append((':onmatch(' not in text, path))
     for _, path in sorted(found):       # opening it so empties it
         os.close(tracefs.attempt(os.open, path, os.O_WRONLY | os.O_TRUNC))
 
@@ -3117,7 +3117,8 @@ class Session(object):
             for step in steps:
                 if self.signals.received:
                     return
-                if step.origin and (step.origin.text, step.origin.place) in refused:
+                place = step.origin and (step.origin.text, step.origin.place)
+                if place in refused:
                     continue
                 try:
                     self._perform(step)
@@ -3125,7 +3126,7 @@ class Session(object):
                     error = refusal(step, error, self.tracefs, self.top)
                     if step.path != 'kprobe_events' or not step.origin.matched:
                         raise error
-                    refused[step.origin.text, step.origin.place] = error
+                    refused[place] = error
                     continue
                 done.append(step)
                 if self.pipe is None and step.path.endswith('/tracing_on'):
@@ -3166,9 +3167,8 @@ class Session(object):
         poll.register(self.pipe, select.POLLIN)
         poll.register(self.signals.wake, select.POLLIN)
         poll.register(output.writer.descriptor, 0)      # wakes when its reader has gone
-        never = float('inf')
-        end, data = clock() + (seconds or never), b''
-        next_told = clock() if self._tells_hits() else never
+        end, data = clock() + (seconds or float('inf')), b''
+        next_told = self._tell_hits()
         while not (self._is_told_to_end() or output.writer.closed or data is None
                    or clock() >= end
                    or output.left == 0 and not output.writer.pending):      # all that is wanted
@@ -3188,16 +3188,14 @@ class Session(object):
         self.signals.drain()        # what comes from here on wakes again
         return self.command.has_ended() or self.signals.received not in ([], [signal.SIGINT])
 
-    def _tells_hits(self):
-        """Tell whether a terminal shows nothing else, and so how many have been counted."""
-        return self.console.writer.is_terminal and self.command is None and (
-            len(self.plan.histograms) == self.plan.traced)
-
     def _tell_hits(self):
-        """Show how many events have been counted; return when to do so again.
+        """Show how many have been counted, where nothing else is shown; return when to do so again.
 
         (Large tables take their time: it is to be no more than a tenth of all.)
         """
+        if (not self.console.writer.is_terminal or self.command
+                or len(self.plan.histograms) < self.plan.traced):
+            return float('inf')
         begun = clock()
         self.console.progress('%d counted so far' % sum(
             totals(self.tracefs.read_if_there(path)).hits for _, path in self.plan.histograms))
@@ -3225,11 +3223,11 @@ class Session(object):
         Returns a summary, None if the run did not come as far as that.  Whatever cannot be undone
         is told, and does not keep the rest from being undone.
         """
-        summary, has_started = None, bool(self.started)
+        summary = None
         for path in self.plan.calls:
             self.dropped += totals(self._text(path)).dropped
         self._undo(self.started)
-        if has_started:
+        if self.started:
             self._tolerate(self._drain, output)
             tables = [(probe, self._text(path)) for probe, path in self.plan.histograms]
             self.tables = [table for table in tables if table[1]]       # (it refused some)
@@ -3262,18 +3260,18 @@ class Session(object):
 
         (Somebody else's trigger holds a probe; in the instance, it goes with that.)
         """
-        steps, again = [step.undo for step in reversed(done) if step.undo], []
-        for step in steps:
+        steps = [step.undo for step in reversed(done) if step.undo]
+        count = len(steps)
+        for number, step in enumerate(steps):
             try:
                 self._perform(step)
             except KernelError as error:
-                is_busy, trigger = error.errno == errno.EBUSY, 'events/%s/trigger' % (
-                    step.text or '').partition(':')[2]
-                if is_busy and step not in again:
-                    again.append(step)
+                is_busy = error.errno == errno.EBUSY
+                if is_busy and number < count:
                     steps.append(step)
                     continue
                 self.clean = False
+                trigger = 'events/%s/trigger' % (step.text or '').partition(':')[2]
                 if is_busy and re.search('(?m)^[^#]', self.tracefs.read_if_there(trigger)):
                     error = '%s, as %s holds it' % (error, self.tracefs.path(trigger))
                 self.console.note('not undone: %s (the next run removes what is left)' % error)
@@ -3356,7 +3354,7 @@ def visible(data):
 class Writer(object):
     """A descriptor whose reader may be slow, gone, or asleep.
 
-    pending is what it has not taken yet.  patience: seconds, None for ever.
+    pending is what it has not taken yet.  patience: seconds.
     """
 
     def __init__(self, descriptor):
@@ -3371,18 +3369,16 @@ class Writer(object):
     def push(self, wake=None, end=None):
         """Write what is pending; raises Error, but for a reader that has gone.
 
-        Its reader is waited for until `wake` is readable or the clock is at `end`; without wake,
-        as long as our patience lasts, and once only.
+        Its reader is waited for until `wake` is readable or the clock is at `end`; without end, as
+        long as our patience lasts, and once only.
         """
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         if wake is not None:
             poll.register(wake, select.POLLIN)
         while self.pending and not self.closed:
-            if wake is None and self.patience is not None:
-                end = clock() + self.patience
-            if self.descriptor not in wait_until(end, poll):
-                if wake is None:
+            if self.descriptor not in wait_until(end or clock() + self.patience, poll):
+                if end is None:
                     self.patience = 0       # it has been waited for once
                 return
             try:
@@ -3687,8 +3683,8 @@ class Table(object):
                 cells[-1] += ['%d' % number, '%.1f' % (float(number) / counted[0])]
         lines = aligned([heads[:texts] + numbers] + cells, texts)
         if has_stacks:
-            lines[1:] = [part for line, (keys, _) in zip(lines[1:], rows)
-                         for part in [line] + ['    ' + frame for frame in keys[-1].split('\n')]]
+            lines[1:] = [line + ('\n' + keys[-1]).replace('\n', '\n    ')
+                         for line, (keys, _) in zip(lines[1:], rows)]
         return lines
 
     def _bars(self, width):
@@ -4054,11 +4050,8 @@ def write_script(options, probes, made_for, console):
     if options.count or options.time or make_rewriter(probes, None):
         console.note('%s: a script runs until Ctrl+C, and shows addresses and names as the numbers '
                      'that the kernel has' % options.output)
-    text = to_bytes(script(probes, options, [tree.text for tree in options.trees], made_for))
-
-    def write(path):
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o777), 'wb') as stream:
-            stream.write(text)
+    text = script(probes, options, [tree.text for tree in options.trees], made_for)
+    write = functools.partial(write_file, data=to_bytes(text), flags=os.O_WRONLY | os.O_CREAT)
     if os.path.exists(options.output) and not os.path.isfile(options.output):
         write(options.output)       # a pipe, or /dev/stdout
     else:
@@ -4078,9 +4071,8 @@ def show(options, sources, console):
 
 def print_lines(lines, wake=None):
     """Print lines, as slowly as their reader takes them, until `wake` is readable."""
-    output = Output()
-    output.writer.patience = None       # there is nothing to clean up: it can wait
-    output.write(to_bytes(''.join(line + '\n' for line in lines)), wake)
+    text = ''.join(line + '\n' for line in lines)
+    Output().write(to_bytes(text), wake, float('inf'))      # there is nothing to clean up
 
 
 def show_information(options, sources, console):
