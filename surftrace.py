@@ -2874,10 +2874,7 @@ RUN_PATTERN = RUN_NAME + r'_([0-9]{1,9})(?:_1)*$'
 
 
 def ending_signals():
-    """Return the signals that end a run.
-
-    An ignored HUP (nohup) stays so; not INT and QUIT, which a shell's & ignores.
-    """
+    """Return the signals that end a run: those that a shell's & ignores, too, but not nohup's."""
     return [taken for taken in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
             if taken != signal.SIGHUP or signal.getsignal(taken) != signal.SIG_IGN]
 
@@ -3455,8 +3452,8 @@ class Output(object):
     count is how many events are wanted, None for all; read(stacks) tells how many have been read.
     """
 
-    def __init__(self, rewrite=None, count=None, has_stacks=False, read=None, descriptor=1):
-        self.writer, self.rewrite = Writer(descriptor), rewrite
+    def __init__(self, rewrite=None, count=None, has_stacks=False, read=None):
+        self.writer, self.rewrite = Writer(1), rewrite
         self.has_stacks, self.read = has_stacks, read
         self.count = self.left = count
         self.is_beyond = False      # one more than are wanted has come
