@@ -2867,8 +2867,8 @@ def origin_column(probe, kind, before):
 # ---------------------------------------------------------------------------
 
 READ_SIZE = 1 << 16     # bytes
-LOST = 'overrun|commit overrun|dropped events'       # as per_cpu/cpuN/stats calls what was lost
-INITIAL_NAMESPACE = 'pid:[4026531836]'       # include/linux/proc_ns.h, PROC_PID_INIT_INO
+LOST = 'overrun|commit overrun|dropped events'      # in per_cpu/cpuN/stats
+INITIAL_NAMESPACE = 'pid:[4026531836]'      # include/linux/proc_ns.h, PROC_PID_INIT_INO
 # A run is named after its process; where that name is taken, _1 is appended.
 RUN_PATTERN = RUN_NAME + r'_([0-9]{1,9})(?:_1)*$'
 
@@ -2927,7 +2927,7 @@ class Signals(object):
 
 
 class Command(object):
-    """A program that is held until all is set up, and then traced; status is None while it runs."""
+    """A program that is held until all is set up; status is None while it runs."""
 
     def __init__(self, path, words):
         self.words, self.status, self.is_released = words, None, False
@@ -2985,7 +2985,7 @@ def free_run_name(tracefs):
 
 
 def runs(tracefs):
-    """Return the names of all instances and groups of probes, and those that calls begin with."""
+    """Return the names of all runs: of instances, of groups of probes, and in names of calls."""
     return set(tracefs.names('instances')).union(
         [probe.partition('/')[0] for probe in tracefs.probes()],
         [event.rpartition('_')[0] for event in tracefs.synthetic_events()])
@@ -3022,9 +3022,9 @@ def readers_of(path):
 
 
 def own_number(tracefs, run):
-    """Return this process's number in the initial pid namespace, the one that the kernel traces by.
+    """Return this process's number in the initial pid namespace, by which the kernel traces.
 
-    From within another one, the number that an instance shows beside a mark of ours.
+    From within another one, it is what an instance shows beside a mark of ours.
     """
     if os.path.realpath('/proc/self/ns/pid').endswith(INITIAL_NAMESPACE):
         return os.getpid()
@@ -3048,11 +3048,10 @@ def sweep_run(run, tracefs, console):
         remove_triggers(instance, tracefs)
         tracefs.attempt(os.rmdir, instance)
     probes = sorted(set(each for each in tracefs.probes() if each.startswith(run + '/')))
-    if probes:
-        tracefs.write('kprobe_events', '\n'.join('-:' + each for each in probes), append=True)
     calls = [event for event in tracefs.synthetic_events() if event.rpartition('_')[0] == run]
-    if calls:
-        tracefs.write('dynamic_events', '\n'.join('-:' + each for each in calls), append=True)
+    for path, names in (('kprobe_events', probes), ('dynamic_events', calls)):
+        if names:
+            tracefs.write(path, '\n'.join('-:' + name for name in names), append=True)
     console.note('removed what a killed run had left: %s%s of %s' % (
         'an instance and ' if found else '', count_of(len(probes), 'probe'), run))
 
@@ -3076,15 +3075,15 @@ class Session(object):
 
     def __init__(self, tracefs, plan, console, signals, threads=tuple, command=None):
         self.tracefs, self.plan, self.console, self.signals = tracefs, plan, console, signals
-        self.threads = threads                  # gives the ids of those that are traced
-        self.command = command                  # whose end is that of the run
+        self.threads = threads      # gives the ids of those that are traced
+        self.command = command      # whose end is that of the run
         self.run = plan.create[0].path.partition('/')[2]
         self.top = plan.create[0].path + '/'
-        self.pipe = None                        # trace_pipe, from the first step to the last
+        self.pipe = None            # trace_pipe, from the first step to the last
         self.created, self.started = [], []     # steps done
-        self.tables = []        # (Probe, text) of each histogram, once it has stopped
-        self.dropped = 0        # whole calls, as there were too many threads
-        self.clean = True                       # all has gone well so far
+        self.tables = []            # (Probe, text) of each histogram, once it has stopped
+        self.dropped = 0            # whole calls, as there were too many threads
+        self.clean = True           # all has gone well so far
 
     def trace(self, output, seconds):
         """Trace until the run ends, and undo all; return what stop() does, and the status."""
@@ -3105,10 +3104,7 @@ class Session(object):
         return summary, status
 
     def set_up(self):
-        """Perform the plan, or what comes before a signal; raises KernelError.
-
-        Of a pattern, functions that the kernel refuses are left out.
-        """
+        """Perform the plan until a signal comes; of a pattern, without what the kernel refuses."""
         refused = {}        # errors by place
         for steps, done in ((self.plan.create, self.created), (self.plan.start, self.started)):
             for step in steps:
@@ -3127,8 +3123,8 @@ class Session(object):
                     continue
                 done.append(step)
                 if self.pipe is None and step.path.endswith('/tracing_on'):
-                    # While it is open, other runs see that this one is alive.  (What it shows is
-                    # settled by the options that there are now.)
+                    # While it is open, other runs see that this one is alive.  (The options that
+                    # there are now settle what it shows.)
                     self.pipe = self.tracefs.attempt(os.open, self.top + 'trace_pipe',
                                                      os.O_RDONLY | os.O_NONBLOCK)
                 elif step.path.endswith('/set_event_pid'):
@@ -3154,7 +3150,7 @@ class Session(object):
     def _perform(self, step):
         self.console.echo(shell_line(step, self.tracefs.root + '/'))
         if step.action in ('mkdir', 'rmdir'):
-            self.tracefs.attempt(os.mkdir if step.action == 'mkdir' else os.rmdir, step.path)
+            self.tracefs.attempt(getattr(os, step.action), step.path)
         else:
             self.tracefs.write(step.path, step.text, step.action == 'append')
 
@@ -3179,14 +3175,14 @@ class Session(object):
             output.write(data or b'', self.signals.wake, end)
 
     def _is_told_to_end(self):
-        """Tell whether a signal has come, or the command has ended, which gets Ctrl+C as well."""
+        """Tell whether a signal or the command ends the run; the command gets Ctrl+C, too."""
         if self.command is None:
             return self.signals.received
         self.signals.drain()        # what comes from here on wakes again
         return self.command.has_ended() or self.signals.received not in ([], [signal.SIGINT])
 
     def _tell_hits(self):
-        """Show how many have been counted, where nothing else is shown; return when to do so again.
+        """Show how many are counted, where nothing else is shown; return when to do so again.
 
         (Large tables take their time: it is to be no more than a tenth of all.)
         """
@@ -3199,7 +3195,7 @@ class Session(object):
         return clock() + max(1, 10 * (clock() - begun))
 
     def _events(self):
-        """Return what is in the buffer, READ_SIZE bytes or a little more; None at its end."""
+        """Return what is in the buffer, about READ_SIZE bytes at the most; None at its end."""
         data = b''
         while len(data) < READ_SIZE:
             try:
@@ -3217,8 +3213,7 @@ class Session(object):
     def stop(self, output):
         """Stop the events, drain the buffer into output, count, and undo the rest.
 
-        Returns a summary, None if the run did not come as far as that.  Whatever cannot be undone
-        is told, and does not keep the rest from being undone.
+        Returns a summary, None if nothing had been started.  What cannot be undone is told.
         """
         summary = None
         for path in self.plan.calls:
@@ -3294,14 +3289,13 @@ class Session(object):
     def events_read(self, stacks):
         """Return how many events have been read, less their stacks, of which so many were seen.
 
-        (A string may hold what looks like a stack; but an event has one at the most, perhaps one
-        that was lost itself.)
+        (A string may look like a stack; but an event, also one that was lost, has one at most.)
         """
         read = self._statistics('read events')
         return read - min(stacks, (read + self._statistics(LOST)) // 2)
 
     def _statistics(self, words):
-        """Return the sum over all CPUs of what the ring buffer counts under these words."""
+        """Return the sum over all CPUs of what is counted under these words."""
         texts = [self.tracefs.read('%sper_cpu/%s/stats' % (self.top, name))
                  for name in self.tracefs.names(self.top + 'per_cpu')]
         return sum(map(int, re.findall(r'(?m)^(?:%s): (\d+)' % words, '\n'.join(texts))))
@@ -3310,8 +3304,8 @@ class Session(object):
         for _ in range(9):
             lines, profile = [self.tracefs.read_if_there(name).splitlines()
                               for name in ('kprobe_events', 'kprobe_profile')]
-            # Its lines lack the group, but are in the order of kprobe_events, unless another run
-            # has added or removed probes in between.
+            # The profile lacks the groups, but has the order of the probes, unless another run has
+            # changed these in between.
             names = [line.split()[0].partition('/')[2] for line in lines]
             if names == [row.split()[0] for row in profile]:
                 break
@@ -3341,7 +3335,7 @@ PATIENCE = 2            # seconds that a reader may take nothing while the run e
 def visible(data):
     """Return bytes for a terminal: what it could obey, or its locale does not have, is a '?'.
 
-    (In another locale than one of UTF-8, \\x9b within a character begins an escape sequence.)
+    (Where the locale is not UTF-8, \\x9b within a character begins an escape sequence.)
     """
     locale = os.environ.get('LC_ALL') or os.environ.get('LC_CTYPE') or os.environ.get('LANG', '')
     text = data.decode('utf-8' if re.search('(?i)utf-?8', locale) else 'ascii', 'replace')
@@ -3409,7 +3403,7 @@ def opened_again(descriptor):
 
 
 class Console(object):
-    """stderr: echoed lines, notes and errors.  What nobody reads is dropped, never waited for."""
+    """stderr: echoed lines, notes and errors.  What nobody reads is dropped."""
 
     def __init__(self, descriptor=2):
         self.writer = Writer(descriptor)
@@ -3432,7 +3426,7 @@ class Console(object):
         self.echo('surftrace: ' + text)
 
     def progress(self, text):
-        """Show on a terminal what takes long, in a line that the next one replaces; '' ends it."""
+        """Show on a terminal what takes long, in a line that the next replaces; '' ends it."""
         if text != self.shown and self.writer.is_terminal:
             self.shown = text
             self._write(b'\r' + visible(to_bytes(text and 'surftrace: ' + text)) + b'\033[K')
@@ -3494,7 +3488,7 @@ class Output(object):
         return data[:cut]
 
     def flush(self):
-        """Write what is left, unless the reader takes nothing for as long as our patience."""
+        """Write what is left, as long as our patience lasts."""
         self.writer.add(b'' if self.left == 0 else self.partial)
         self.partial = b''
         self.writer.push()
@@ -3520,7 +3514,7 @@ class ShownValues(dict):
 def make_rewriter(probes, symbol_at):
     """Return a function that shows what has a Form, and whole calls; None if there are none.
 
-    It takes and returns bytes of whole lines.  Nothing but these probes' events is touched.
+    It takes and returns bytes of whole lines, and touches only these probes' events.
     """
     alike = {}      # the events of a pattern of functions have the same values
     calls = dict((probe.event, probe) for probe in probes if probe.kind == 'c')
@@ -3552,10 +3546,9 @@ def make_rewriter(probes, symbol_at):
 
 
 def call_rewriter(calls, symbol_at):
-    """Return a function that shows the lines of whole calls, Probes by event, like those of others.
+    """Return a function that shows the lines of whole calls, Probes by event, like others.
 
-    The kernel's have decimal numbers, and strings without quotes; of two strings one may hold what
-    looks like the other.
+    The kernel's have decimal numbers, and strings without quotes; one may look like the next.
     """
     patterns = dict((event, re.compile('(?s)us=([0-9]+)' + ''.join(
         ' %s=(?P<%s>%s)' % (each.name, each.name, '.*?' if each.kind == 'string' else '-?[0-9]+')
@@ -3581,11 +3574,11 @@ def call_rewriter(calls, symbol_at):
 
 
 def values_pattern(arguments):
-    """Return what matches the values in the lines of an event; other lines are left as they are.
+    """Return what matches the values in a line of an event; each that has a Form is a group.
 
-    Each value that is shown otherwise is a group; the one before it ends there, and another begins.
-    $comm may hold anything, and of other strings the last one quotes: a second one that may would
-    make the search slow, at the will of whoever chose the string.
+    (The group before it ends there, and another begins.)  $comm may hold anything, and of other
+    strings the last one quotes: a second one that may would make the search slow, at the will of
+    whoever chose the string.
     """
     text = ''
     strings = [argument for argument in arguments
@@ -3606,23 +3599,19 @@ def values_pattern(arguments):
 # Tables
 
 class Table(object):
-    """What was counted for one trace: by its event, or by all that its pattern takes.
-
-    symbol_at -- what a kernel's address is called
-    rows -- {texts of the keys: [count, sum ...]}
-    """
+    """What was counted for one trace; rows are {texts of the keys: [count, sum ...]}."""
 
     def __init__(self, probe, symbol_at):
         self.trace, self.histogram, self.matched = probe.text, probe.histogram, probe.matched
         self.noun = 'event' if probe.kind == 'e' else 'call'
         self.symbol_at, self.rows = symbol_at, {}
-        self.hits = self.dropped = 0    # counted; not counted, as the kernel's table was full
+        self.hits = self.dropped = 0    # dropped: the kernel's table was full
         self.is_sound = True            # the rows are those that the kernel wrote
 
     def add(self, probe, text):
         """Add the kernel's text of a histogram.
 
-        A name in it may hold anything, what looks like a row, too: then the numbers differ.
+        A name in it may hold what looks like a row: then the numbers differ.
         """
         keys, sums = self.histogram.columns, self.histogram.sums
         pattern = r'(?m)^\{ %s ?\} hitcount: +([1-9][0-9]*)%s *$' % (
@@ -3701,7 +3690,7 @@ class Table(object):
 
 
 def aligned(cells, texts):
-    """Return rows of cells as lines; the first columns, so many, are texts, the others numbers."""
+    """Return rows of cells as lines; the first columns, so many, are texts, not numbers."""
     widths = [max(map(len, column)) for column in zip(*cells)]
     return ['  '.join(cell.ljust(width) if place < texts else cell.rjust(width)
                       for place, (cell, width) in enumerate(zip(line, widths))).rstrip()
@@ -3709,10 +3698,7 @@ def aligned(cells, texts):
 
 
 def table_lines(counted, symbol_at):
-    """Return the lines of a table for each trace, below it if there are several.
-
-    counted are (Probe, the kernel's text) of each histogram.
-    """
+    """Return the lines of a table for each trace; counted are (Probe, text) of each histogram."""
     tables, lines = [], []
     for probe, text in counted:
         if not (tables and probe.matched and tables[-1].trace == probe.text):
@@ -3736,7 +3722,7 @@ def terminal_width():
 # ---------------------------------------------------------------------------
 # Command line: arguments -> a run
 #
-# Options are declared, read and checked here; main() runs what they ask for, and tells errors.
+# The help declares the options; main() runs what they ask for, and tells errors.
 # ---------------------------------------------------------------------------
 
 VERSION = '2.0'
@@ -3857,10 +3843,9 @@ examples:
   surftrace.py -o trace.sh -S 'p kernel_clone comm=$comm'
       a script that does it on a machine without Python
 """
-# An option as the help declares it: its names, and what it calls its value.  (The tests run the
-# examples.)
+# An option as the help declares it: its names, and what it calls its value.
 OPTION_PATTERN = r'(?m)^  (-\w)?,? +(--[a-z-]+)( [A-Z]+)?'
-# How the value of an option is read, or the values that there are; else it is a text.
+# How an option's value is read, or the values that there are; else it is a text.
 READERS = {
     '--mode': {'choices': ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')},
     '--arch': {'choices': sorted(ARCHITECTURES)},
@@ -3868,7 +3853,7 @@ READERS = {
     '--time': {'type': lambda text: above_zero(text, float, 'seconds')},
     '--pid': {'type': above_zero},
     '--buffer': {'type': above_zero},
-    '--maxactive': {'type': lambda text: above_zero(text, below=4097)},     # the kernel's own limit
+    '--maxactive': {'type': lambda text: above_zero(text, below=4097)},     # the kernel's limit
     '--max-probes': {'type': above_zero},
 }
 
@@ -3885,7 +3870,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_arguments(argv):
-    """Return the namespace that argparse makes of a command line, with the traces in `traces`."""
+    """Return the namespace of a command line, with what is no option in `traces`."""
     parser = Parser(add_help=False)
     for short, name, value in re.findall(OPTION_PATTERN, HELP):
         action = 'append' if value else 'store_true'
@@ -3946,7 +3931,7 @@ def read_options(argv):
 
 
 def executable(name):
-    """Return the path of a command; else raise the error, with the status that shells give it."""
+    """Return the path of a command; raises an Error with the status that shells give it."""
     paths = [name] if '/' in name else [
         os.path.join(each, name) for each in os.environ.get('PATH', os.defpath).split(':')]
     found = [path for path in paths if os.path.isfile(path)]
@@ -3969,7 +3954,7 @@ def chosen_action(options):
 
 
 def check_machine(options):
-    """Settle whose registers are taken, and whether the kernel that is traced is this one."""
+    """Settle whose registers are taken, and whether this kernel is the one that is traced."""
     here, is_live = os.uname()[4], options.action is trace_live
     if options.vmlinux and not (options.arch or is_live):
         found = Elf(options.vmlinux).architecture
@@ -4025,7 +4010,7 @@ def read_trace_file(path):
 # Actions
 
 def kernel_of(options, tracefs=None):
-    """Return the Kernel that is traced, with the Tracefs of this machine if none is given."""
+    """Return the Kernel that is traced, with this machine's Tracefs if none is given."""
     root = options.tracefs or find_mount()
     if not tracefs and options.here and root and text_if_there(root + '/README'):
         tracefs = Tracefs(root)
@@ -4159,7 +4144,7 @@ def main(argv):
         signal.signal(taken, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)       # stty tostop holds up no clean-up
     try:
-        for number in (1, 0, 2):        # else a pipe of ours would take the place of what is closed
+        for number in (1, 0, 2):        # a pipe of ours must not take the place of one
             try:
                 os.fstat(number)
             except EnvironmentError:
