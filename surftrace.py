@@ -2869,8 +2869,6 @@ def origin_column(probe, kind, before):
 READ_SIZE = 1 << 16     # bytes
 LOST = 'overrun|commit overrun|dropped events'      # in per_cpu/cpuN/stats
 INITIAL_NAMESPACE = 'pid:[4026531836]'      # include/linux/proc_ns.h, PROC_PID_INIT_INO
-# A run is named after its process; where that name is taken, _1 is appended.
-RUN_PATTERN = RUN_NAME + r'_([0-9]{1,9})(?:_1)*$'
 
 
 def ending_signals():
@@ -2894,8 +2892,7 @@ class Signals(object):
         for end in self.wake, self._write_end:
             fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
         signal.set_wakeup_fd(self._write_end)
-        self._taken = ending_signals()
-        for taken in self._taken + [signal.SIGCHLD]:
+        for taken in ending_signals() + [signal.SIGCHLD]:
             signal.signal(taken, self._take)
             signal.siginterrupt(taken, False)
         return self
@@ -2914,7 +2911,7 @@ class Signals(object):
     def __exit__(self, *_):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # The program is about to end: one more Ctrl+C must not change how.
-        for taken in self._taken:
+        for taken in ending_signals():
             signal.signal(taken, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         os.close(self.wake)
@@ -2994,7 +2991,7 @@ def runs(tracefs):
 def sweep(tracefs, console):
     """Remove what killed runs have left: what is named after a process that is no more."""
     for run in sorted(runs(tracefs)):
-        match = re.match(RUN_PATTERN, run)
+        match = re.match(RUN_NAME + r'_([0-9]{1,9})(?:_1)*$', run)
         if match and is_left_behind(int(match.group(1))):
             try:
                 sweep_run(run, tracefs, console)
