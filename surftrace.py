@@ -3127,7 +3127,7 @@ class Session(object):
                 elif step.path.endswith('/set_event_pid'):
                     self._add_threads(step)
             if refused and done is self.created:
-                first = sorted(refused.items())[0][1]
+                first = refused[min(refused)]
                 if len(refused) == len(set((step.origin.text, step.origin.place)
                                            for step in steps if step.path == 'kprobe_events')):
                     raise first
@@ -3391,10 +3391,8 @@ def opened_again(descriptor):
             return descriptor, select.PIPE_BUF if stat.S_ISSOCK(mode) else None
         opened = os.open('/proc/self/fd/%d' % descriptor,
                          os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        copy = fcntl.fcntl(opened, fcntl.F_DUPFD, 3)    # not in place of a stdout that is closed
-        fcntl.fcntl(copy, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-        os.close(opened)
-        return copy, None
+        fcntl.fcntl(opened, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        return opened, None
     except EnvironmentError:
         return descriptor, select.PIPE_BUF      # closed, somebody else's, or without /proc
 
@@ -4135,19 +4133,20 @@ def new_session(options, probes, tracefs, signals, console):
 
 
 def main(argv):
-    console = Console()
     for taken in ending_signals():
         # By way of all that is to be closed; a live run has its own way.
         signal.signal(taken, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)       # stty tostop holds up no clean-up
+    closed = []
+    for number in range(3):     # a pipe of ours must not take the place of one
+        try:
+            os.fstat(number)
+        except EnvironmentError:
+            closed.append(os.open(os.devnull, os.O_RDWR))
+    console = Console()
     try:
-        for number in (1, 0, 2):        # a pipe of ours must not take the place of one
-            try:
-                os.fstat(number)
-            except EnvironmentError:
-                if number == 1:
-                    raise Error('stdout is closed')
-                os.open(os.devnull, os.O_RDWR)
+        if 1 in closed:
+            raise Error('stdout is closed')
         options = read_options(argv)
         if options.help or options.version:
             print_lines([HELP[:-1] if options.help else 'surftrace.py ' + VERSION])
