@@ -3136,13 +3136,12 @@ class Session(object):
 
     def _add_threads(self, step):
         """Enter those that have been started since their list was read."""
-        known = set(step.text.split())
-        while True:
-            new = [number for number in map(str, self.threads()) if number not in known]
-            if not new:
-                return
-            self._perform(Step('append', step.path, ' '.join(new)))
-            known.update(new)
+        known = set(map(int, step.text.split()))
+        new = set(self.threads()) - known
+        while new:
+            self._perform(Step('append', step.path, ' '.join(map(str, sorted(new)))))
+            known |= new
+            new = set(self.threads()) - known
 
     def _perform(self, step):
         self.console.echo(shell_line(step, self.tracefs.root + '/'))
@@ -4126,9 +4125,9 @@ def new_session(options, probes, tracefs, signals, console):
         options.pid, options.pids = command.pid, (command.pid,)
     changed = [(name, value) for name, value in DISPLAY
                if tracefs.read_if_there('options/' + name).strip() not in ('', value)]
-    leaves_out = tracefs.has('set_event_notrace_pid')       # Linux 5.7
-    plan = make_plan(probes if leaves_out else without(number, probes), options, run, changed,
-                     number if leaves_out else None)
+    if not tracefs.has('set_event_notrace_pid'):        # before Linux 5.7
+        probes, number = without(number, probes), None
+    plan = make_plan(probes, options, run, changed, number)
     return Session(tracefs, plan, console, signals, lambda: threads_of(options), command)
 
 
@@ -4166,10 +4165,9 @@ def main(argv):
         return error.status
     except MemoryError:
         console.note('not enough memory')
-        return 1
     except ImportError as error:        # sqlite3 or zlib
         console.note('this Python was built without a module that this needs: %s' % error)
-        return 1
+    return 1
 
 
 # ---------------------------------------------------------------------------
