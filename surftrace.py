@@ -4951,23 +4951,26 @@ LANGUAGE_ASSEMBLER = 0x8001
 OPERATION_REGISTER = 0x50
 HAS_CODE = frozenset(('low_pc', 'ranges'))      # what a function has one of, if it is not inlined
 # By form: what its bytes are, and how many (of a block, how many its length has), None if these
-# tell.  An 'entry' is counted from its unit's start; what is 'unused' is passed over.
+# tell.  An 'entry' is counted from its unit's start; what is 'elsewhere' is not looked up.
 DWARF_FORMS = {
     0x01: ('number', 8), 0x03: ('block', 2), 0x04: ('block', 4), 0x05: ('number', 2),
     0x06: ('number', 4), 0x07: ('number', 8), 0x08: ('text', None), 0x09: ('block', None),
     0x0a: ('block', 1), 0x0b: ('number', 1), 0x0c: ('number', 1), 0x0d: ('signed', None),
     0x0e: ('.debug_str', 4), 0x0f: ('number', None), 0x10: ('number', 4),
     0x11: ('entry', 1), 0x12: ('entry', 2), 0x13: ('entry', 4), 0x14: ('entry', 8),
-    0x15: ('entry', None), 0x17: ('number', 4), 0x18: ('block', None), 0x19: ('flag', 0),
-    0x1a: ('string_base', None), 0x1b: ('address_base', None), 0x1e: ('unused', 16),
-    0x1f: ('.debug_line_str', 4), 0x21: ('constant', 0), 0x22: ('unused', None),
-    0x23: ('unused', None), 0x25: ('string_base', 1), 0x26: ('string_base', 2),
+    0x15: ('entry', None), 0x17: ('number', 4), 0x18: ('block', None), 0x19: ('constant', 0),
+    0x1a: ('string_base', None), 0x1b: ('address_base', None), 0x1e: ('elsewhere', 16),
+    0x1f: ('.debug_line_str', 4), 0x21: ('constant', 0), 0x22: ('elsewhere', None),
+    0x23: ('elsewhere', None), 0x25: ('string_base', 1), 0x26: ('string_base', 2),
     0x27: ('string_base', 3), 0x28: ('string_base', 4), 0x29: ('address_base', 1),
     0x2a: ('address_base', 2), 0x2b: ('address_base', 3), 0x2c: ('address_base', 4)}
 FORM_ENTRY, FORM_CONSTANT = 0x13, 0x21
-STRUCT_CODES = dict((size, struct.Struct('<' + code).unpack_from)
-                    for size, code in ((1, 'B'), (2, 'H'), (4, 'I'), (8, 'Q')))
-STRUCT_CODES[3] = lambda data, at: (data[at] | data[at + 1] << 8 | data[at + 2] << 16,)
+# By base of a unit: the section with what is counted from it, and the bytes of each (7.26).
+INDEXED = {'string_base': ('.debug_str_offsets', 4), 'address_base': ('.debug_addr', 8)}
+# By how many bytes a number has: what reads it.
+NUMBER_READERS = dict((size, struct.Struct('<' + code).unpack_from)
+                      for size, code in ((1, 'B'), (2, 'H'), (4, 'I'), (8, 'Q'), (16, '16s')))
+NUMBER_READERS[3] = lambda data, at: (data[at] | data[at + 1] << 8 | data[at + 2] << 16,)
 UNITS_AT_HAND = 64          # that are kept as they were read
 # DWARF's numbers of registers, in ftrace's names.
 DWARF_REGISTERS = {'x86_64': 'ax dx cx bx si di bp sp r8 r9 r10 r11 r12 r13 r14 r15'.split(),
@@ -4979,7 +4982,7 @@ Unit = namedtuple('Unit', 'start entries end version table')
 # attributes: (name, form, constant) each.  names: of these.  size: bytes of them all, None if they
 # vary.  sibling: the bytes before the reference to the next entry that is no child, or None.
 Abbreviation = namedtuple('Abbreviation', 'tag children attributes names size sibling')
-# values: of its attributes, by name.  below: where its children begin, 0 if it has none.
+# values: of its attributes, by name.  below: where its children begin, or else its unit ends.
 Entry = namedtuple('Entry', 'ref unit tag values below')
 
 
@@ -5017,44 +5020,44 @@ class Dwarf(Source):
         self._unknown = elf.unknown
         self.at_hand = {}           # by unit: its bytes, its abbreviations, its top entries
         self.found = {}             # references by kind and name, None for what is not there
-        self.index = self.same = self.ranges = None     # filled when they are asked for
+        self.same = {}              # references of the structs that are one for --make-db
+        self.index = self.ranges = None     # filled when they are asked for
         for section in ('.gnu_debugaltlink', '.debug_types'):
-            if section in self.elf.sections:
+            if section in elf.sections:
                 raise self._unknown('it has %s' % section)
-        self.tables = bytearray(self.elf.whole('.debug_abbrev'))
+        self.tables = bytearray(elf.whole('.debug_abbrev'))
         self.units, at = [], 0
-        while at < self.elf.size('.debug_info'):
-            self.units.append(self._read_unit(at))
-            at = self.units[-1].end
-        self.starts = [unit.start for unit in self.units]
+        while at < elf.size('.debug_info'):
+            unit = self._read_unit(at)
+            self.units.append(unit)
+            at = unit.end
+            # Before Linux 5.12, files in assembler had DWARF 2, which tells of lines alone.
+            if unit.version < 4 and self._root(unit).values.get('language') != LANGUAGE_ASSEMBLER:
+                raise self._unknown('DWARF version %d' % unit.version)
         if 'other_file' in self._root(self.units[0]).values:
             raise self._unknown('it lies in other files (.dwo)')
-        # Before Linux 5.12, files in assembler had DWARF 2, which tells of lines alone.
-        for unit in self.units:
-            if unit.version < 4 and (
-                    self._root(unit).values.get('language') != LANGUAGE_ASSEMBLER):
-                raise self._unknown('DWARF version %d' % unit.version)
 
     # Units and entries
 
     def _read_unit(self, start):
         """Return the Unit whose header stands at a place (DWARF 5, 7.5.1)."""
-        length, version = struct.unpack('<IH', self.elf.part('.debug_info', start, 6))
-        more = self.elf.part('.debug_info', start + 6, 6)
+        head = self.elf.part('.debug_info', start, 12)
+        length, version = struct.unpack_from('<IH', head)
+        kind, entries = 1, start + 11       # kind 1 is a compiled file, 3 what several share
         if version == 5:
-            kind, width, table = struct.unpack('<BBI', more)
+            kind, width, table = struct.unpack_from('<BBI', head, 6)
+            entries = start + 12
         else:
-            kind, (table, width) = 1, struct.unpack('<IB', more[:5])
-        # (Kind 1 is a compiled file, 3 what several share.)
+            table, width = struct.unpack_from('<IB', head, 6)
         if length == 0xffffffff:
             raise self._unknown('64-bit DWARF')
         if not 2 <= version <= 5 or kind not in (1, 3) or width != 8:
             raise self._unknown('DWARF version %d, units of kind %d, addresses of %d bytes' % (
                 version, kind, width))
-        return Unit(start, start + (12 if version == 5 else 11), start + 4 + length, version, table)
+        return Unit(start, entries, start + 4 + length, version, table)
 
     def _unit_at(self, ref):
-        return self.units[max(bisect.bisect(self.starts, ref) - 1, 0)]
+        return self.units[bisect.bisect(self.units, (ref + 1,)) - 1]
 
     def _at_hand(self, unit):
         """Return the bytes of a Unit, its Abbreviations, and a list for its top entries."""
@@ -5079,7 +5082,7 @@ class Dwarf(Source):
                 form, at = leb128(self.tables, at)
                 if not form:
                     break
-                name, constant = ATTRIBUTES.get(attribute, attribute), None
+                name, constant = ATTRIBUTES.get(attribute, attribute), 1    # as a flag is set
                 if form == FORM_CONSTANT:
                     constant, at = signed_leb128(self.tables, at)
                 if form not in DWARF_FORMS:
@@ -5099,8 +5102,8 @@ class Dwarf(Source):
         abbreviation, values = table[code], {}
         for name, form, constant in abbreviation.attributes:
             values[name], at = self._value(unit, data, at, form, constant)
-        return Entry(ref, unit, abbreviation.tag, values,
-                     unit.start + at if abbreviation.children else 0)
+        below = unit.start + at if abbreviation.children else unit.end
+        return Entry(ref, unit, abbreviation.tag, values, below)
 
     def _root(self, unit):
         return self._entry(unit.entries)
@@ -5114,29 +5117,26 @@ class Dwarf(Source):
             return bytes(data[at:end]), end + 1
         if kind == 'signed':
             return signed_leb128(data, at)
-        if size == 0:
-            return constant if kind == 'constant' else 1, at
-        if size == 16:
-            return None, at + size
+        if kind == 'constant':
+            return constant, at
         if size is None:
             value, at = leb128(data, at)
         else:
-            value, at = STRUCT_CODES[size](data, at)[0], at + size
+            value, at = NUMBER_READERS[size](data, at)[0], at + size
         if kind == 'number':
             return value, at
         if kind == 'entry':
             return unit.start + value, at
         if kind == 'block':
             return data[at:at + value], at + value
-        return None if kind == 'unused' else (kind, value), at
+        return (kind, value), at
 
     def _text(self, entry, attribute='name'):
         value = entry.values.get(attribute, b'')
         if isinstance(value, tuple):
             section, place = value
             if section == 'string_base':
-                section, place = '.debug_str', self._indexed(
-                    entry.unit, section, '.debug_str_offsets', place, 4)
+                section, place = '.debug_str', self._indexed(entry.unit, section, place)
             strings = self.elf.whole(section)
             value = strings[place:strings.index(b'\0', place)]
         if not isinstance(value, bytes):
@@ -5145,14 +5145,12 @@ class Dwarf(Source):
 
     def _address(self, entry):
         value = entry.values.get('low_pc')
-        if isinstance(value, tuple):
-            return self._indexed(entry.unit, value[0], '.debug_addr', value[1], 8)
-        return value
+        return self._indexed(entry.unit, *value) if isinstance(value, tuple) else value
 
-    def _indexed(self, unit, base, section, number, size):
-        """Return an entry of a section, counted from a Unit's base (DWARF 5, 7.26)."""
+    def _indexed(self, unit, base, number):
+        section, size = INDEXED[base]
         at = self._root(unit).values[base] + number * size
-        return STRUCT_CODES[size](self.elf.part(section, at, size))[0]
+        return NUMBER_READERS[size](self.elf.part(section, at, size), 0)[0]
 
     def _number(self, entry, attribute, default=0):
         value = entry.values.get(attribute)
@@ -5177,7 +5175,7 @@ class Dwarf(Source):
             if not depth:
                 yield unit.start + start, abbreviation
             if abbreviation.children and abbreviation.sibling is not None:
-                at = STRUCT_CODES[4](data, at + abbreviation.sibling)[0]
+                at, = NUMBER_READERS[4](data, at + abbreviation.sibling)
                 if at <= start:
                     raise IndexError(at)
                 continue
@@ -5192,14 +5190,14 @@ class Dwarf(Source):
         """Return (reference, Abbreviation) of the entries below a Unit: all, or that at a place."""
         top = self._at_hand(unit)[2]
         if not top:
-            below = self._root(unit).below
-            top += self._below(unit, below) if below else ()
-        if place is None or not top:
+            top += self._below(unit, self._root(unit).below)
+        if place is None:
             return top
-        return [top[max(bisect.bisect([ref for ref, _ in top], place) - 1, 0)]]
+        behind = bisect.bisect(top, (place,))
+        return top[behind - 1:behind]
 
     def _children(self, entry, *tags):
-        for ref, abbreviation in self._below(entry.unit, entry.below) if entry.below else ():
+        for ref, abbreviation in self._below(entry.unit, entry.below):
             if abbreviation.tag in tags:
                 yield self._entry(ref)
 
@@ -5217,7 +5215,8 @@ class Dwarf(Source):
         # Those at hand come first.
         at_hand = [(self._unit_at(start), None) for start in sorted(self.at_hand)]
         for unit, place in itertools.chain(at_hand, self._places(name)):
-            for ref in self._definitions(unit, place, tag):
+            refs = self._definitions(unit, place, tag) if self._may_define(unit, place, tag) else ()
+            for ref in refs:
                 if self._text(self._entry(ref)) == name:
                     return ref
         return None
@@ -5240,20 +5239,21 @@ class Dwarf(Source):
         section, starts, at, found = '.debug_str_offsets', [], 0, set()
         while at < self.elf.size(section):
             starts.append(at + 8)
-            at += 4 + STRUCT_CODES[4](self.elf.part(section, at, 4))[0]
+            at += 4 + NUMBER_READERS[4](self.elf.part(section, at, 4), 0)[0]
         for place, _ in self.elf.places(section, keys) if starts else ():
             found.add(max(start for start in starts if start <= max(place, 8)))
         return [struct.pack('<I', start) for start in sorted(found)]
 
     def _definitions(self, unit, place, tag):
         """Yield the definitions of a tag at the top of a Unit, around a place if that is known."""
-        if place is None or self._may_define(unit, place, tag):
-            for ref, abbreviation in self._top(unit, place):
-                if defines(abbreviation, tag):
-                    yield ref
+        for ref, abbreviation in self._top(unit, place):
+            if defines(abbreviation, tag):
+                yield ref
 
     def _may_define(self, unit, place, tag):
         """Tell, by the abbreviations alone, whether a definition may stand around a place."""
+        if place is None:
+            return True
         data, table, _ = self._at_hand(unit)
         before = data[place - unit.start - 1]
         # A name is mostly the first attribute; before it stands the abbreviation's number.
@@ -5265,9 +5265,8 @@ class Dwarf(Source):
     def enums_of(self, name):
         """Return the reference of the first enum that has an enumerator of a name, in a list."""
         for unit, place in self._places(name):
-            for ref, abbreviation in self._top(unit, place):
-                if defines(abbreviation, NAMED_TAGS['enum']) and name in dict(
-                        self.enumerators(self.describe(ref))):
+            for ref in self._definitions(unit, place, NAMED_TAGS['enum']):
+                if name in dict(self.enumerators(self.describe(ref))):
                     return [ref]
         return []
 
@@ -5279,8 +5278,7 @@ class Dwarf(Source):
     @sound
     def names(self, kind):
         if self.index is None:
-            self.index, self.same = self._index(), {}
-            self.found.clear()
+            self.index = self._index()
         return sorted(name for each, name in self.index if each == kind)
 
     def _index(self):
@@ -5344,18 +5342,16 @@ class Dwarf(Source):
         """Return the Units that may define a function, by its address, or else by its name."""
         if self.ranges is None:
             self.ranges = self._read_ranges()
-        around = [self.ranges[max(bisect.bisect(self.ranges, (place,)) - 1, 0)]
-                  for place in (address + 1, address + ENTRY_GAP + 1)] if self.ranges else []
-        units = [self._unit_at(ref) for first, end, ref in around
-                 if first - ENTRY_GAP <= address < end]
-        if not around or not around[0][0] <= address < around[0][1]:
+        around = [row for row in self.ranges if row[0] - ENTRY_GAP <= address < row[1]]
+        units = set(self._unit_at(ref) for _, _, ref in around)
+        if not any(first <= address for first, _, _ in around):
             # A compiler may leave out .debug_aranges (clang), or they cover assembler files only.
-            units += [unit for unit, place in self._places(name) if place is None
-                      or self._may_define(unit, place, NAMED_TAGS['function'])]
-        return sorted(set(units))
+            units.update(unit for unit, place in self._places(name)
+                         if self._may_define(unit, place, NAMED_TAGS['function']))
+        return sorted(units)
 
     def _read_ranges(self):
-        """Return (first address, end, reference of its Unit) of all code that is told, in order."""
+        """Return (first address, end, reference of its Unit) of all code that is told."""
         data, at, found = self.elf.whole('.debug_aranges'), 0, []
         while at < len(data) and not self.elf.relocatable:
             length, _, ref = struct.unpack_from('<IHI', data, at)
@@ -5365,7 +5361,7 @@ class Dwarf(Source):
                 if size:
                     found.append((first, first + size, ref))
             at = end
-        return sorted(found)
+        return found
 
     def _origin(self, entry):
         ref = entry.values.get('origin') or entry.values.get('specification')
@@ -5404,7 +5400,7 @@ class Dwarf(Source):
         at = 0
         while data[at] in (4, 6, 8):        # counted from the base, the base, where and how long
             kind, at = data[at], at + 1
-            first, at = leb128(data, at) if kind == 4 else (STRUCT_CODES[8](data, at)[0], at + 8)
+            first, at = leb128(data, at) if kind == 4 else (NUMBER_READERS[8](data, at)[0], at + 8)
             if kind == 6:
                 base = first
                 continue
@@ -5425,7 +5421,7 @@ class Dwarf(Source):
                 continue
             if not first and not end:
                 return
-            size, = STRUCT_CODES[2](self.elf.part('.debug_loc', at, 2))
+            size, = NUMBER_READERS[2](self.elf.part('.debug_loc', at, 2), 0)
             yield base + first, base + end, bytearray(self.elf.part('.debug_loc', at + 2, size))
             at += 2 + size
 
@@ -5475,7 +5471,7 @@ class Dwarf(Source):
 
     def _struct(self, entry, kind, name, size):
         """Return the Record of a struct or union; one that is only declared has no size."""
-        if self.same is None or not name:
+        if self.index is None or not name:
             return Record(kind, name, size, entry.ref)
         if 'declaration' in entry.values:
             ref = self.find(kind, name)
@@ -5487,11 +5483,12 @@ class Dwarf(Source):
     @sound
     def members(self, record):
         """Return the Members of a struct or union; none of one that is nowhere defined."""
-        entry = record.target and self._entry(record.target)
-        if entry and 'declaration' in entry.values:
-            ref = self.find(TAG_KINDS[entry.tag], self._text(entry))
-            entry = ref and self._entry(ref)
-        return [self._member(each) for each in self._children(entry, TAG_MEMBER)] if entry else []
+        ref = record.target
+        if ref and 'declaration' in self._entry(ref).values:
+            ref = self.find(record.kind, record.name)
+        if not ref:
+            return []
+        return [self._member(each) for each in self._children(self._entry(ref), TAG_MEMBER)]
 
     def _member(self, entry):
         values, bits = entry.values, self._number(entry, 'bit_size')
