@@ -4208,7 +4208,6 @@ class Sources(object):
         self.elves = {}         # by path
 
     def of(self, module):
-        """Return the source for the symbols of a module, or of the kernel where that is None."""
         return LazySource(self, module)
 
     def close(self):
@@ -4234,17 +4233,14 @@ class Sources(object):
     def open(self, module):
         """Return the source of a module's types, or of the kernel's, opened."""
         if module not in self.opened:
-            path = module and self._module_file(module)
-            self.opened[module] = (self._module(path) if path else
-                                   self.open(None) if module else self._told(self._chosen()))
+            self.opened[module] = self._of_module(module) if module else self._told(self._chosen())
         return self.opened[module]
 
     def lacks(self, module):
         """Tell whether what open() gives for a module knows only the kernel's own functions."""
         kernel = self.open(None)
-        if module is None or self.open(module) is not kernel or kernel.knows_modules:
-            return False
-        return not self._elf(kernel.name).relocatable       # a module's own, if -v names that
+        return (module is not None and self.open(module) is kernel and not kernel.knows_modules
+                and not self._elf(kernel.name).relocatable)     # -v may name the module itself
 
     def _elf(self, path):
         if path not in self.elves:
@@ -4256,13 +4252,12 @@ class Sources(object):
         if mode != 'remote' and not (options.here or options.vmlinux or options.database):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
                                "file with that kernel's types with -v or -d" % options.arch)
-        for name, find, open_source, missing in SOURCES:
+        for name, find, open_source, _ in SOURCES:
             place = find(self) if mode in ('auto', name) else None
             if place is not None:
                 return open_source(self, place)
-            if mode == name:
-                break
-        raise NoTypesError((WAYS_OUT if mode == 'auto' else missing) % {
+        ways_out = dict((row[0], row[3]) for row in SOURCES).get(mode, WAYS_OUT)
+        raise NoTypesError(ways_out % {
             'release': options.release, 'package': debug_package(options.release)})
 
     def _told(self, source):
@@ -4281,14 +4276,15 @@ class Sources(object):
         if self.options.here or isinstance(source, Server):
             return 'release', self.options.release
         if isinstance(source, Database):
-            named = re.match(r'info-(.*)\.db$', os.path.basename(source.name))
-            return ('release', named.group(1)) if named else ('unknown', '')
-        elf = self._elf(source.name)
-        version = re.search(br'Linux version (\S+) \(', elf.whole('.rodata'))
-        if version or '.BTF' not in elf.sections:
-            return ('release', to_text(version.group(1))) if version else ('unknown', '')
+            types = b''
+            named = re.match(br'info-(.*)\.db$', to_bytes(os.path.basename(source.name)))
+        else:
+            types = self._elf(source.name).whole('.BTF')
+            named = re.search(br'Linux version (\S+) \(', self._elf(source.name).whole('.rodata'))
+        if named:
+            return 'release', to_text(named.group(1))
         import hashlib      # few runs need it
-        return 'btf', hashlib.sha256(elf.whole('.BTF')).hexdigest()
+        return ('btf', hashlib.sha256(types).hexdigest()) if types else ('unknown', '')
 
     # Finding: each returns a place, or None
 
@@ -4297,11 +4293,12 @@ class Sources(object):
         if not path:
             path = os.path.join(RUNNING_BTF, 'vmlinux')
             return path if os.path.exists(path) else None
-        elf = self._elf(path) if self.options.mode == 'auto' else None
-        # (A module's BTF is only what its kernel's lacks.)
-        lacks = elf and ('.BTF' not in elf.sections
-                         or elf.relocatable and '.debug_info' in elf.sections)
-        return None if lacks else path
+        if self.options.mode == 'auto':
+            elf = self._elf(path)
+            # (A module's BTF is only what its kernel's lacks.)
+            if '.BTF' not in elf.sections or elf.relocatable and '.debug_info' in elf.sections:
+                return None
+        return path
 
     def _vmlinux(self):
         if self.options.vmlinux:
@@ -4336,22 +4333,30 @@ class Sources(object):
         address = self.options.rip
         return (os.environ.get('LBC_SERVER') or SERVER) if address is None else address
 
-    def _module_file(self, module):
-        """Return the file with a module's own types, of the kind that its kernel's are; or None."""
+    def _of_module(self, module):
+        """Return a module's own types, of the kind that its kernel's are; else its kernel's."""
         kernel = self.open(None)
         if kernel.kind == 'BTF':        # those of modules lie beside it, as in /sys/kernel/btf
             path = os.path.join(os.path.dirname(kernel.name), module)
-            is_btf = os.path.isfile(path) and read_file(path)[:2] == BTF_MAGIC
-            return path if is_btf and path != kernel.name else None
-        if kernel.kind != 'DWARF' or not self.options.here or self.options.vmlinux:
-            return None
-        found = sorted(os.path.join(directory, name) for pattern in DEBUG_MODULES
-                       for directory, _, names in os.walk(pattern % self.options.release)
-                       for name in names if module_of(name) == module)
-        for path in found:
-            if path.endswith(('.ko', '.ko.debug')):
-                return path
-            self.console.note('%s is compressed, and so not read; unpack it' % path)
+            if os.path.isfile(path) and path != kernel.name:
+                data = read_file(path)
+                return Btf(data, path, kernel) if data[:2] == BTF_MAGIC else kernel
+        if kernel.kind == 'DWARF' and self.options.here and not self.options.vmlinux:
+            path = self._debug_module(module)
+            if path:
+                return self._told(self._dwarf(path))
+        return kernel
+
+    def _debug_module(self, module):
+        for pattern in DEBUG_MODULES:
+            for directory, _, names in os.walk(pattern % self.options.release):
+                for name in sorted(names):
+                    path = os.path.join(directory, name)
+                    if module_of(name) != module:
+                        continue
+                    if name.endswith(('.ko', '.ko.debug')):
+                        return path
+                    self.console.note('%s is compressed, and so not read; unpack it' % path)
         return None
 
     def modules_that_name(self, name):
@@ -4386,11 +4391,6 @@ class Sources(object):
 
     def _remote(self, address):
         return Server(address, self.options.release, self.options.arch)
-
-    def _module(self, path):
-        kernel = self.open(None)
-        return (Btf(self._elf(path).whole('.BTF'), path, kernel) if kernel.kind == 'BTF' else
-                self._told(self._dwarf(path)))
 
     def _start_gdb(self, path, arguments, debug_info=True):
         elf = self._debug_elf(path, debug_info)
