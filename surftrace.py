@@ -4535,7 +4535,7 @@ class Btf(Source):
         self.before = [0]   # how many records begin before each block of words, and in all
         for at in range(0, len(marks), BTF_BLOCK):
             self.before.append(self.before[-1] + marks.count(b'\1', at, at + BTF_BLOCK))
-        self.named, self.index = {}, None       # ids by name; later by kind and name
+        self.named, self.index = {}, {}         # ids by name; later by kind and name
         self.described = {}                     # Records by id
 
     def _parts(self, data):
@@ -4628,13 +4628,13 @@ class Btf(Source):
 
     def _ids(self, kind, name):
         """Return the ids of all types of that kind and name, the kernel's of a module, too."""
-        if self.index is None and name not in self.named:
+        if not self.index and name not in self.named:
             self.named[name] = [ref for ref, word in self._places(name) if not word]
             if len(self.named) > BTF_NAMES_SINGLY:
                 self.index = self._index()
-        if self.index is None:
-            return [ref for ref in self.named[name] if self._record(ref)[0] == kind]
-        return self.index.get((kind, name), ())
+        if self.index:
+            return self.index.get((kind, name), ())
+        return [ref for ref in self.named[name] if self._record(ref)[0] == kind]
 
     @sound
     def _index(self):
@@ -4713,14 +4713,6 @@ class Btf(Source):
             return Record(kind, target=more[0], length=more[2])
         if kind in WRAPPERS:
             return Record(kind, name, target=last)
-        if kind == 'int':
-            return Record(kind, name, last, signed=bool(more[0] >> 24 & 1))
-        if kind in ('struct', 'union'):
-            return Record(kind, name, last, ref)
-        if kind == 'enum':
-            # Where none says that it has a sign, one has it if a number looks negative.
-            signed = flag if self.has_signs or last > 4 else any(row[1] >> 31 for row in more)
-            return Record(kind, name, last, ref, signed=bool(signed))
         if kind == 'function':
             return Record(kind, target=self._function('', ref))
         if kind == 'forward':
@@ -4728,7 +4720,13 @@ class Btf(Source):
             kind = 'union' if flag else 'struct'
             defined = self.find(kind, name)
             return self.describe(defined) if defined else Record(kind, name)
-        return Record(kind, name, last if kind == 'float' else 0)
+        signed = False
+        if kind == 'int':
+            signed = more[0] >> 24 & 1
+        if kind == 'enum':
+            # Where none says that it has a sign, one has it if a number looks negative.
+            signed = flag if self.has_signs or last > 4 else any(row[1] >> 31 for row in more)
+        return Record(kind, name, last, ref, signed=bool(signed))
 
     def members(self, record):
         if record.target is None:       # it is only declared
@@ -4763,13 +4761,14 @@ def btf_architecture(types):
 # elf.5: ET_REL of a file, SHT_NOBITS of a section, SHF_COMPRESSED of its flags, STT_FUNC
 ELF_RELOCATABLE, ELF_NO_BITS, ELF_COMPRESSED, ELF_FUNCTION = 1, 8, 1 << 11, 2
 ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
-SECTION_LIMIT = 1 << 30     # bytes of a section that is unpacked, or read as a whole
+SECTION_LIMIT = 1 << 30     # bytes of a section that is unpacked
 SEARCH_WINDOW = 1 << 20     # bytes that a search reads at a time
 # By type of relocation, of those in a module's debug info: the bytes that it sets.
 RELOCATIONS = {'x86_64': {1: 8, 10: 4, 11: 4}, 'aarch64': {257: 8, 258: 4}}
 SYMBOL = re.compile(br'[A-Za-z_][\w.$]*\Z')
 
 Extent = namedtuple('Extent', 'offset size packed')     # of a section in its file, in bytes
+NO_EXTENT = Extent(0, 0, False)
 
 
 class Elf(object):
@@ -4814,27 +4813,23 @@ class Elf(object):
         return UnknownDebugInfo('%s: debug info that only gdb may read: %s' % (self.path, why))
 
     def _read(self, at, size):
-        # Sizes are the file's own words; no more is read than there is.
-        self.stream.seek(min(at, OFFSET_LIMIT << 8))
-        data = self.stream.read(min(size, os.fstat(self.stream.fileno()).st_size))
-        if len(data) != size:
+        if at + size > os.fstat(self.stream.fileno()).st_size:
             raise SourceError('%s: a damaged ELF file: it is cut short' % self.path)
-        return data
+        self.stream.seek(at)
+        return self.stream.read(size)
 
     # Sections
 
     def size(self, name):
         """Return the size of a section, unpacked; 0 if there is none."""
-        _, size, packed = self.sections.get(name, (0, 0, False))
-        return len(self.whole(name)) if packed else size
+        extent = self.sections.get(name, NO_EXTENT)
+        return len(self.whole(name)) if extent.packed else extent.size
 
     @sound
     def whole(self, name):
         """Return the bytes of a section, which are kept; none if there is no such section."""
         if name not in self.kept:
-            offset, size, packed = self.sections.get(name, (0, 0, False))
-            if size > SECTION_LIMIT:
-                raise self.unknown('%s is too large' % name)
+            offset, size, packed = self.sections.get(name, NO_EXTENT)
             data = self._read(offset, size)
             if packed:
                 data = self._unpacked(name, data)
@@ -5020,8 +5015,9 @@ class Dwarf(Source):
         self._unknown = elf.unknown
         self.at_hand = {}           # by unit: its bytes, its abbreviations, its top entries
         self.found = {}             # references by kind and name, None for what is not there
+        self.index = {}             # all references by kind and name, once names are listed
         self.same = {}              # references of the structs that are one for --make-db
-        self.index = self.ranges = None     # filled when they are asked for
+        self.ranges = self._ranges()
         for section in ('.gnu_debugaltlink', '.debug_types'):
             if section in elf.sections:
                 raise self._unknown('it has %s' % section)
@@ -5061,12 +5057,12 @@ class Dwarf(Source):
 
     def _at_hand(self, unit):
         """Return the bytes of a Unit, its Abbreviations, and a list for its top entries."""
-        if unit.start not in self.at_hand:
+        if unit not in self.at_hand:
             if len(self.at_hand) == UNITS_AT_HAND:
                 self.at_hand.clear()
             data = self.elf.part('.debug_info', unit.start, unit.end - unit.start)
-            self.at_hand[unit.start] = bytearray(data), self._abbreviations(unit.table), []
-        return self.at_hand[unit.start]
+            self.at_hand[unit] = bytearray(data), self._abbreviations(unit.table), []
+        return self.at_hand[unit]
 
     def _abbreviations(self, at):
         """Return the Abbreviations of a table by number (DWARF 5, 7.5.3)."""
@@ -5206,33 +5202,36 @@ class Dwarf(Source):
     @sound
     def find(self, kind, name):
         if (kind, name) not in self.found:
-            self.found[kind, name] = (
-                self._search(NAMED_TAGS[kind], name) if self.index is None or kind == 'variable'
-                else (self.index.get((kind, name)) or [None])[0])
+            refs = self._search(NAMED_TAGS[kind], name)
+            if self.index and kind != 'variable':
+                refs = iter(self.index.get((kind, name), ()))
+            self.found[kind, name] = next(refs, None)
         return self.found[kind, name]
 
     def _search(self, tag, name):
-        # Those at hand come first.
-        at_hand = [(self._unit_at(start), None) for start in sorted(self.at_hand)]
-        for unit, place in itertools.chain(at_hand, self._places(name)):
-            refs = self._definitions(unit, place, tag) if self._may_define(unit, place, tag) else ()
-            for ref in refs:
-                if self._text(self._entry(ref)) == name:
-                    return ref
-        return None
+        """Yield the references of a name's definitions, first those in the units at hand."""
+        at_hand = [(unit, None) for unit in sorted(self.at_hand)]
+        for ref in self._definitions(itertools.chain(at_hand, self._places(name, tag)), tag):
+            if self._text(self._entry(ref)) == name:
+                yield ref
 
-    def _places(self, name):
+    def _places(self, name, tag=None):
         """Yield (Unit, place) where the name's bytes, or the offset of its string, stand.
 
         Linkers let one string end another: task_struct may stand in put_task_struct.  The place is
-        None in a unit that names strings by number (clang, DWARF 5).
+        None in a unit that names strings by number (clang, DWARF 5).  With a tag, only those
+        places at which a definition may stand.
         """
         text = to_bytes(name) + b'\0'
         keys = [struct.pack('<I', match.start())
                 for match in re.finditer(re.escape(text), self.elf.whole('.debug_str'))]
         bases = self._bases(keys) if keys else []
         for place, key in self.elf.places('.debug_info', keys + [text] + bases):
-            yield self._unit_at(place), None if key in bases else place
+            unit = self._unit_at(place)
+            if key in bases:
+                yield unit, None
+            elif tag is None or self._may_define(unit, place, tag):
+                yield unit, place
 
     def _bases(self, keys):
         """Return, as bytes, the bases of units that name one of these strings by number."""
@@ -5244,16 +5243,15 @@ class Dwarf(Source):
             found.add(max(start for start in starts if start <= max(place, 8)))
         return [struct.pack('<I', start) for start in sorted(found)]
 
-    def _definitions(self, unit, place, tag):
-        """Yield the definitions of a tag at the top of a Unit, around a place if that is known."""
-        for ref, abbreviation in self._top(unit, place):
-            if defines(abbreviation, tag):
-                yield ref
+    def _definitions(self, places, tag):
+        """Yield the references of a tag's definitions at (Unit, place), in all of it if None."""
+        for unit, place in places:
+            for ref, abbreviation in self._top(unit, place):
+                if defines(abbreviation, tag):
+                    yield ref
 
     def _may_define(self, unit, place, tag):
         """Tell, by the abbreviations alone, whether a definition may stand around a place."""
-        if place is None:
-            return True
         data, table, _ = self._at_hand(unit)
         before = data[place - unit.start - 1]
         # A name is mostly the first attribute; before it stands the abbreviation's number.
@@ -5264,10 +5262,9 @@ class Dwarf(Source):
     @sound
     def enums_of(self, name):
         """Return the reference of the first enum that has an enumerator of a name, in a list."""
-        for unit, place in self._places(name):
-            for ref in self._definitions(unit, place, NAMED_TAGS['enum']):
-                if name in dict(self.enumerators(self.describe(ref))):
-                    return [ref]
+        for ref in self._definitions(self._places(name), NAMED_TAGS['enum']):
+            if name in dict(self.enumerators(self.describe(ref))):
+                return [ref]
         return []
 
     def variable(self, name):
@@ -5277,8 +5274,7 @@ class Dwarf(Source):
 
     @sound
     def names(self, kind):
-        if self.index is None:
-            self.index = self._index()
+        self.index = self.index or self._index()
         return sorted(name for each, name in self.index if each == kind)
 
     def _index(self):
@@ -5309,10 +5305,8 @@ class Dwarf(Source):
 
     @sound
     def functions(self, name):
-        found = []
-        if self.index is not None:
-            found = [self._function(name, self._origin(self._entry(ref)))
-                     for ref in self.index.get(('function', name), ())]
+        found = [self._function(name, self._origin(self._entry(ref)))
+                 for ref in self.index.get(('function', name), ())]
         # (Identical functions may be merged: one body, several symbols, one name.)
         for address in () if found else self.elf.addresses(name):
             found += self._functions_at(address, name)
@@ -5321,18 +5315,18 @@ class Dwarf(Source):
     def _functions_at(self, address, name):
         """Return the Functions of a name that are defined at an address."""
         plain, found, folded = name.partition('.')[0], [], []
-        for unit in self._units_of(address, plain):
-            for ref in self._definitions(unit, None, NAMED_TAGS['function']):
-                entry = self._entry(ref)
-                origin = self._origin(entry)
-                if self._text(origin) != plain:
-                    continue
-                low = self._address(entry)
-                if HAS_CODE.isdisjoint(entry.values):
-                    folded.append(origin)
-                elif low is None or address <= low <= address + ENTRY_GAP:
-                    found.append(self._function(name, origin, entry if name != plain else None,
-                                                address if low is None else low))
+        units = [(unit, None) for unit in self._units_of(address, plain)]
+        for ref in self._definitions(units, NAMED_TAGS['function']):
+            entry = self._entry(ref)
+            origin = self._origin(entry)
+            if self._text(origin) != plain:
+                continue
+            low = self._address(entry)
+            if HAS_CODE.isdisjoint(entry.values):
+                folded.append(origin)
+            elif low is None or address <= low <= address + ENTRY_GAP:
+                found.append(self._function(name, origin, entry if name != plain else None,
+                                            address if low is None else low))
         # Of functions with the same code, one may have it; others are inlined wherever called.
         if not found and name == plain:
             found = [self._function(name, origin) for origin in folded[:1]]
@@ -5340,17 +5334,14 @@ class Dwarf(Source):
 
     def _units_of(self, address, name):
         """Return the Units that may define a function, by its address, or else by its name."""
-        if self.ranges is None:
-            self.ranges = self._read_ranges()
         around = [row for row in self.ranges if row[0] - ENTRY_GAP <= address < row[1]]
         units = set(self._unit_at(ref) for _, _, ref in around)
         if not any(first <= address for first, _, _ in around):
             # A compiler may leave out .debug_aranges (clang), or they cover assembler files only.
-            units.update(unit for unit, place in self._places(name)
-                         if self._may_define(unit, place, NAMED_TAGS['function']))
+            units.update(unit for unit, _ in self._places(name, NAMED_TAGS['function']))
         return sorted(units)
 
-    def _read_ranges(self):
+    def _ranges(self):
         """Return (first address, end, reference of its Unit) of all code that is told."""
         data, at, found = self.elf.whole('.debug_aranges'), 0, []
         while at < len(data) and not self.elf.relocatable:
@@ -5437,6 +5428,8 @@ class Dwarf(Source):
         if kind is None:
             raise self._unknown('a type of tag 0x%x' % entry.tag)
         name, size = self._text(entry), self._number(entry, 'byte_size')
+        encoding = entry.values.get('encoding')
+        signed = encoding in ENCODING_SIGNED
         if kind == 'pointer':
             return Record(kind, size=POINTER_SIZE, target=self._tagged(entry, target))
         if kind == 'array':
@@ -5449,10 +5442,9 @@ class Dwarf(Source):
             return Record(kind, name, target=target)
         if kind == 'enum':
             signed = bool(target) and Type(self, target).bare.signed
-            return Record(kind, name, size, ref, signed=signed)
-        encoding = entry.values.get('encoding')
-        return Record('float' if encoding in ENCODING_FLOATS else kind, name, size,
-                      signed=encoding in ENCODING_SIGNED)
+        if encoding in ENCODING_FLOATS:
+            kind = 'float'
+        return Record(kind, name, size, ref, signed=signed)
 
     def _tagged(self, pointer, target):
         """Return what a pointer points at, with the tags that clang notes (__user)."""
@@ -5471,7 +5463,7 @@ class Dwarf(Source):
 
     def _struct(self, entry, kind, name, size):
         """Return the Record of a struct or union; one that is only declared has no size."""
-        if self.index is None or not name:
+        if not self.index or not name:
             return Record(kind, name, size, entry.ref)
         if 'declaration' in entry.values:
             ref = self.find(kind, name)
