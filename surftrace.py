@@ -4220,7 +4220,7 @@ class Sources(object):
         if self.options.mode != 'auto':
             raise unknown
         self.console.note('%s; gdb reads it instead' % unknown)
-        self.opened = {None: self._told(self._gdb(self._vmlinux()))}
+        self.opened = {None: self._told(self._gdb())}
 
     def disassembler(self):
         """Return the Disassembler of a vmlinux, of which the symbols are enough."""
@@ -4252,12 +4252,11 @@ class Sources(object):
         if mode != 'remote' and not (options.here or options.vmlinux or options.database):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
                                "file with that kernel's types with -v or -d" % options.arch)
-        for name, find, open_source, _ in SOURCES:
-            place = find(self) if mode in ('auto', name) else None
-            if place is not None:
-                return open_source(self, place)
-        ways_out = dict((row[0], row[3]) for row in SOURCES).get(mode, WAYS_OUT)
-        raise NoTypesError(ways_out % {
+        for name, open_source in SOURCES:
+            source = open_source(self) if mode in ('auto', name) else None
+            if source is not None:
+                return source
+        raise NoTypesError(NOTHING_FOUND[mode] % {
             'release': options.release, 'package': debug_package(options.release)})
 
     def _told(self, source):
@@ -4286,21 +4285,8 @@ class Sources(object):
         import hashlib      # few runs need it
         return ('btf', hashlib.sha256(types).hexdigest()) if types else ('unknown', '')
 
-    # Finding: each returns a place, or None
-
-    def _btf_file(self):
-        path = self.options.vmlinux
-        if not path:
-            path = os.path.join(RUNNING_BTF, 'vmlinux')
-            return path if os.path.exists(path) else None
-        if self.options.mode == 'auto':
-            elf = self._elf(path)
-            # (A module's BTF is only what its kernel's lacks.)
-            if '.BTF' not in elf.sections or elf.relocatable and '.debug_info' in elf.sections:
-                return None
-        return path
-
     def _vmlinux(self):
+        """Return the path of a vmlinux that debug info is read from, None if there is none."""
         if self.options.vmlinux:
             return self.options.vmlinux
         for pattern in DEBUG_FILES:
@@ -4313,25 +4299,15 @@ class Sources(object):
         return None
 
     def _database_file(self):
-        if self.options.database:
-            return self.options.database
-        name = 'info-%s.db' % self.options.release
-        for directory in ('.', os.path.dirname(os.path.abspath(__file__))):
-            path = os.path.join(directory, name)
-            if not os.path.exists(path):
-                continue
-            status = os.stat(path)
-            if directory != '.' or status.st_uid == os.geteuid() and not status.st_mode & 0o022:
-                return path
+        here = './info-%s.db' % self.options.release
+        if os.path.exists(here):
+            status = os.stat(here)
+            if status.st_uid == os.geteuid() and not status.st_mode & 0o022:
+                return here
             self.console.note('%s is not taken: it is not yours, or others may write to it; '
-                              '-d names it' % path)
-        return None
-
-    def _server(self):
-        if self.options.mode != 'remote':
-            return None         # the network is never asked unless the person says so
-        address = self.options.rip
-        return (os.environ.get('LBC_SERVER') or SERVER) if address is None else address
+                              '-d names it' % here)
+        beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.path.basename(here))
+        return beside if os.path.exists(beside) else None
 
     def _of_module(self, module):
         """Return a module's own types, of the kind that its kernel's are; else its kernel's."""
@@ -4344,7 +4320,7 @@ class Sources(object):
         if kernel.kind == 'DWARF' and self.options.here and not self.options.vmlinux:
             path = self._debug_module(module)
             if path:
-                return self._told(self._dwarf(path))
+                return self._told(Dwarf(self._debug_elf(path), self.console))
         return kernel
 
     def _debug_module(self, module):
@@ -4366,30 +4342,46 @@ class Sources(object):
         return [module for module in sorted(os.listdir(RUNNING_BTF)) if module != 'vmlinux' and (
             b'\0' + to_bytes(name) + b'\0' in read_file(os.path.join(RUNNING_BTF, module)))]
 
-    # Opening: each takes a place that was found
+    # Opening: each returns a source, None where there is no file to take
 
-    def _btf(self, path):
+    def _btf(self):
+        path = self.options.vmlinux or os.path.join(RUNNING_BTF, 'vmlinux')
+        if not self.options.vmlinux and not os.path.exists(path):
+            return None
         elf = self._elf(path)
+        lacks = elf.relocatable or '.BTF' not in elf.sections
+        if lacks and self.options.mode == 'auto' and (
+                '.BTF' not in elf.sections or '.debug_info' in elf.sections):
+            return None
         self._check_machine(elf)
-        if elf.relocatable or '.BTF' not in elf.sections:
+        if lacks:       # a module's BTF is only what its kernel's lacks
             raise SourceError("%s: it has no kernel's BTF; -m dwarf reads its debug info" % path)
         source = Btf(elf.whole('.BTF'), path)
         if self.options.vmlinux:
             self._check_architecture(path, btf_architecture(source))
         return source
 
-    def _dwarf(self, path):
-        return Dwarf(self._debug_elf(path), self.console)
+    def _dwarf(self):
+        path = self._vmlinux()
+        return path and Dwarf(self._debug_elf(path), self.console)
 
-    def _gdb(self, path):
-        return Gdb(self._start_gdb(path, Gdb.ARGUMENTS))
+    def _gdb(self):
+        path = self._vmlinux()
+        return path and Gdb(self._start_gdb(path, Gdb.ARGUMENTS))
 
-    def _database(self, path):
-        source = Database(path)
-        self._check_architecture(path, source.architecture)
+    def _database(self):
+        path = self.options.database or self._database_file()
+        source = path and Database(path)
+        if source:
+            self._check_architecture(path, source.architecture)
         return source
 
-    def _remote(self, address):
+    def _remote(self):
+        if self.options.mode != 'remote':
+            return None         # the network is never asked unless the person says so
+        address = self.options.rip
+        if address is None:
+            address = os.environ.get('LBC_SERVER') or SERVER
         return Server(address, self.options.release, self.options.arch)
 
     def _start_gdb(self, path, arguments, debug_info=True):
@@ -4429,26 +4421,22 @@ class Sources(object):
 
 NO_VMLINUX = ('there is no vmlinux with debug info of kernel %(release)s here; name one with -v; '
               '%(package)s')
-# In the order in which auto tries them: the mode, what finds it, what opens it, and what is said
-# if that mode is asked for and finds nothing.
-SOURCES = (
-    ('btf', Sources._btf_file, Sources._btf,
-     'this kernel has no %s/vmlinux (CONFIG_DEBUG_INFO_BTF, from 5.4 on); name a file that holds '
-     'its BTF with -v' % RUNNING_BTF),
-    ('dwarf', Sources._vmlinux, Sources._dwarf, NO_VMLINUX),
-    ('gdb', Sources._vmlinux, Sources._gdb, NO_VMLINUX),
-    ('local', Sources._database_file, Sources._database,
-     'there is no info-%(release)s.db here or beside the script; name a database with -d, or make '
-     'one with --make-db'),
-    ('remote', Sources._server, Sources._remote, ''),
-)
-WAYS_OUT = '''\
+SOURCES = (('btf', Sources._btf), ('dwarf', Sources._dwarf), ('gdb', Sources._gdb),
+           ('local', Sources._database), ('remote', Sources._remote))     # as auto tries them
+NOTHING_FOUND = {
+    'btf': 'this kernel has no %s/vmlinux (CONFIG_DEBUG_INFO_BTF, from 5.4 on); name a file that '
+           'holds its BTF with -v' % RUNNING_BTF,
+    'dwarf': NO_VMLINUX,
+    'gdb': NO_VMLINUX,
+    'local': 'there is no info-%(release)s.db here or beside the script; name a database with -d, '
+             'or make one with --make-db',
+    'auto': '''\
 nothing on this machine tells the types of kernel %(release)s. Ways out:
   %(package)s, then trace again
   surftrace.py -v FILE ...   a vmlinux of this kernel, or its BTF
   surftrace.py -d FILE ...   a database of it; one is made, where there is a vmlinux, with
                              surftrace.py -v VMLINUX --make-db info-%(release)s.db
-  surftrace.py -r HOST ...   a server that knows it'''
+  surftrace.py -r HOST ...   a server that knows it'''}
 
 
 class LazySource(object):
@@ -4478,7 +4466,7 @@ def debug_package(release):
     for names, own, command, brings in DEBUG_PACKAGES:
         if set(' '.join(ids).split()) & set(names) and re.search(own, release):
             return 'debug info: %s, which brings %s' % (
-                command % release if '%s' in command else command, brings % release)
+                command.replace('%s', release), brings % release)
     return "debug info comes with a distribution's debug package, or as a build's own vmlinux"
 
 
@@ -4546,8 +4534,7 @@ class Btf(Source):
             struct.unpack_from('<IIIII', data, 4))
         types = data[header + type_offset:header + type_offset + type_size]
         strings = data[header + string_offset:header + string_offset + string_size]
-        if len(types) != type_size or type_size % 4 or len(strings) != string_size or (
-                strings[-1:] != b'\0'):
+        if (len(types), len(strings)) != (type_size, string_size) or strings[-1:] != b'\0':
             raise ValueError('it is cut short')
         return types, strings
 
@@ -4574,7 +4561,7 @@ class Btf(Source):
                 end = at + record_size(infos[at + 1])
                 marks[at:end] = b'\0\1'.ljust(end - at, b'\0')
                 at = end
-        if at != len(marks) or 4 * at != len(types):
+        if at != len(marks):
             raise ValueError('a type of no known kind, or the last one is cut short')
         # Before Linux 6.0 no enum (6) had the flag, nor was there enum64 (19).
         return marks, not kinds.isdisjoint((0x86, 19, 0x80 + 19))
@@ -4796,18 +4783,18 @@ class Elf(object):
         if head[:6] != b'\x7fELF\2\1':
             raise SourceError('%s: neither BTF nor an ELF file of 64 bits, little-endian; what is '
                               "compressed, the kernel's scripts/extract-vmlinux unpacks" % path)
-        kind, machine, _, _, _, table, _, _, _, _, _, count, names = struct.unpack_from(
-            '<HHIQQQIHHHHHH', head, 16)
+        kind, machine, table, count, names = struct.unpack_from('<HH20xQ12xHH', head, 16)
         self.relocatable = kind == ELF_RELOCATABLE
         self.architecture = ELF_MACHINES.get(machine, 'machine %d' % machine)
         data = self._read(table, 64 * count)
-        rows = [struct.unpack_from('<IIQQQQIIQQ', data, 64 * i) for i in range(count)]
-        texts = self._read(*rows[names][4:6]) if rows else b''
-        self.section_names = [to_text(texts[row[0]:texts.index(b'\0', row[0])]) for row in rows]
-        self.sections = dict(
-            (name, Extent(row[4], row[5], bool(row[2] & ELF_COMPRESSED)))
-            for name, row in zip(self.section_names, rows)
-            if row[1] != ELF_NO_BITS)       # a debug file lacks what these hold
+        rows = [struct.unpack_from('<IIQ8xQQ', data, 64 * i) for i in range(count)]
+        texts = self._read(*rows[names][3:]) if rows else b''
+        self.section_names, self.sections = [], {}
+        for place, kind, flags, offset, size in rows:
+            name = to_text(texts[place:texts.index(b'\0', place)])
+            self.section_names.append(name)
+            if kind != ELF_NO_BITS:     # a debug file lacks what these hold
+                self.sections[name] = Extent(offset, size, bool(flags & ELF_COMPRESSED))
 
     def unknown(self, why):
         return UnknownDebugInfo('%s: debug info that only gdb may read: %s' % (self.path, why))
@@ -5290,11 +5277,11 @@ class Dwarf(Source):
                     continue
                 # What headers define stands in each unit again, its name's offset first.
                 start = ref - unit.start + (1 if data[ref - unit.start] < 0x80 else 2)
-                text = bytes(data[start:start + 4])
-                if (kind, text) in seen:
-                    continue
+                key = kind, bytes(data[start:start + 4])
                 if abbreviation.attributes[0][:2] == ('name', 0x0e):
-                    seen.add((kind, text))
+                    if key in seen:
+                        continue
+                    seen.add(key)
                 name = self._text(self._origin(self._entry(ref)))
                 if name:
                     index.setdefault((kind, name), []).append(ref)
@@ -5377,9 +5364,9 @@ class Dwarf(Source):
             where = next((words for at in (address, address + ENTRY_GAP // 2)
                           for first, end, words in lists(parameter.unit, where)
                           if first <= at < end), None)
-        number = where[0] - OPERATION_REGISTER if where and len(where) == 1 else -1
         names = DWARF_REGISTERS.get(self.elf.architecture, ())
-        return names[number] if 0 <= number < len(names) else ''
+        registers = dict(enumerate(names, OPERATION_REGISTER))
+        return registers.get(where[0], '') if where and len(where) == 1 else ''
 
     def _locations(self, unit, at):
         """Yield (first, end, expression) of a list of locations (DWARF 5, 7.7.3).
