@@ -4324,15 +4324,13 @@ class Sources(object):
         return kernel
 
     def _debug_module(self, module):
-        for pattern in DEBUG_MODULES:
-            for directory, _, names in os.walk(pattern % self.options.release):
-                for name in sorted(names):
-                    path = os.path.join(directory, name)
-                    if module_of(name) != module:
-                        continue
-                    if name.endswith(('.ko', '.ko.debug')):
-                        return path
-                    self.console.note('%s is compressed, and so not read; unpack it' % path)
+        found = [os.path.join(directory, name) for pattern in DEBUG_MODULES
+                 for directory, _, names in os.walk(pattern % self.options.release)
+                 for name in names if module_of(name) == module]
+        for path in found:
+            if path.endswith(('.ko', '.ko.debug')):
+                return path
+            self.console.note('%s is compressed, and so not read; unpack it' % path)
         return None
 
     def modules_that_name(self, name):
@@ -4349,12 +4347,12 @@ class Sources(object):
         if not self.options.vmlinux and not os.path.exists(path):
             return None
         elf = self._elf(path)
-        lacks = elf.relocatable or '.BTF' not in elf.sections
-        if lacks and self.options.mode == 'auto' and (
-                '.BTF' not in elf.sections or '.debug_info' in elf.sections):
+        has_btf, has_debug_info = '.BTF' in elf.sections, '.debug_info' in elf.sections
+        is_whole = has_btf and not elf.relocatable      # a module's is what its kernel's lacks
+        if self.options.mode == 'auto' and not is_whole and (has_debug_info or not has_btf):
             return None
         self._check_machine(elf)
-        if lacks:       # a module's BTF is only what its kernel's lacks
+        if not is_whole:
             raise SourceError("%s: it has no kernel's BTF; -m dwarf reads its debug info" % path)
         source = Btf(elf.whole('.BTF'), path)
         if self.options.vmlinux:
@@ -4396,10 +4394,13 @@ class Sources(object):
         """Return the Elf of a vmlinux of the right kernel, which is to have debug info."""
         elf = self._elf(path)
         self._check_machine(elf)
-        if '.symtab' not in elf.sections or debug_info and '.debug_info' not in elf.sections:
-            raise SourceError('%s: %s; %s' % (
-                path, 'it has no debug info' if '.symtab' in elf.sections else
-                'no vmlinux, or stripped: no symbols', debug_package(self.options.release)))
+        lacks = None
+        if '.symtab' not in elf.sections:
+            lacks = 'no vmlinux, or stripped: no symbols'
+        elif debug_info and '.debug_info' not in elf.sections:
+            lacks = 'it has no debug info'
+        if lacks:
+            raise SourceError('%s: %s; %s' % (path, lacks, debug_package(self.options.release)))
         return elf
 
     def _check_machine(self, elf):
@@ -4671,11 +4672,10 @@ class Btf(Source):
 
     def variable(self, name):
         """Return the Variable of a name; compilers tell of few others than each CPU's."""
-        for ref in self._all('variable', name):
-            sections = self._ids('section', PER_CPU_SECTION)
-            return Variable(self._record(ref)[3], any(
-                row[0] == ref for each in sections for row in self._record(each)[4]))
-        return None
+        ref = self.find('variable', name)
+        per_cpu = [row[0] for section in self._ids('section', PER_CPU_SECTION)
+                   for row in self._record(section)[4]]
+        return ref and Variable(self._record(ref)[3], ref in per_cpu)
 
     def enums_of(self, name):
         enums = set((ref, self.describe(ref)) for ref, word in self._places(name) if word >= 3)
@@ -4932,20 +4932,19 @@ ENCODING_FLOATS, ENCODING_SIGNED = (3, 4), (5, 6)
 LANGUAGE_ASSEMBLER = 0x8001
 OPERATION_REGISTER = 0x50
 HAS_CODE = frozenset(('low_pc', 'ranges'))      # what a function has one of, if it is not inlined
-# By form: what its bytes are, and how many (of a block, how many its length has), None if these
-# tell.  An 'entry' is counted from its unit's start; what is 'elsewhere' is not looked up.
-DWARF_FORMS = {
-    0x01: ('number', 8), 0x03: ('block', 2), 0x04: ('block', 4), 0x05: ('number', 2),
-    0x06: ('number', 4), 0x07: ('number', 8), 0x08: ('text', None), 0x09: ('block', None),
-    0x0a: ('block', 1), 0x0b: ('number', 1), 0x0c: ('number', 1), 0x0d: ('signed', None),
-    0x0e: ('.debug_str', 4), 0x0f: ('number', None), 0x10: ('number', 4),
-    0x11: ('entry', 1), 0x12: ('entry', 2), 0x13: ('entry', 4), 0x14: ('entry', 8),
-    0x15: ('entry', None), 0x17: ('number', 4), 0x18: ('block', None), 0x19: ('constant', 0),
-    0x1a: ('string_base', None), 0x1b: ('address_base', None), 0x1e: ('elsewhere', 16),
-    0x1f: ('.debug_line_str', 4), 0x21: ('constant', 0), 0x22: ('elsewhere', None),
-    0x23: ('elsewhere', None), 0x25: ('string_base', 1), 0x26: ('string_base', 2),
-    0x27: ('string_base', 3), 0x28: ('string_base', 4), 0x29: ('address_base', 1),
-    0x2a: ('address_base', 2), 0x2b: ('address_base', 3), 0x2c: ('address_base', 4)}
+# By what a form's bytes are: the forms, and how many bytes (of a block, how many its length has),
+# None if these tell.  An 'entry' is counted from its unit's start; 'elsewhere' is not looked up.
+FORMS_BY_KIND = {
+    'number': {0x01: 8, 0x05: 2, 0x06: 4, 0x07: 8, 0x0b: 1, 0x0c: 1, 0x0f: None, 0x10: 4, 0x17: 4},
+    'signed': {0x0d: None}, 'constant': {0x19: 0, 0x21: 0}, 'text': {0x08: None},
+    'block': {0x03: 2, 0x04: 4, 0x09: None, 0x0a: 1, 0x18: None},
+    'entry': {0x11: 1, 0x12: 2, 0x13: 4, 0x14: 8, 0x15: None},
+    '.debug_str': {0x0e: 4}, '.debug_line_str': {0x1f: 4},
+    'string_base': {0x1a: None, 0x25: 1, 0x26: 2, 0x27: 3, 0x28: 4},
+    'address_base': {0x1b: None, 0x29: 1, 0x2a: 2, 0x2b: 3, 0x2c: 4},
+    'elsewhere': {0x1e: 16, 0x22: None, 0x23: None}}
+DWARF_FORMS = dict((form, (kind, forms[form])) for kind, forms in FORMS_BY_KIND.items()
+                   for form in forms)
 FORM_ENTRY, FORM_CONSTANT = 0x13, 0x21
 # By base of a unit: the section with what is counted from it, and the bytes of each (7.26).
 INDEXED = {'string_base': ('.debug_str_offsets', 4), 'address_base': ('.debug_addr', 8)}
@@ -4972,9 +4971,9 @@ def leb128(data, at):
     """Return the number of variable length at a place of a bytearray, and where it ends."""
     value = shift = 0
     while shift < 70:
-        value |= (data[at] & 0x7f) << shift
-        at += 1
-        if data[at - 1] < 0x80:
+        byte, at = data[at], at + 1
+        value |= (byte & 0x7f) << shift
+        if byte < 0x80:
             return value, at
         shift += 7
     raise IndexError(at)
@@ -5189,10 +5188,9 @@ class Dwarf(Source):
     @sound
     def find(self, kind, name):
         if (kind, name) not in self.found:
-            refs = self._search(NAMED_TAGS[kind], name)
-            if self.index and kind != 'variable':
-                refs = iter(self.index.get((kind, name), ()))
-            self.found[kind, name] = next(refs, None)
+            refs = (self.index.get((kind, name), ()) if self.index and kind != 'variable' else
+                    self._search(NAMED_TAGS[kind], name))
+            self.found[kind, name] = next(iter(refs), None)
         return self.found[kind, name]
 
     def _search(self, tag, name):
@@ -5359,22 +5357,23 @@ class Dwarf(Source):
         """Return the register that holds a parameter at an address, '' if none does."""
         where = parameter.values.get('location')
         if isinstance(where, int):
-            lists = self._locations if parameter.unit.version == 5 else self._old_locations
+            base = self._address(self._root(parameter.unit)) or 0
+            locations = self._locations if parameter.unit.version == 5 else self._old_locations
             # (Where only the symbol is known, debug info begins a few bytes behind it.)
             where = next((words for at in (address, address + ENTRY_GAP // 2)
-                          for first, end, words in lists(parameter.unit, where)
+                          for first, end, words in locations(where, base)
                           if first <= at < end), None)
         names = DWARF_REGISTERS.get(self.elf.architecture, ())
         registers = dict(enumerate(names, OPERATION_REGISTER))
         return registers.get(where[0], '') if where and len(where) == 1 else ''
 
-    def _locations(self, unit, at):
+    def _locations(self, at, base):
         """Yield (first, end, expression) of a list of locations (DWARF 5, 7.7.3).
 
         Those that count in .debug_addr are clang's, which makes no variants.
         """
-        base, size = self._address(self._root(unit)) or 0, self.elf.size('.debug_loclists')
-        data = bytearray(self.elf.part('.debug_loclists', at, min(size - at, 1 << 16)))
+        size = min(self.elf.size('.debug_loclists') - at, 1 << 16)
+        data = bytearray(self.elf.part('.debug_loclists', at, size))
         at = 0
         while data[at] in (4, 6, 8):        # counted from the base, the base, where and how long
             kind, at = data[at], at + 1
@@ -5388,20 +5387,19 @@ class Dwarf(Source):
             yield start, end, data[at:at + size]
             at += size
 
-    def _old_locations(self, unit, at):
+    def _old_locations(self, at, base):
         """The same before DWARF 5 (DWARF 4, 2.6.2)."""
-        base = self._address(self._root(unit)) or 0
-        while True:
+        first = end = None
+        while (first, end) != (0, 0):
             first, end = struct.unpack('<QQ', self.elf.part('.debug_loc', at, 16))
             at += 16
             if first == (1 << 64) - 1:
                 base = end
-                continue
-            if not first and not end:
-                return
-            size, = NUMBER_READERS[2](self.elf.part('.debug_loc', at, 2), 0)
-            yield base + first, base + end, bytearray(self.elf.part('.debug_loc', at + 2, size))
-            at += 2 + size
+            elif end:
+                size, = NUMBER_READERS[2](self.elf.part('.debug_loc', at, 2), 0)
+                data = self.elf.part('.debug_loc', at + 2, size)
+                yield base + first, base + end, bytearray(data)
+                at += 2 + size
 
     # Types
 
@@ -5444,9 +5442,9 @@ class Dwarf(Source):
         # The last index of an array without a length is not there, or -1.
         lengths = [self._number(each, 'count') or self._number(each, 'upper_bound', -1) + 1
                    for each in self._children(entry, TAG_RANGE)] or [0]
-        for length in lengths[:0:-1]:
+        for length in reversed(lengths):
             target = Record('array', target=target, length=length)
-        return Record('array', target=target, length=lengths[0])
+        return target
 
     def _struct(self, entry, kind, name, size):
         """Return the Record of a struct or union; one that is only declared has no size."""
