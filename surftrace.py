@@ -4287,12 +4287,12 @@ class Sources(object):
 
     def _vmlinux(self):
         """Return the path of a vmlinux that debug info is read from, None if there is none."""
-        if self.options.vmlinux:
+        if self.options.vmlinux or not self.options.here:
             return self.options.vmlinux
         for pattern in DEBUG_FILES:
             path = pattern % self.options.release
             try:
-                if self.options.here and '.debug_info' in self._elf(path).sections:
+                if '.debug_info' in self._elf(path).sections:
                     return path
             except (SourceError, EnvironmentError):
                 pass        # it is something else
@@ -4525,7 +4525,7 @@ class Btf(Source):
         for at in range(0, len(marks), BTF_BLOCK):
             self.before.append(self.before[-1] + marks.count(b'\1', at, at + BTF_BLOCK))
         self.named, self.index = {}, {}         # ids by name; later by kind and name
-        self.described = {}                     # Records by id
+        self.described = {0: Record('void')}    # by id
 
     def _parts(self, data):
         if data[:3] != BTF_MAGIC + b'\1' or len(data) < 24:
@@ -4533,8 +4533,8 @@ class Btf(Source):
                               % self.name)
         header, type_offset, type_size, string_offset, string_size = (
             struct.unpack_from('<IIIII', data, 4))
-        types = data[header + type_offset:header + type_offset + type_size]
-        strings = data[header + string_offset:header + string_offset + string_size]
+        types = data[header + type_offset:][:type_size]
+        strings = data[header + string_offset:][:string_size]
         if (len(types), len(strings)) != (type_size, string_size) or strings[-1:] != b'\0':
             raise ValueError('it is cut short')
         return types, strings
@@ -4542,11 +4542,10 @@ class Btf(Source):
     def _marked(self, types):
         """Return a byte for each word, 1 if it is a record's second; and whether enums have signs.
 
-        A walk over all records takes three times as long, so it leaps.  Names, ids, sizes and
-        offsets are small: of a plain record, the second word is the only one whose top byte, the
-        kind, is not zero.  So plain records are marked at once, and leapt over if the last one
-        ends where one that is not plain begins, and no marks are closer than the three words that
-        each record has, as one on a large size or offset would be.
+        A walk over all records takes three times as long.  As names, ids, sizes and offsets are
+        small, only the second word of a plain record has a top byte, the kind.  So these are
+        marked at once, and leapt over if the last one ends where one that is not plain begins, and
+        no marks are closer than the three words of a record, as on a large size they would be.
         """
         infos, kinds, at = array.array('I', types), set(), 0
         marks = bytearray(types[3::4].translate(BTF_PLAIN))
@@ -4661,14 +4660,13 @@ class Btf(Source):
         if '.' in name:
             plain = self.functions(name.partition('.')[0])
             return [function._replace(parameters=None) for function in plain[:1]]
-        refs = self._all('symbol', name)
-        return [self._function(name, target)
-                for target in sorted(set(self._record(ref)[3] for ref in refs))]
+        targets = set(self._record(ref)[3] for ref in self._all('symbol', name))
+        return [self._function(name, target) for target in sorted(targets)]
 
     def _function(self, name, ref):
         _, _, _, result, rows = self._record(ref)
-        return Function(name, tuple(Parameter(self._text(word), target) for word, target in rows),
-                        result)
+        parameters = tuple(Parameter(self._text(offset), target) for offset, target in rows)
+        return Function(name, parameters, result)
 
     def variable(self, name):
         """Return the Variable of a name; compilers tell of few others than each CPU's."""
@@ -4691,8 +4689,6 @@ class Btf(Source):
         return self.described[ref]
 
     def _described(self, ref):
-        if ref == 0:
-            return Record('void')
         kind, flag, name, last, more = self._record(ref)
         if kind == 'pointer':
             return Record(kind, size=POINTER_SIZE, target=last)
@@ -5201,11 +5197,10 @@ class Dwarf(Source):
                 yield ref
 
     def _places(self, name, tag=None):
-        """Yield (Unit, place) where the name's bytes, or the offset of its string, stand.
+        """Yield (Unit, place) where a name may stand, with a tag: where it may define that.
 
         Linkers let one string end another: task_struct may stand in put_task_struct.  The place is
-        None in a unit that names strings by number (clang, DWARF 5).  With a tag, only those
-        places at which a definition may stand.
+        None in a unit that names strings by number (clang, DWARF 5).
         """
         text = to_bytes(name) + b'\0'
         keys = [struct.pack('<I', match.start())
@@ -5220,12 +5215,12 @@ class Dwarf(Source):
 
     def _bases(self, keys):
         """Return, as bytes, the bases of units that name one of these strings by number."""
-        section, starts, at, found = '.debug_str_offsets', [], 0, set()
+        section, starts, at = '.debug_str_offsets', [], 0
         while at < self.elf.size(section):
             starts.append(at + 8)
             at += 4 + NUMBER_READERS[4](self.elf.part(section, at, 4), 0)[0]
-        for place, _ in self.elf.places(section, keys) if starts else ():
-            found.add(max(start for start in starts if start <= max(place, 8)))
+        found = set(starts[bisect.bisect(starts, max(place, 8)) - 1]
+                    for place, _ in self.elf.places(section, keys))
         return [struct.pack('<I', start) for start in sorted(found)]
 
     def _definitions(self, places, tag):
