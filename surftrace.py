@@ -4173,14 +4173,12 @@ def main(argv):
 # ---------------------------------------------------------------------------
 # Where types come from: which source
 #
-# Takes what the person said of sources and gives the one for each symbol, opened at the first
-# question.  Looks for files where distributions put them.  The sources themselves follow.
+# Takes what the person said of sources, looks for files where distributions put them, and gives
+# the source for each symbol, opened at the first question.
 # ---------------------------------------------------------------------------
 
 RUNNING_BTF = '/sys/kernel/btf'
 BUILD_ID = b'(?s)\4\0\0\0\x14\0\0\0\3\0\0\0GNU\0(.{20})'        # in ELF notes
-RUNNING_NOTES = '/sys/kernel/notes'
-RUNNING_MODULE_NOTES = '/sys/module/%s/notes/.note.gnu.build-id'
 DEBUG_MODULES = ('/usr/lib/debug/lib/modules/%s/kernel', '/usr/lib/debug/usr/lib/modules/%s/kernel',
                  '/usr/lib/debug/lib/modules/%s/extra')
 DEBUG_FILES = ('/usr/lib/debug/lib/modules/%s/vmlinux', '/usr/lib/debug/boot/vmlinux-%s',
@@ -4337,8 +4335,9 @@ class Sources(object):
         """Return the modules whose own BTF has a name in it."""
         if self.open(None).name != os.path.join(RUNNING_BTF, 'vmlinux'):
             return []
-        return [module for module in sorted(os.listdir(RUNNING_BTF)) if module != 'vmlinux' and (
-            b'\0' + to_bytes(name) + b'\0' in read_file(os.path.join(RUNNING_BTF, module)))]
+        modules = sorted(set(os.listdir(RUNNING_BTF)) - set(['vmlinux']))
+        return [module for module in modules
+                if b'\0' + to_bytes(name) + b'\0' in read_file(os.path.join(RUNNING_BTF, module))]
 
     # Opening: each returns a source, None where there is no file to take
 
@@ -4405,7 +4404,9 @@ class Sources(object):
 
     def _check_machine(self, elf):
         self._check_architecture(elf.path, elf.architecture)
-        notes = RUNNING_MODULE_NOTES % module_of(elf.path) if elf.relocatable else RUNNING_NOTES
+        notes = '/sys/kernel/notes'
+        if elf.relocatable:
+            notes = '/sys/module/%s/notes/.note.gnu.build-id' % module_of(elf.path)
         if self.options.here and os.path.exists(notes):
             ids = [re.findall(BUILD_ID, data)[:1] for data in (
                 read_file(notes), elf.whole('.notes') or elf.whole('.note.gnu.build-id'))]
@@ -4420,15 +4421,13 @@ class Sources(object):
                 if architecture in ARCHITECTURES else ''))
 
 
-NO_VMLINUX = ('there is no vmlinux with debug info of kernel %(release)s here; name one with -v; '
-              '%(package)s')
 SOURCES = (('btf', Sources._btf), ('dwarf', Sources._dwarf), ('gdb', Sources._gdb),
            ('local', Sources._database), ('remote', Sources._remote))     # as auto tries them
 NOTHING_FOUND = {
     'btf': 'this kernel has no %s/vmlinux (CONFIG_DEBUG_INFO_BTF, from 5.4 on); name a file that '
            'holds its BTF with -v' % RUNNING_BTF,
-    'dwarf': NO_VMLINUX,
-    'gdb': NO_VMLINUX,
+    'dwarf': 'there is no vmlinux with debug info of kernel %(release)s here; name one with -v; '
+             '%(package)s',
     'local': 'there is no info-%(release)s.db here or beside the script; name a database with -d, '
              'or make one with --make-db',
     'auto': '''\
@@ -4438,6 +4437,7 @@ nothing on this machine tells the types of kernel %(release)s. Ways out:
   surftrace.py -d FILE ...   a database of it; one is made, where there is a vmlinux, with
                              surftrace.py -v VMLINUX --make-db info-%(release)s.db
   surftrace.py -r HOST ...   a server that knows it'''}
+NOTHING_FOUND['gdb'] = NOTHING_FOUND['dwarf']
 
 
 class LazySource(object):
@@ -4954,8 +4954,8 @@ DWARF_REGISTERS = {'x86_64': 'ax dx cx bx si di bp sp r8 r9 r10 r11 r12 r13 r14 
                    'aarch64': ['x%d' % each for each in range(31)] + ['sp']}
 ENTRY_GAP = 16      # bytes from a symbol to where its function's debug info begins, on aarch64
 
-# start, entries and end are places in .debug_info.  table: where its abbreviations stand.
-Unit = namedtuple('Unit', 'start entries end version table')
+# start and end are places in .debug_info.  table: where its abbreviations stand.
+Unit = namedtuple('Unit', 'start end version table')
 # attributes: (name, form, constant) each.  names: of these.  size: bytes of them all, None if they
 # vary.  sibling: the bytes before the reference to the next entry that is no child, or None.
 Abbreviation = namedtuple('Abbreviation', 'tag children attributes names size sibling')
@@ -4994,7 +4994,6 @@ class Dwarf(Source):
     @sound
     def __init__(self, elf, console):
         self.name, self.elf, self.console = elf.path, elf, console
-        self._unknown = elf.unknown
         self.at_hand = {}           # by unit: its bytes, its abbreviations, its top entries
         self.found = {}             # references by kind and name, None for what is not there
         self.index = {}             # all references by kind and name, once names are listed
@@ -5002,7 +5001,7 @@ class Dwarf(Source):
         self.ranges = self._ranges()
         for section in ('.gnu_debugaltlink', '.debug_types'):
             if section in elf.sections:
-                raise self._unknown('it has %s' % section)
+                raise self.elf.unknown('it has %s' % section)
         self.tables = bytearray(elf.whole('.debug_abbrev'))
         self.units, at = [], 0
         while at < elf.size('.debug_info'):
@@ -5011,9 +5010,9 @@ class Dwarf(Source):
             at = unit.end
             # Before Linux 5.12, files in assembler had DWARF 2, which tells of lines alone.
             if unit.version < 4 and self._root(unit).values.get('language') != LANGUAGE_ASSEMBLER:
-                raise self._unknown('DWARF version %d' % unit.version)
+                raise self.elf.unknown('DWARF version %d' % unit.version)
         if 'other_file' in self._root(self.units[0]).values:
-            raise self._unknown('it lies in other files (.dwo)')
+            raise self.elf.unknown('it lies in other files (.dwo)')
 
     # Units and entries
 
@@ -5021,18 +5020,17 @@ class Dwarf(Source):
         """Return the Unit whose header stands at a place (DWARF 5, 7.5.1)."""
         head = self.elf.part('.debug_info', start, 12)
         length, version = struct.unpack_from('<IH', head)
-        kind, entries = 1, start + 11       # kind 1 is a compiled file, 3 what several share
+        kind = 1        # a compiled file; 3 is what several share
         if version == 5:
             kind, width, table = struct.unpack_from('<BBI', head, 6)
-            entries = start + 12
         else:
             table, width = struct.unpack_from('<IB', head, 6)
         if length == 0xffffffff:
-            raise self._unknown('64-bit DWARF')
+            raise self.elf.unknown('64-bit DWARF')
         if not 2 <= version <= 5 or kind not in (1, 3) or width != 8:
-            raise self._unknown('DWARF version %d, units of kind %d, addresses of %d bytes' % (
+            raise self.elf.unknown('DWARF version %d, units of kind %d, addresses of %d bytes' % (
                 version, kind, width))
-        return Unit(start, entries, start + 4 + length, version, table)
+        return Unit(start, start + 4 + length, version, table)
 
     def _unit_at(self, ref):
         return self.units[bisect.bisect(self.units, (ref + 1,)) - 1]
@@ -5064,7 +5062,7 @@ class Dwarf(Source):
                 if form == FORM_CONSTANT:
                     constant, at = signed_leb128(self.tables, at)
                 if form not in DWARF_FORMS:
-                    raise self._unknown('a form of attributes 0x%x' % form)
+                    raise self.elf.unknown('a form of attributes 0x%x' % form)
                 sibling = size if (name, form) == ('sibling', FORM_ENTRY) else sibling
                 kind, each = DWARF_FORMS[form]
                 size = None if None in (size, each) or kind == 'block' else size + each
@@ -5084,7 +5082,7 @@ class Dwarf(Source):
         return Entry(ref, unit, abbreviation.tag, values, below)
 
     def _root(self, unit):
-        return self._entry(unit.entries)
+        return self._entry(unit.start + (12 if unit.version == 5 else 11))
 
     @staticmethod
     def _value(unit, data, at, form, constant):
@@ -5340,12 +5338,12 @@ class Dwarf(Source):
 
     def _function(self, name, entry, variant=None, address=0):
         """Return the Function of an Entry; variant is the Entry of its own code, at an address."""
-        places = dict((self._origin(each).ref, self._register(each, address))
-                      for each in self._children(variant, TAG_PARAMETER)) if variant else {}
-        parameters = [
-            Parameter(self._text(each), each.values.get('type', 0),
-                      places.get(each.ref, '') if variant else None)
-            for each in self._children(entry, TAG_PARAMETER, TAG_ANY_MORE)]
+        places, parameters = {}, []
+        for each in self._children(variant, TAG_PARAMETER) if variant else ():
+            places[self._origin(each).ref] = self._register(each, address)
+        for each in self._children(entry, TAG_PARAMETER, TAG_ANY_MORE):
+            place = places.get(each.ref, '') if variant else None
+            parameters.append(Parameter(self._text(each), each.values.get('type', 0), place))
         return Function(name, tuple(parameters), entry.values.get('type', 0))
 
     def _register(self, parameter, address):
@@ -5406,7 +5404,7 @@ class Dwarf(Source):
         entry = self._entry(ref)
         kind, target = TAG_KINDS.get(entry.tag), entry.values.get('type', 0)
         if kind is None:
-            raise self._unknown('a type of tag 0x%x' % entry.tag)
+            raise self.elf.unknown('a type of tag 0x%x' % entry.tag)
         name, size = self._text(entry), self._number(entry, 'byte_size')
         encoding = entry.values.get('encoding')
         signed = encoding in ENCODING_SIGNED
