@@ -4744,7 +4744,7 @@ def btf_architecture(types):
 # elf.5: ET_REL of a file, SHT_NOBITS of a section, SHF_COMPRESSED of its flags, STT_FUNC
 ELF_RELOCATABLE, ELF_NO_BITS, ELF_COMPRESSED, ELF_FUNCTION = 1, 8, 1 << 11, 2
 ELF_MACHINES = {62: 'x86_64', 183: 'aarch64'}
-SECTION_LIMIT = 1 << 30     # bytes of a section that is unpacked
+SECTION_LIMIT = 1 << 30     # bytes of a section that is unpacked, or read as a whole
 SEARCH_WINDOW = 1 << 20     # bytes that a search reads at a time
 # By type of relocation, of those in a module's debug info: the bytes that it sets.
 RELOCATIONS = {'x86_64': {1: 8, 10: 4, 11: 4}, 'aarch64': {257: 8, 258: 4}}
@@ -4813,6 +4813,8 @@ class Elf(object):
         """Return the bytes of a section, which are kept; none if there is no such section."""
         if name not in self.kept:
             offset, size, packed = self.sections.get(name, NO_EXTENT)
+            if size > SECTION_LIMIT:
+                raise self.unknown('%s is too large' % name)
             data = self._read(offset, size)
             if packed:
                 data = self._unpacked(name, data)
