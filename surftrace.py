@@ -2504,9 +2504,12 @@ def make_mount(console):
 
 
 def open_tracefs(root):
-    """Return the Tracefs at a root; raises KernelError if there is none."""
+    """Return the Tracefs at a root; raises KernelError if there is none, or one that is too old."""
     tracefs = Tracefs(root)
     tracefs.read('README')
+    if not tracefs.has('instances'):
+        raise KernelError('%s is not there: a kernel before Linux 3.10 cannot be traced with this'
+                          % tracefs.path('instances'))
     return tracefs
 
 
