@@ -3738,6 +3738,7 @@ def above_zero(text, kind=int, what='a number', below=1 << 31):
     return value
 
 
+MODES = ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')
 HELP = """\
 usage: surftrace.py [options] TRACE [TRACE ...] [-- COMMAND [ARGUMENT ...]]
 
@@ -3788,34 +3789,40 @@ FILTER  f:comm==bash&&(users>1||common_pid==1)
   CPU                 the processor it runs on
 
 options:
-  -h, --help              show this help
-      --version           show the version
-  -v, --vmlinux FILE      take types from this vmlinux, or raw BTF
-                          (with -r: the release)
-  -m, --mode MODE         where types come from:
-                          auto, btf, dwarf, gdb, local, remote
-  -g, --gdb FILE          the gdb for -m gdb, -F and -l
-  -d, --database FILE     take types from this database
-  -r, --rip HOST[:PORT]   ask this server for types
-  -f, --file FILE         read traces from a file, one a line; - is stdin
-  -o, --output FILE       write a shell script that does the same
-  -a, --arch ARCH         take the registers of aarch64 or x86_64
-  -s, --stack             show the kernel stack of each event
-  -c, --count N           end after N events
-  -t, --time SECONDS      end after so long
-  -p, --pid PID           only this process: its threads, and what it starts
-                          from now on
-  -b, --buffer KB         the size of the ring buffer of each CPU
-      --maxactive N       concurrent calls that an r or c trace can track
-      --max-probes N      what a pattern may take (100)
-  -S, --show              show the lines, and touch nothing
-  -F, --func FUNC         disassemble a function (needs gdb and a vmlinux)
-  -l, --line FILE:LINE    disassemble a line of the source (the same)
-      --info NAME         show a function, a type, an event, or those like
-                          'tcp_*' or 'sched/*'
-      --make-db FILE      write all types into a database for -d
-      --tracefs DIR       where tracefs is, if not where /proc/mounts says
-
+"""
+# An option: its names, what the help calls its value ('' if it takes none), the help, and how its
+# value is read, if it is no text.
+OPTIONS = (
+    ('-h', '--help', '', 'show this help'),
+    ('', '--version', '', 'show the version'),
+    ('-v', '--vmlinux', 'FILE', 'take types from this vmlinux, or raw BTF\n(with -r: the release)'),
+    ('-m', '--mode', 'MODE', 'where types come from:\n' + ', '.join(MODES), {'choices': MODES}),
+    ('-g', '--gdb', 'FILE', 'the gdb for -m gdb, -F and -l'),
+    ('-d', '--database', 'FILE', 'take types from this database'),
+    ('-r', '--rip', 'HOST[:PORT]', 'ask this server for types'),
+    ('-f', '--file', 'FILE', 'read traces from a file, one a line; - is stdin'),
+    ('-o', '--output', 'FILE', 'write a shell script that does the same'),
+    ('-a', '--arch', 'ARCH', 'take the registers of aarch64 or x86_64',
+     {'choices': sorted(ARCHITECTURES)}),
+    ('-s', '--stack', '', 'show the kernel stack of each event'),
+    ('-c', '--count', 'N', 'end after N events', {'type': above_zero}),
+    ('-t', '--time', 'SECONDS', 'end after so long',
+     {'type': lambda text: above_zero(text, float, 'seconds')}),
+    ('-p', '--pid', 'PID', 'only this process: its threads, and what it starts\nfrom now on',
+     {'type': above_zero}),
+    ('-b', '--buffer', 'KB', 'the size of the ring buffer of each CPU', {'type': above_zero}),
+    ('', '--maxactive', 'N', 'concurrent calls that an r or c trace can track',
+     {'type': lambda text: above_zero(text, below=4097)}),       # the kernel's own limit
+    ('', '--max-probes', 'N', 'what a pattern may take (%d)' % MAX_PROBES, {'type': above_zero}),
+    ('-S', '--show', '', 'show the lines, and touch nothing'),
+    ('-F', '--func', 'FUNC', 'disassemble a function (needs gdb and a vmlinux)'),
+    ('-l', '--line', 'FILE:LINE', 'disassemble a line of the source (the same)'),
+    ('', '--info', 'NAME', 'show a function, a type, an event, or those like\n'
+     "'tcp_*' or 'sched/*'"),
+    ('', '--make-db', 'FILE', 'write all types into a database for -d'),
+    ('', '--tracefs', 'DIR', 'where tracefs is, if not where /proc/mounts says'),
+)
+EXAMPLES = """
 examples:
   surftrace.py -S 'p wake_up_new_task comm=%0->comm users=S%0->mm->mm_users'
       the lines that would set this up; no root, nothing is touched
@@ -3838,21 +3845,16 @@ examples:
   surftrace.py --info tcp_sendmsg
       its arguments, and where they lie
   surftrace.py -o trace.sh -S 'p kernel_clone comm=$comm'
-      a script that does it on a machine without Python
-"""
-# An option as the help declares it: its names, and what it calls its value.
-OPTION_PATTERN = r'(?m)^  (-\w)?,? +(--[a-z-]+)( [A-Z]+)?'
-# How an option's value is read, or the values that there are; else it is a text.
-READERS = {
-    '--mode': {'choices': ('auto', 'btf', 'dwarf', 'gdb', 'local', 'remote')},
-    '--arch': {'choices': sorted(ARCHITECTURES)},
-    '--count': {'type': above_zero},
-    '--time': {'type': lambda text: above_zero(text, float, 'seconds')},
-    '--pid': {'type': above_zero},
-    '--buffer': {'type': above_zero},
-    '--maxactive': {'type': lambda text: above_zero(text, below=4097)},     # the kernel's limit
-    '--max-probes': {'type': above_zero},
-}
+      a script that does it on a machine without Python"""
+
+
+def help_text():
+    rows = ''
+    for option in OPTIONS:
+        short, name, value, text = option[:4]
+        names = '%-3s %s %s' % (short and short + ',', name, value)
+        rows += '  %-23s %s\n' % (names, text.replace('\n', '\n' + 26 * ' '))
+    return HELP + rows + EXAMPLES
 
 
 class Parser(argparse.ArgumentParser):
@@ -3869,9 +3871,9 @@ class Parser(argparse.ArgumentParser):
 def parse_arguments(argv):
     """Return the namespace of a command line, with what is no option in `traces`."""
     parser = Parser(add_help=False)
-    for short, name, value in re.findall(OPTION_PATTERN, HELP):
-        action = 'append' if value else 'store_true'
-        parser.add_argument(short or name, name, action=action, **READERS.get(name, {}))
+    for option in OPTIONS:
+        names, how = [name for name in option[:2] if name], option[4] if option[4:] else {}
+        parser.add_argument(*names, action='append' if option[2] else 'store_true', **how)
     cut = argv.index('--') if '--' in argv else len(argv)
     options, traces = parser.parse_known_args(argv[:cut])
     for unknown in [trace for trace in traces if trace.startswith('-')]:
@@ -4151,7 +4153,7 @@ def main(argv):
             raise Error('stdout is closed')
         options = read_options(argv)
         if options.help or options.version:
-            print_lines([HELP[:-1] if options.help else 'surftrace.py ' + VERSION])
+            print_lines([help_text() if options.help else 'surftrace.py ' + VERSION])
             return 0
         sources = Sources(options, console)
         try:

@@ -31,7 +31,7 @@ SCRATCH = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None
 Error, Mistake, SourceError = surftrace.Error, surftrace.TraceError, surftrace.SourceError
 NoTypes, Unknown = surftrace.NoTypesError, surftrace.UnknownDebugInfo
 # (command, what it shows) of each example in the help.
-EXAMPLES = re.findall(r'(?m)^  surftrace\.py (.*)\n      (.*)', surftrace.HELP)
+EXAMPLES = re.findall(r'(?m)^  surftrace\.py (.*)\n      (.*)', surftrace.EXAMPLES)
 ARCHITECTURES = ('x86_64', 'aarch64')
 
 # (what a record is called in the tool, what it calls itself) of each.
