@@ -555,9 +555,14 @@ class Type(object):
     """A type in its source, with the kind, name, length and signed of its Record."""
 
     def __init__(self, source, ref):
-        self.source = source
-        self.record = ref if isinstance(ref, Record) else source.describe(ref)
+        self.source, self.ref = source, ref
+
+    def __getattr__(self, name):
+        """Read the Record when it is asked for: of most members only the name is."""
+        is_read = isinstance(self.ref, Record)
+        self.record = self.ref if is_read else self.source.describe(self.ref)
         self.kind, self.name, _, _, self.length, self.signed = self.record
+        return self.__dict__[name]
 
     def to(self, ref):
         return Type(self.source, ref)
@@ -631,21 +636,18 @@ class Type(object):
                 for member in self.source.members(self.bare.record)]
 
     def members(self, start=0):
-        """Yield the named Members, in nameless ones too, from bit `start`; types are references."""
-        for member in self.source.members(self.bare.record):
+        """Yield the named Members, in nameless ones too, counted from bit `start`."""
+        for member in self.own_members():
             member = member._replace(bit_offset=start + member.bit_offset)
             if member.name:
                 yield member
-            elif self.to(member.type).is_aggregate:
-                for inner in self.to(member.type).members(member.bit_offset):
+            elif member.type.is_aggregate:
+                for inner in member.type.members(member.bit_offset):
                     yield inner
 
     def member(self, name):
-        """Return the Member of that name, with its Type; None if there is none."""
-        for member in self.members():
-            if member.name == name:
-                return member._replace(type=self.to(member.type))
-        return None
+        """Return the Member of that name, None if there is none."""
+        return next((member for member in self.members() if member.name == name), None)
 
     def hint(self, name):
         """Return ': it is a.b' for a member that lies inside and is called so, or alike; or ''."""
@@ -653,8 +655,7 @@ class Type(object):
         alike = re.compile('%s$|[a-z]+%s$' % (re.escape(name), re.escape(
             name[name.find('_'):] if '_' in name else ' ')))
         for member in self.members():
-            inner = self.to(member.type)
-            for each in inner.members() if inner.is_aggregate else ():
+            for each in member.type.members() if member.type.is_aggregate else ():
                 if alike.match(each.name):
                     return ': it is %s.%s' % (member.name, each.name)
         return ''
@@ -705,9 +706,9 @@ def base_words(found):
 
 
 def named_parameters(source, function):
-    """Return a Function's parameters without the void that ends a variable list (...)."""
-    return [parameter for parameter in function.parameters
-            if Type(source, parameter.type).kind != 'void']
+    """Return a Function's Parameters, with Types; the void that ends a list with ... is none."""
+    parameters = [each._replace(type=Type(source, each.type)) for each in function.parameters]
+    return [each for each in parameters if each.type.kind != 'void']
 
 
 def prototype(source, function):
@@ -784,7 +785,7 @@ ARCHITECTURES = {
 }
 
 # What the kernel's trace_probe.h allows.
-NAME_LIMIT, VALUE_LIMIT, ARGUMENT_LIMIT, LINE_LIMIT, ARRAY_LIMIT = 32, 63, 128, 4095, 64
+NAME_LIMIT, VALUE_LIMIT, ARRAY_LIMIT = 32, 63, 64
 RESERVED_NAMES = frozenset((
     'common_type', 'common_flags', 'common_preempt_count', 'common_pid', 'common_tgid',
     '__probe_ip', '__probe_ret_ip', '__probe_func'))
@@ -1306,20 +1307,21 @@ class Compiler(object):
         is_counted, goes_on = base.text.isdigit(), value.accesses or value.packet
         function = self.function(goes_on or not is_counted, not (is_counted and value.cast))
         if function and function.parameters is not None:
-            index = self._number(base, function)
+            place = self._parameter(base, function)
+        elif is_counted and (value.cast or not goes_on):
+            place = self._slot([None] * (int(base.text) + 1), None)
+        else:
+            raise TraceError("no prototype of '%s' is known here: count its arguments, or name a "
+                             'register, and cast: !(struct NAME *)%%0->...' % self.symbol)
         if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
             raise TraceError('this kernel keeps no arguments until the return, as Linux 6.9 does: '
                              'use an entry trace (p)')
-        if function and function.parameters is not None:
-            return self._parameter(index, function)
-        if not is_counted or goes_on and not value.cast:
-            raise TraceError("no prototype of '%s' is known here: count its arguments, or name a "
-                             'register, and cast: !(struct NAME *)%%0->...' % self.symbol)
-        return self._slot([None] * (int(base.text) + 1), None)
+        return place
 
-    def _number(self, base, function):
-        """Return the number, from 0, of the parameter that a base counts or names."""
-        names = [parameter.name for parameter in named_parameters(self.source, function)]
+    def _parameter(self, base, function):
+        """Return the Place of the parameter that a base counts, from 0, or names."""
+        parameters = named_parameters(self.source, function)
+        names = [parameter.name for parameter in parameters]
         index = names.index(base.text) if base.text in names else (
             int(base.text) if base.text.isdigit() else len(names))
         if index >= len(names):
@@ -1327,10 +1329,6 @@ class Compiler(object):
             raise TraceError("%s has no argument '%s'%s" % (
                 function.name, base.text, nearest('$' + base.text, variables) or
                 ': ' + prototype(self.source, function)))
-        return index
-
-    def _parameter(self, index, function):
-        parameters = named_parameters(self.source, function)
         if '' in [parameter.location for parameter in parameters]:
             left = ['%s in %%%s' % (parameter.name, parameter.location)
                     for parameter in parameters if parameter.location]
@@ -1345,7 +1343,7 @@ class Compiler(object):
 
     def parameter_place(self, index, function):
         """Return the Place of a Function's parameter, None if that cannot be told."""
-        kinds = [Type(self.source, each.type) for each in function.parameters[:index + 1]]
+        kinds = [each.type for each in named_parameters(self.source, function)[:index + 1]]
         result = Type(self.source, function.result)
         location = function.parameters[index].location
         if location is not None:
@@ -6351,7 +6349,7 @@ def function_lines(function, source, kernel):
         name = '' if re.match(OWN_NAMES, parameter.name) else '$' + parameter.name
         lines.append('  %%%-3d %-16s %-10s %s' % (
             index, name, place.words.lstrip('%') if place else '?',
-            Type(source, parameter.type).declare(parameter.name)))
+            parameter.type.declare(parameter.name)))
     if result != 'void':
         lines.append('  $retval                          ' + result)
     return lines

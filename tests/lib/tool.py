@@ -155,6 +155,7 @@ class CType(object):
 
     def __init__(self, found):
         self.found = found
+        found.kind      # is read at once, for a damaged one to be told here
 
     kind = asked(lambda found: found.bare.kind)
     name = asked(lambda found: found.bare.name)
@@ -172,7 +173,7 @@ class CType(object):
 
     def members(self):
         """Those that have a name, of nameless members too; bit_offset counts from the start."""
-        return [self._member(member._replace(type=self.found.to(member.type)))
+        return [self._member(member)
                 for member in self.found.bare.members()]
 
     @staticmethod
