@@ -1041,6 +1041,19 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
     def error(self, message):
         return TraceError("this, '%s', %s" % (self.type, message))
 
+    def unshowable(self):
+        """Return the error that ftrace cannot show what is here."""
+        if self.kind == 'address':
+            return self.error('is an address, and ftrace shows what lies there, not the address '
+                              'itself: take a member of it, ->...')
+        if self.type.is_declared_only:
+            return self.error('is only declared in these types')
+        if self.type.is_aggregate:
+            hint = ', or call it ip6_...' if self.type.bare.name == 'in6_addr' else ''
+            return self.error('is %s long: take a member of it%s' % (
+                count_of(self.type.size, 'byte'), hint))
+        return self.error('is no value that ftrace can show')
+
     def check_type(self, cast):
         if self.type is None:
             raise TraceError('the type of %s is not known here: cast it, %s' % (self.words, cast))
@@ -1189,7 +1202,7 @@ class Compiler(object):
             place = place.step(access, self.source)
         members = [access.word for access in value.accesses if access.operator in ('->', '.')]
         with pointing_at((members or [value.base])[-1].column):
-            words, fetch_type, form = Shown(value, place).words()
+            words, fetch_type, form = shown(value, place)
         if value.base.text == '$retval' and value.letter and value.letter.text == 'S' and not (
                 value.accesses or value.fetch_type or place.type and place.type.names()):
             form = ERROR_FORM
@@ -1432,135 +1445,118 @@ def is_passed_as_usual(found, at=0):
     return is_plain and not (bare.size and at % (8 * bare.size))
 
 
-class Shown(object):
-    """How the value at a Place is shown: ftrace's words, a FetchType, and a Form or None."""
+def shown(value, place):
+    """Return how the value at a Place is shown: ftrace's words, a FetchType, a Form or None."""
+    asked = FORMS.get(prefix_of(value.name.text))
+    if asked and asked.fetch_type:
+        return shown_bytes(value, place, asked)
+    if value.fetch_type:
+        with pointing_at(value.fetch_type.column):
+            return shown_as_written(value, place, written_type(value.fetch_type.text))
+    if not (value.letter or value.cast or value.accesses or value.packet) and (
+            value.base.kind == 'register' or value.base.text in ('$retval', '$comm')):
+        return place.base, NO_TYPE, None
+    letter = value.letter.text if value.letter else ''
+    if place.type is None:
+        return place.words, number_type(letter or 'X', POINTER_SIZE), None
+    if place.bits:
+        return shown_bitfield(value.letter, place)
+    if place.type.bare.kind == 'array':
+        return shown_array(letter, place)
+    return shown_single(letter, place, 'U' if value.packet else 'X')
 
-    def __init__(self, value, place):
-        self.value, self.place, self.type = value, place, place.type
-        self.letter = value.letter and value.letter.text
 
-    def words(self):
-        """Return (words, FetchType, Form)."""
-        value, place = self.value, self.place
-        asked = FORMS.get(prefix_of(value.name.text))
-        if asked and asked.fetch_type:
-            return self._bytes(asked)
-        if value.fetch_type:
-            with pointing_at(value.fetch_type.column):
-                return self._written(written_type(value.fetch_type.text))
-        if not (self.letter or value.cast or value.accesses or value.packet) and (
-                value.base.kind == 'register' or value.base.text in ('$retval', '$comm')):
-            return place.base, NO_TYPE, None
-        if self.type is None:
-            return place.words, number_type(self.letter or 'X', POINTER_SIZE), None
-        if place.bits:
-            return self._bitfield()
-        if self.type.bare.kind == 'array':
-            return self._array()
-        return self._single()
+def shown_single(letter, place, usual):
+    """The same for a pointer, a number or an enum; usual is the letter of plain numbers."""
+    held = place.type.bare
+    if not letter and held.kind == 'pointer':
+        if held.target.is_text:
+            is_user = ('type_tag', 'user') in held.target.qualifiers
+            return place.pointee().words, FetchType('ustring' if is_user else 'string'), None
+        if held.target.bare.kind == 'function':
+            return place.words, FetchType('symbol'), None
+    if place.kind == 'address' or held.size not in (1, 2, 4, 8) or held.kind == 'void':
+        raise place.unshowable()
+    if letter:
+        return place.words, number_type(letter, held.size), None
+    if held.record[:2] == ('int', 'char'):
+        return place.words, FetchType('char', 8), None
+    letter = 'S' if held.kind == 'enum' and held.signed else usual
+    return place.words, number_type(letter, held.size), names_form(held)
 
-    def _single(self):
-        held, place = self.type.bare, self.place
-        if not self.letter and held.kind == 'pointer':
-            if held.target.is_text:
-                is_user = ('type_tag', 'user') in held.target.qualifiers
-                return place.pointee().words, FetchType('ustring' if is_user else 'string'), None
-            if held.target.bare.kind == 'function':
-                return place.words, FetchType('symbol'), None
-        if place.kind == 'address' or held.size not in (1, 2, 4, 8) or held.kind == 'void':
-            raise self._unshowable()
-        if self.letter:
-            return place.words, number_type(self.letter, held.size), None
-        if held.record[:2] == ('int', 'char'):
-            return place.words, FetchType('char', 8), None
-        letter = 'U' if self.value.packet else 'X'
-        letter = 'S' if held.kind == 'enum' and held.signed else letter
-        return place.words, number_type(letter, held.size), names_form(held)
 
-    def _written(self, fetch_type):
-        """The same with a :type; a string or an array is read where a pointer points."""
-        text, place = self.value.fetch_type.text, self.place
-        words = place.words
-        is_in_memory = fetch_type.name in ('string', 'ustring') or fetch_type.length
-        if place.kind == 'register' and place.bits:
-            raise TraceError('it is bits %d to %d of a register, which no type of ftrace takes: '
-                             'leave out the %s' % (place.bits[0], sum(place.bits) - 1, text))
-        if place.kind == 'address' and not is_in_memory:
-            raise self._unshowable()
-        if self.value.base.text == '$comm' and str(fetch_type) != 'string':
-            raise TraceError('$comm is a string: leave out the :%s' % text)
-        if is_in_memory and self.value.base.text != '$comm':
-            is_bytes = self.type and self.type.bare.kind == 'array' and self.type.element.size == 1
-            if is_bytes and 'str' in fetch_type.name and fetch_type.length:
-                raise TraceError('this is one string: leave out the [N]')
-            if place.is_pointer:
-                words = place.pointee().words
-            elif self.type and (place.kind == 'register' or not (is_bytes or fetch_type.length)):
-                raise place.error('is no pointer: there is no %s there; with a cast, %s!(char *):%s'
-                                  % (text, self.value.text.rpartition(':')[0], text))
-            elif place.kind == 'register':
-                words = '+0x0(%s)' % words
+def shown_as_written(value, place, fetch_type):
+    """The same with a :type; a string or an array is read where a pointer points."""
+    text, words = value.fetch_type.text, place.words
+    is_in_memory = fetch_type.name in ('string', 'ustring') or fetch_type.length
+    if place.kind == 'register' and place.bits:
+        raise TraceError('it is bits %d to %d of a register, which no type of ftrace takes: '
+                         'leave out the %s' % (place.bits[0], sum(place.bits) - 1, text))
+    if place.kind == 'address' and not is_in_memory:
+        raise place.unshowable()
+    if value.base.text == '$comm' and str(fetch_type) != 'string':
+        raise TraceError('$comm is a string: leave out the :%s' % text)
+    if not is_in_memory or value.base.text == '$comm':
         return words, fetch_type, None
+    is_bytes = place.type and place.type.bare.kind == 'array' and place.type.element.size == 1
+    if is_bytes and 'str' in fetch_type.name and fetch_type.length:
+        raise TraceError('this is one string: leave out the [N]')
+    if place.is_pointer:
+        words = place.pointee().words
+    elif place.type and (place.kind == 'register' or not (is_bytes or fetch_type.length)):
+        raise place.error('is no pointer: there is no %s there; with a cast, %s!(char *):%s'
+                          % (text, value.text.rpartition(':')[0], text))
+    elif place.kind == 'register':
+        words = '+0x0(%s)' % words
+    return words, fetch_type, None
 
-    def _bytes(self, asked):
-        """The same for a Form that takes bytes in memory, of a MAC or an IPv6 address."""
-        value, place, prefix = self.value, self.place, prefix_of(self.value.name.text)
-        other = value.letter or value.fetch_type
-        if other:
-            raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, other.text),
-                             other.column)
-        points = place.is_pointer
-        place = place.pointee() if points else place
-        size = place.type.size if place.type else 0
-        # The first of the bytes that a pointer points at, or 32 (MAX_ADDR_LEN) for a MAC, will do.
-        fits = size == asked.size or points and size == 1 or (
-            asked.size == 6 and size == 32 and place.type.bare.kind == 'array')
-        if place.kind == 'register' or not fits:
-            raise TraceError('%s takes %d bytes in memory, or a pointer to them' % (
-                prefix, asked.size))
-        return place.words, asked.fetch_type, asked
 
-    def _bitfield(self):
-        """The same for a bitfield, or a part of a register: the smallest unit that holds it."""
-        first, count = self.place.bits
-        unit = [bits for bits in (8, 16, 32, 64) if first + count <= bits]
-        if not self.type.is_number:
-            raise self._unshowable()
-        if self.letter == 'X' or self.letter == 'S' and self.type.bare.signed:
-            raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
-                             'without a sign: leave out the %s' % self.letter,
-                             self.value.letter.column)
-        form = None if self.letter else names_form(self.type)
-        if form:        # (without a sign, it is shown as so many bits)
-            form = form._replace(names=tuple(
-                (name, value & (1 << count) - 1) for name, value in form.names))
-        return self.place.words, FetchType('b', count, first, unit[0]), form
+def shown_bytes(value, place, asked):
+    """The same for a Form that takes bytes in memory, of a MAC or an IPv6 address."""
+    prefix, other = prefix_of(value.name.text), value.letter or value.fetch_type
+    if other:
+        raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, other.text),
+                         other.column)
+    points = place.is_pointer
+    place = place.pointee() if points else place
+    size = place.type.size if place.type else 0
+    # The first of the bytes that a pointer points at, or 32 (MAX_ADDR_LEN) for a MAC, will do.
+    fits = size == asked.size or points and size == 1 or (
+        asked.size == 6 and size == 32 and place.type.bare.kind == 'array')
+    if place.kind == 'register' or not fits:
+        raise TraceError('%s takes %d bytes in memory, or a pointer to them' % (
+            prefix, asked.size))
+    return place.words, asked.fetch_type, asked
 
-    def _array(self):
-        """The same for a whole array: of char as a string, else as numbers."""
-        held, element = self.type.bare, self.type.element
-        self.place.check_memory('arrays')
-        if not self.letter and held.target.is_text and held.target.bare.name == 'char':
-            return self.place.words, FetchType('string'), None
-        length = self.type.size // element.size if element.size else 0
-        if not element.is_number or not 0 < length <= ARRAY_LIMIT:
-            raise self.place.error('is an array, and the kernel shows those of up to %d numbers: '
-                                   'take one element, [0], or give a :type' % ARRAY_LIMIT)
-        fetch_type = number_type(self.letter or 'X', element.size)._replace(length=length)
-        return self.place.words, fetch_type, None
 
-    def _unshowable(self):
-        """Return the error that ftrace cannot show what is here."""
-        if self.place.kind == 'address':
-            return self.place.error('is an address, and ftrace shows what lies there, not the '
-                                    'address itself: take a member of it, ->...')
-        if self.type.is_declared_only:
-            return self.place.error('is only declared in these types')
-        if self.type.is_aggregate:
-            hint = ', or call it ip6_...' if self.type.bare.name == 'in6_addr' else ''
-            return self.place.error('is %s long: take a member of it%s' % (
-                count_of(self.type.size, 'byte'), hint))
-        return self.place.error('is no value that ftrace can show')
+def shown_bitfield(letter, place):
+    """The same for a bitfield, or a part of a register: the smallest unit that holds it."""
+    first, count = place.bits
+    unit = [bits for bits in (8, 16, 32, 64) if first + count <= bits]
+    if not place.type.is_number:
+        raise place.unshowable()
+    if letter and letter.text in ('XS' if place.type.bare.signed else 'X'):
+        raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
+                         'without a sign: leave out the %s' % letter.text, letter.column)
+    form = None if letter else names_form(place.type)
+    if form:        # (without a sign, it is shown as so many bits)
+        form = form._replace(names=tuple(
+            (name, value & (1 << count) - 1) for name, value in form.names))
+    return place.words, FetchType('b', count, first, unit[0]), form
+
+
+def shown_array(letter, place):
+    """The same for a whole array: of char as a string, else as numbers."""
+    held, element = place.type.bare, place.type.element
+    place.check_memory('arrays')
+    if not letter and held.target.is_text and held.target.bare.name == 'char':
+        return place.words, FetchType('string'), None
+    length = held.size // element.size if element.size else 0
+    if not element.is_number or not 0 < length <= ARRAY_LIMIT:
+        raise place.error('is an array, and the kernel shows those of up to %d numbers: take one '
+                          'element, [0], or give a :type' % ARRAY_LIMIT)
+    fetch_type = number_type(letter or 'X', element.size)._replace(length=length)
+    return place.words, fetch_type, None
 
 
 # ---------------------------------------------------------------------------
