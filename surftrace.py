@@ -210,7 +210,7 @@ Access = namedtuple('Access', 'operator word')      # operator: ->, ., [ or !, w
 Histogram = namedtuple('Histogram', 'column keys sums')
 Key = namedtuple('Key', 'name word width')          # width: of a bucket, a NUMBER
 Filter = namedtuple('Filter', 'text column predicates')
-Predicate = namedtuple('Predicate', 'name suffix operator operand')
+Predicate = namedtuple('Predicate', 'name suffix operator operand word')    # word: without quotes
 
 # What a value can start from: its pattern, and the kind of Base that it is.
 BASES = ((r'%[0-9]{1,2}(?!\w)', 'argument'), (r'%\w+', 'register'),
@@ -468,11 +468,7 @@ def parse_predicate(scan):
         '(?![\'"])[^ &|()]*', 'this quote is not closed')
     if not operand.text:
         raise scan.error("something to compare '%s' with is missing" % name.text)
-    return Predicate(name, suffix, operator, operand)
-
-
-def is_quoted(operand):
-    return bool(re.match('"[^"]*"$|\'[^\']*\'$', operand.text))
+    return Predicate(name, suffix, operator, operand, operand.text.strip('"\''))
 
 
 # ---------------------------------------------------------------------------
@@ -816,11 +812,6 @@ class Argument(namedtuple('Argument', 'name words fetch_type form column warning
     def is_of_return(self):
         """Whether a whole call takes it at its return."""
         return '$retval' in self.words
-
-    def shown(self, number, symbol_at):
-        """Return a number that the kernel has counted, or passed on, as this value shows it."""
-        text = self.fetch_type.printed(number, symbol_at)
-        return self.form.show(self.form, text) if self.form else text
 
 
 class FetchType(namedtuple('FetchType', 'name bits first unit length')):
@@ -1628,7 +1619,8 @@ def compile_filter(written, fields, source, here):
         marks.append((name.column + moved, name.column))
         begin = operand.column + moved
         field = fields.find(name, 'filter on')
-        compared = Comparison(predicate, field, source, here).operand()
+        with pointing_at(operand.column):
+            compared = kernel_operand(predicate, field, source, here)
         text = text[:begin] + compared + text[begin + len(operand.text):]
         moved += len(compared) - len(operand.text)
     asks_task = all(each.name.text in TASK_FIELDS for each in written.predicates)
@@ -1644,120 +1636,114 @@ NO_NUMBER = ((r'[0-9]+(?:\.[0-9]+){3}', '; call it ip_NAME to compare addresses'
 CONSTANT = '-E[A-Z]|[A-Z][A-Z0-9]*_[A-Z0-9_]+$|SIG[A-Z]'
 
 
-class Comparison(object):
-    """One comparison of a filter; names are looked up in a source of types."""
-
-    def __init__(self, predicate, field, source, here):
-        self.name, self.suffix, self.operator, self.written = predicate
-        self.field, self.source, self.here = field, source, here
-        self.is_signed = field.kind in ('signed', None)
-        self.word = self.written.text.strip('"\'')
-
-    def operand(self):
-        text, kind, form = self.written.text, self.field.kind, self.field.form
-        # The kernel's own words for processors and functions.
-        if self.suffix and self.suffix.text == 'function' or re.match(r'CPUS\{[0-9,-]+\}$', text):
-            return text
-        self._check()
-        is_number = re.match(DECIMAL_OR_HEXADECIMAL, text)
-        takes_numbers = kind == 'ip' or form and (form.names or form is ERROR_FORM)
-        if form and form.read and not (is_number and takes_numbers):
-            return self._formed(form)
-        if kind in ('signed', 'unsigned', 'ip'):
-            return self._fitting(text if is_number else '%d' % self._named())
-        if is_quoted(self.written) or kind == 'other' or is_number and kind is None:
-            return text
-        if kind is None and re.match(CONSTANT, text) and self._number() is not None:
-            return '%d' % self._number()
-        if '"' in text and "'" in text:
-            raise TraceError('the kernel takes no string with both kinds of quotes in it',
-                             self.written.column)
-        # The kernel takes an unquoted string no more (Linux 4.17).
-        return "'%s'" % text if '"' in text else '"%s"' % text
-
-    def _check(self):
-        """Check that the kernel can compare a field of this kind (None: unknown) like this."""
-        name, kind, operator = self.name, self.field.kind, self.operator
-        if kind == 'user string' and not self.suffix:
-            raise wrong(name, "points into a program's memory: write %s.ustring (Linux 5.17)"
-                        % name.text)
-        if kind == 'array':
-            raise wrong(name, 'is an array, on which the kernel cannot filter; in a probe, '
-                        'give one element a name, or write :string behind text')
-        if kind in ('signed', 'unsigned') and operator.text == '~':
-            raise wrong(name, 'is a number: ~ goes with strings', operator)
-        if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
-            raise wrong(name, 'is a string: compare it with ==, != or ~ (a pattern)', operator)
-
-    def _fitting(self, text):
-        """Return a number, as text, that fits the field; the kernel would cut off what does not."""
-        value, bits = int(text, 0), self.field.fetch_type.bits or 64
-        if not self.is_signed and (value < 0 or not value and self.operator.text == '<'):
-            way = ': with a sign it is %s=%s' % (self.name.text, self.field.signed)
-            raise wrong(self.name, 'is unsigned' + (way if self.field.signed else ' here'),
-                        self.written)
-        # In hexadecimal the bits are meant: 0xffffffff is -1, too.
-        is_decimal = text[:2] not in ('0x', '0X') or bits >= 64
-        highest = 1 << (bits - 1 if self.is_signed and is_decimal else bits)
-        if not -(1 << bits - 1) <= value < highest:
-            sign = ' with a sign' if self.is_signed else ''
-            raise wrong(self.name, 'is %d bits%s, which %s does not fit into' % (bits, sign, text),
-                        self.written)
+def kernel_operand(predicate, field, source, here):
+    """Return the operand of a Predicate on a Field as the kernel takes it; errors point at it."""
+    text, kind, form = predicate.operand.text, field.kind, field.form
+    # The kernel's own words for processors and functions.
+    asks_function = predicate.suffix and predicate.suffix.text == 'function'
+    if asks_function or re.match(r'CPUS\{[0-9,-]+\}$', text):
         return text
+    check_comparison(predicate, kind)
+    is_number = re.match(DECIMAL_OR_HEXADECIMAL, text)
+    takes_numbers = kind == 'ip' or form and (form.names or form is ERROR_FORM)
+    if form and form.read and not (is_number and takes_numbers):
+        return formed(predicate, form)
+    if kind in ('signed', 'unsigned', 'ip') or kind is None and re.match(CONSTANT, text):
+        number = text if is_number else named_number(predicate, field, source, here)
+        if kind:
+            check_number(predicate, field, number)
+        if number:
+            return number
+    if text[0] in '"\'' or kind == 'other' or is_number and kind is None:
+        return text
+    if '"' in text and "'" in text:
+        raise TraceError('the kernel takes no string with both kinds of quotes in it')
+    # The kernel takes an unquoted string no more (Linux 4.17).
+    return "'%s'" % text if '"' in text else '"%s"' % text
 
-    def _named(self):
-        """Return the number that the operand names, or raise the error that it names none."""
-        number = self._number()
-        if number is None:
-            hint = next(hint for pattern, hint in NO_NUMBER if re.match(pattern, self.word))
-            raise wrong(self.name, "is a number, '%s' is not%s" % (
-                self.written.text, hint.replace('NAME', self.name.text)), self.written)
-        return number
 
-    def _number(self):
-        """Return the number of an enumerator, a macro, an error or a character, else None."""
-        word, bits = self.word, self.field.fetch_type.bits
-        if is_quoted(self.written) and len(word) == 1 and not word.isdigit() and bits == 8:
-            return ord(word)
-        if self.is_signed and re.match('-E[A-Z]', word):
-            return int(self._formed(ERROR_FORM))
-        numbers = self._enumerators() or self._macros()
-        if len(numbers) > 1:
-            raise TraceError("'%s' is %s, in different enums: write the number" % (
-                word, ' or '.join(map(str, numbers))), self.written.column)
-        return numbers[0] if numbers else None
+def check_comparison(predicate, kind):
+    """Check that the kernel can compare a field of this kind (None: unknown) like this."""
+    name, operator = predicate.name, predicate.operator
+    if kind == 'user string' and not predicate.suffix:
+        raise wrong(name, "points into a program's memory: write %s.ustring (Linux 5.17)"
+                    % name.text)
+    if kind == 'array':
+        raise wrong(name, 'is an array, on which the kernel cannot filter; in a probe, give one '
+                    'element a name, or write :string behind text')
+    if kind in ('signed', 'unsigned') and operator.text == '~':
+        raise wrong(name, 'is a number: ~ goes with strings', operator)
+    if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
+        raise wrong(name, 'is a string: compare it with ==, != or ~ (a pattern)', operator)
 
-    def _enumerators(self):
-        """Return the numbers that have this name in the enums of these types, in order."""
-        if not re.match(r'[A-Za-z_]\w*$', self.word):
-            return []
-        try:
-            enums = [Type(self.source, ref) for ref in self.source.enums_of(self.word)]
-        except NoTypesError:
-            return []
-        return sorted(set(dict(enum.names()).get(self.word, 0) for enum in enums))
 
-    def _macros(self):
-        """Return the number, in a list, of a macro of C that Python knows (never 0)."""
-        import socket       # few filters need it, and it is slow to load
-        owners = {'O_': os, 'SIG': signal, 'AF_': socket}
-        prefix = re.match('O_|AF_|SIG(?!_)|', self.word).group()
-        number = prefix and self.here and getattr(owners[prefix], self.word, 0)
-        return [int(number)] if number else []
+def check_number(predicate, field, number):
+    """Check that a number, as text, fits a Field; the kernel would cut off what does not."""
+    name, operand = predicate.name, predicate.operand
+    if number is None:
+        hint = next(hint for pattern, hint in NO_NUMBER if re.match(pattern, predicate.word))
+        raise wrong(name, "is a number, '%s' is not%s" % (
+            operand.text, hint.replace('NAME', name.text)), operand)
+    value, bits, is_signed = int(number, 0), field.fetch_type.bits or 64, field.kind == 'signed'
+    if not is_signed and (value < 0 or not value and predicate.operator.text == '<'):
+        way = ': with a sign it is %s=%s' % (name.text, field.signed) if field.signed else ' here'
+        raise wrong(name, 'is unsigned' + way, operand)
+    # In hexadecimal the bits are meant: 0xffffffff is -1, too.
+    is_decimal = number[:2] not in ('0x', '0X') or bits >= 64
+    highest = 1 << (bits - 1 if is_signed and is_decimal else bits)
+    if not -(1 << bits - 1) <= value < highest:
+        sign = ' with a sign' if is_signed else ''
+        raise wrong(name, 'is %d bits%s, which %s does not fit into' % (bits, sign, number),
+                    operand)
 
-    def _formed(self, form):
-        """Return what a Form makes of the operand, as text for the kernel."""
-        if form.size and self.operator.text not in ('==', '!=', '&'):
-            raise TraceError("the bytes of '%s' are in network order: only ==, != and & mean "
-                             'anything' % self.name.text, self.operator.column)
-        try:
-            return form.read(form, self.word)
-        except ValueError:
-            raise wrong(self.written, 'is no ' + form.what)
-        except KeyError:
-            raise wrong(self.written, 'is no number, and no %s%s' % (
-                form.what or "value of '%s'" % self.name.text,
-                nearest(self.word, dict(form.names))))
+
+def named_number(predicate, field, source, here):
+    """Return the number, as text, of an enumerator, a macro, an error or a character, or None."""
+    word, is_quoted = predicate.word, predicate.operand.text[0] in '"\''
+    if is_quoted and len(word) == 1 and not word.isdigit() and field.fetch_type.bits == 8:
+        return '%d' % ord(word)
+    if field.kind in ('signed', None) and re.match('-E[A-Z]', word):
+        return formed(predicate, ERROR_FORM)
+    numbers = enumerators(word, source) or (macros(word) if here else [])
+    if len(numbers) > 1:
+        raise TraceError("'%s' is %s, in different enums: write the number" % (
+            word, ' or '.join(map(str, numbers))))
+    return '%d' % numbers[0] if numbers else None
+
+
+def enumerators(word, source):
+    """Return the numbers that have this name in the enums of these types, in order."""
+    if not re.match(r'[A-Za-z_]\w*$', word):
+        return []
+    try:
+        enums = [Type(source, ref) for ref in source.enums_of(word)]
+    except NoTypesError:
+        return []
+    return sorted(set(dict(enum.names()).get(word, 0) for enum in enums))
+
+
+def macros(word):
+    """Return the number, in a list, of a macro of C that Python knows (never 0)."""
+    import socket       # few filters need it, and it is slow to load
+    for prefix, owner in (('O_', os), ('SIG(?!_)', signal), ('AF_', socket)):
+        if re.match(prefix, word) and getattr(owner, word, 0):
+            return [int(getattr(owner, word))]
+    return []
+
+
+def formed(predicate, form):
+    """Return what a Form makes of the operand, as text for the kernel."""
+    name, _, operator, operand, word = predicate
+    if form.size and operator.text not in ('==', '!=', '&'):
+        raise TraceError("the bytes of '%s' are in network order: only ==, != and & mean "
+                         'anything' % name.text, operator.column)
+    try:
+        return form.read(form, word)
+    except ValueError:
+        raise wrong(operand, 'is no ' + form.what)
+    except KeyError:
+        raise wrong(operand, 'is no number, and no %s%s' % (
+            form.what or "value of '%s'" % name.text, nearest(word, dict(form.names))))
 
 
 # ---------------------------------------------------------------------------
@@ -1842,7 +1828,7 @@ def histogram_column(key, fields, kernel):
                       SHOWN_RANGES.get(word, shown_string))
     if word:
         field = Field(field.kind, FetchType('x', 64) if word == 'hex' else FetchType('symbol'))
-    return Column(name, name, 'number', 8, number_shown(field))
+    return Column(name, name, 'number', 8, functools.partial(shown_number, field))
 
 
 def countable(name, fields):
@@ -1855,12 +1841,10 @@ def countable(name, fields):
     return field
 
 
-def number_shown(field):
-    """Return a function that shows a number of the kernel as the trace shows the Field."""
-    def show(number, symbol_at):
-        text = field.fetch_type.printed(int(number), symbol_at)
-        return shown_string(field.form.show(field.form, text) if field.form else text, None)
-    return show
+def shown_number(field, number, symbol_at):
+    """Return a number that the kernel has counted, or passed on, as a trace shows the Field."""
+    text = field.fetch_type.printed(int(number), symbol_at)
+    return shown_string(field.form.show(field.form, text) if field.form else text, None)
 
 
 def totals(text):
@@ -2017,7 +2001,7 @@ def compile_trace(tree, event, symbol, source, kernel):
 def as_compared(argument, written):
     """Return an Argument, with a warning if a Filter compares bytes that are in network order."""
     operators = set()
-    for name, _, operator, operand in written.predicates if written else ():
+    for name, _, operator, operand, _ in written.predicates if written else ():
         is_number = re.match(DECIMAL_OR_HEXADECIMAL, operand.text)
         if name.text == argument.name and is_number and int(operand.text, 0):
             operators.add(operator.text)
@@ -3558,7 +3542,7 @@ def call_rewriter(calls, symbol_at):
         for each in probe.arguments:
             text = found.group(each.name)
             texts.append('%s=%s' % (each.name, '"%s"' % text if each.kind == 'string' else
-                                    each.shown(int(text), symbol_at)))
+                                    shown_number(each, text, symbol_at)))
         where = '(%s) ' % probe.place if probe.matched else ''
         return match.group(1) + to_bytes('%s: %s%s' % (event, where, ' '.join(texts)))
     return lambda data: frames.sub(b'\\1', line.sub(shown, data))
