@@ -1893,9 +1893,8 @@ TASK_COLUMNS = {
 # ---------------------------------------------------------------------------
 
 # text: the person's.  kind: p, r, c or e.  event: its name; place: what is probed, or the event's
-# system.  columns: where in the text each word of the kprobe line comes from.  matched: it is one
-# of those that a pattern takes.
-Probe = namedtuple('Probe', 'text kind event place arguments filter histogram columns matched')
+# system.  column: where in the text that stands.  matched: it is one of those that a pattern takes.
+Probe = namedtuple('Probe', 'text kind event place arguments filter histogram column matched')
 
 
 def compile_all(trees, sources, kernel, console, limit):
@@ -1953,7 +1952,7 @@ def compile_event(tree, name, sources, kernel, events):
     condition = tree.filter and compile_filter(tree.filter, fields, sources.of(None), kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, name[1], name[0], (), condition, histogram,
-                 ((tree.system or tree.event).column,), is_pattern(tree.event.text))
+                 (tree.system or tree.event).column, is_pattern(tree.event.text))
 
 
 def compile_probe(tree, symbol, event, sources, kernel):
@@ -1989,13 +1988,12 @@ def compile_trace(tree, event, symbol, source, kernel):
             raise wrong(Token(argument.name, argument.column),
                         'is an array, and from the entry to the return the kernel keeps '
                         'numbers and strings alone: take an element, or trace it with p')
-    columns = (0, tree.symbol.column) + tuple(argument.column for argument in arguments)
     fields = Fields(PROBE_FIELDS[tree.kind], compiler.suggested)
     fields.update((each.name, each) for each in arguments)
     condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
-    return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram, columns,
-                 is_pattern(tree.symbol.text))
+    return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram,
+                 tree.symbol.column, is_pattern(tree.symbol.text))
 
 
 def as_compared(argument, written):
@@ -2197,8 +2195,7 @@ def call_steps(probe, options, run):
     for kind, name in (('p', entry), ('r', back)):
         arguments = (CALL_KEY,) + tuple(
             each for each in values if each.is_of_return == (kind == 'r'))
-        columns = probe.columns[:2] + tuple(each.column for each in arguments)
-        half = probe._replace(kind=kind, event=name, arguments=arguments, columns=columns)
+        half = probe._replace(kind=kind, event=name, arguments=arguments)
         made.append(kprobe_step(half, options.maxactive or CALLS, run))
         text = 'hist:keys=%s:%s:size=%d%s' % (
             CALL_KEY.name, kept[name], table_size(probe), ends[name])
@@ -2834,10 +2831,10 @@ def origin_column(probe, kind, before):
     """Return the column in the person's text of what the kernel refuses behind these words."""
     if kind == 'trigger' and probe.histogram:
         return probe.histogram.column
-    columns = probe.columns[:len(before.split(' '))]
     if kind == 'filter':
-        columns = [0] + [column for mark, column in probe.filter.marks if mark <= len(before)]
-    return columns[-1]
+        return max([0] + [column for mark, column in probe.filter.marks if mark <= len(before)])
+    words = [0, probe.column] + [argument.column for argument in probe.arguments]
+    return words[:len(before.split(' '))][-1]
 
 
 # ---------------------------------------------------------------------------
