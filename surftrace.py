@@ -1565,7 +1565,6 @@ KernelFilter = namedtuple('KernelFilter', 'text marks asks_task')
 Field = namedtuple('Field', 'kind fetch_type form signed words')
 Field.__new__.__defaults__ = (FetchType('u'), None, '', '')
 CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are the times
-CALL_TIME = Argument('us', '', FetchType('u', 64), None, 0, (), '', '')     # of a whole call
 
 # Fields that every event has, and the kernel's own.
 COMMON_FIELDS = dict((name, Field(fetch_type.kind, fetch_type)) for name, fetch_type in (
@@ -1575,7 +1574,7 @@ COMMON_FIELDS = dict((name, Field(fetch_type.kind, fetch_type)) for name, fetch_
     ('cpu', FetchType('u', 32)), ('comm', FetchType('string'))))
 # What each kind of probe adds to them.
 ADDRESS = Field('unsigned', FetchType('symbol'))
-PROBE_FIELDS = {'p': {'__probe_ip': ADDRESS}, 'c': {CALL_TIME.name: CALL_TIME},
+PROBE_FIELDS = {'p': {'__probe_ip': ADDRESS}, 'c': {'us': Field('unsigned', FetchType('u', 64))},
                 'r': {'__probe_func': ADDRESS, '__probe_ret_ip': ADDRESS}}
 COMM_NAMES = frozenset(('COMM', 'comm'))
 TASK_FIELDS = COMM_NAMES | frozenset(('common_pid',))
@@ -2013,7 +2012,7 @@ def as_compared(argument, written):
 
 
 def check_names(tree):
-    of_call = (CALL_TIME.name, CALL_KEY.name) if tree.kind == 'c' else ()
+    of_call = ('us', CALL_KEY.name) if tree.kind == 'c' else ()
     seen = set()
     for value in tree.values:
         name = value.name.text
