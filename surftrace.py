@@ -208,7 +208,7 @@ Packet = namedtuple('Packet', 'header layer')
 Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES, or raw
 Access = namedtuple('Access', 'operator word')      # operator: ->, ., [ or !, word: a Token
 Histogram = namedtuple('Histogram', 'column keys sums')
-Key = namedtuple('Key', 'name word width')          # width: of a bucket, a NUMBER
+Key = namedtuple('Key', 'name word width')          # width: of a bucket, =NUMBER, else ''
 Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name suffix operator operand word')    # word: without quotes
 
@@ -418,10 +418,10 @@ def parse_histogram(scan):
         name = scan.need(NAME, 'what to count by is missing: h:NAME of a value, or h:stacktrace')
         word = scan.take(r'\.') and scan.need(
             KEY_WORD, 'a name to count by takes .log2, .buckets=N, .hex, .sym or .syscall')
-        width = None
-        if word and word.text == 'buckets':
-            width = scan.need(r'=[1-9][0-9]{0,8}(?!\w)', 'a width is missing: .buckets=100')
-        keys.append(Key(name, word, width))
+        has_width = word and word.text == 'buckets'
+        width = scan.need(r'=[1-9][0-9]{0,8}(?!\w)' if has_width else '',
+                          'a width is missing: .buckets=100')
+        keys.append(Key(name, word, width.text))
     while scan.take(',' if sums else ':'):
         sums.append(scan.need(NAME, 'the name of a number to add up is missing'))
     scan.need(' *(?=f:|$)', 'h: is written h:KEY,KEY:SUM,SUM and only a filter, f:..., follows it')
@@ -1238,11 +1238,10 @@ class Compiler(object):
         if len(argument.text) > VALUE_LIMIT:
             raise TraceError('the kernel takes values of up to %d characters, not %s: start from a '
                              'register nearer to it' % (VALUE_LIMIT, argument.text))
-        is_whole = fetch_type.bits and fetch_type.name != 'b' and fetch_type.length is None
-        size = fetch_type.bits // 8 if is_whole else None
-        if asked and fetch_type != asked.fetch_type and size != asked.size:
-            raise TraceError("'%s' needs a number of %d bytes, and this is %s" % (
-                prefix, asked.size, 'one of %d' % size if size else 'not one (give a :type)'))
+        if asked and fetch_type not in (
+                asked.fetch_type, number_type(fetch_type.name, asked.size)):
+            raise TraceError("'%s' needs a number of %d bytes, which this is not: give it the "
+                             ':type of one' % (prefix, asked.size))
         return argument
 
     def _copies(self, value):
@@ -1822,8 +1821,7 @@ def histogram_column(key, fields, kernel):
     if word == 'buckets':
         kernel.check_feature('buckets', Token('.buckets', key.word.column))
     if word in KEY_PATTERNS:
-        width = key.width.text if key.width else ''
-        return Column(name, '%s.%s%s' % (name, word, width), word, 8,
+        return Column(name, '%s.%s%s' % (name, word, key.width), word, 8,
                       SHOWN_RANGES.get(word, shown_string))
     if word:
         field = Field(field.kind, FetchType('x', 64) if word == 'hex' else FetchType('symbol'))
