@@ -1159,10 +1159,7 @@ class Compiler(object):
         self._functions = None
 
     def function(self, needs_types, needs_one):
-        """Return the Function that is traced, None if it, or which of several it is, is not known.
-
-        needs_types and needs_one tell whether that is an error.
-        """
+        """Return the Function that is traced, or None where it need not be known, or be one."""
         try:
             if self._functions is None:
                 self._functions = dict((prototype(self.source, each), each)
@@ -1968,8 +1965,7 @@ def compile_trace(tree, event, symbol, source, kernel):
     if tree.offset:
         place += '+' + tree.offset.text
         if tree.kind != 'p':
-            noun = 'return trace' if tree.kind == 'r' else 'whole call'
-            raise TraceError('a %s takes no offset' % noun, tree.offset.column)
+            raise TraceError('a return or a whole call takes no offset', tree.offset.column)
         kernel.check_offset(tree.offset, symbol)
     if tree.kind == 'c':
         kernel.check_feature('synthetic events', Token('c', tree.symbol.column),
