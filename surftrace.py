@@ -1887,7 +1887,7 @@ TASK_COLUMNS = {
 # ---------------------------------------------------------------------------
 
 # text: the person's.  kind: p, r, c or e.  event: its name; place: what is probed, or the event's
-# system.  column: where in the text that stands.  matched: it is one of those that a pattern takes.
+# system.  column: where that stands in the text.  matched: it is one of those a pattern takes.
 Probe = namedtuple('Probe', 'text kind event place arguments filter histogram column matched')
 
 
