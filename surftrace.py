@@ -713,8 +713,7 @@ def prototype(source, function):
 
 def find_type(source, text):
     """Return the Type that text spells in C, 'const struct sock **'; else raise TraceError."""
-    name, declared = c_declaration(text)
-    found = None if name else c_type(source, declared)
+    found = c_type(source, text)
     if found is not None:
         return Type(source, found)
     kind, tag = re.match(r'((?:struct|union|enum)\b)? *(\w*)', text).groups('')
@@ -725,8 +724,9 @@ def find_type(source, text):
     raise TraceError("there is no type '%s' here%s" % (text, hint))
 
 
-def c_type(source, declared):
-    """Return the reference, or the Record, of a declared type; None if its base is unknown."""
+def c_type(source, text):
+    """Return the reference, or the Record, of a type in C; None if its base is unknown."""
+    declared = c_layer(text)
     if isinstance(declared, Record):
         target = c_type(source, declared.target)
         return None if target is None else declared._replace(target=target)
@@ -5467,14 +5467,6 @@ C_TYPE = r'(?:[A-Za-z_][A-Za-z0-9_$ *()\[\],.{}]*|\.\.\.)\Z'
 C_NAME = r'(?:[A-Za-z_][A-Za-z0-9_\[\]]{0,200}(?:\.[A-Za-z0-9_\[\]]{0,200}){0,8}|\$[0-9]*)?\Z'
 BITS = r'[0-9]{1,3}:[0-9]{1,3}\Z'
 TEXT_LIMIT = 4096       # characters of a type
-
-
-def c_declaration(text):
-    """Return '' and the type that words name: they alone, or a Record of Records down to them."""
-    found = c_layer(text)
-    if isinstance(found, Record):
-        found = found._replace(target=c_declaration(found.target)[1])
-    return '', found
 
 
 def c_layer(text):
