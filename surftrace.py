@@ -731,17 +731,18 @@ def c_type(source, text):
         target = c_type(source, declared.target)
         return None if target is None else declared._replace(target=target)
     words = declared.split()
-    if words[:1] == ['enum'] and words[1:]:
-        return find_enum(source, words[1])
     if len(words) == 2 and words[0] in TAGS:
-        return source.find(*words)
+        return find_tagged(source, *words)
     return find_integer(words) or (source.find('typedef', declared) or source.find('int', declared)
                                    if len(words) == 1 else None)
 
 
-def find_enum(source, name):
-    """Return the reference of the enum of a name, or of an enumerator's name, or None."""
-    return source.find('enum', name) or (source.enums_of(name) or [None])[0]
+def find_tagged(source, kind, name):
+    """Return the reference of a type, or None; one of its values names an enum, too."""
+    found = source.find(kind, name)
+    if found is None and kind == 'enum':
+        return next(iter(source.enums_of(name)), None)
+    return found
 
 
 def find_integer(words):
@@ -1924,8 +1925,8 @@ def compile_each(tree, found, first, events, sources, kernel, console):
             if tree.kind == 'e':
                 probes.append(compile_event(tree, one, sources, kernel, events))
             else:
-                name = 'f%d' % (first + len(probes))
-                probes.append(compile_probe(tree, one, name, sources, kernel))
+                name, source = 'f%d' % (first + len(probes)), sources.of(one.module)
+                probes.append(compile_trace(tree, name, one.name, source, kernel))
         except TraceError as error:
             errors.append(error)
     if not probes:
@@ -1947,15 +1948,6 @@ def compile_event(tree, name, sources, kernel, events):
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, name[1], name[0], (), condition, histogram,
                  (tree.system or tree.event).column, is_pattern(tree.event.text))
-
-
-def compile_probe(tree, symbol, event, sources, kernel):
-    """Return the Probe of a tree on a Symbol, from another source if one does not do."""
-    try:
-        return compile_trace(tree, event, symbol.name, sources.of(symbol.module), kernel)
-    except UnknownDebugInfo as unknown:
-        sources.fall_back(unknown)
-        return compile_trace(tree, event, symbol.name, sources.of(symbol.module), kernel)
 
 
 @sound
@@ -3988,8 +3980,8 @@ def compiled(options, sources, kernel, console):
     """Return the Probes of all traces, once the script that is asked for is written."""
     if not kernel.tracefs and kernel.here and any(tree.kind == 'e' for tree in options.trees):
         console.note('no tracefs can be read here: the names of events and fields are not checked')
-    probes = compile_all(options.trees, sources, kernel, console,
-                         options.max_probes or MAX_PROBES)
+    probes = sources.retried(functools.partial(
+        compile_all, options.trees, sources, kernel, console, options.max_probes or MAX_PROBES))
     if options.output is not None:
         write_script(options, probes, sources.made_for(), console)
     return probes
@@ -4186,12 +4178,16 @@ class Sources(object):
         if self.gdb:
             self.gdb.close()
 
-    def fall_back(self, unknown):
-        """Let gdb read what is unknown, if it was ours to choose; else raise that error."""
-        if self.options.mode != 'auto':
-            raise unknown
-        self.console.note('%s; gdb reads it instead' % unknown)
+    def retried(self, question):
+        """Return a question's answer, by gdb if only that reads it and it was ours to choose."""
+        try:
+            return question()
+        except UnknownDebugInfo as unknown:
+            if self.options.mode != 'auto':
+                raise
+            self.console.note('%s; gdb reads it instead' % unknown)
         self.opened = {None: self._told(self._gdb())}
+        return question()
 
     def disassembler(self):
         """Return the Disassembler of a vmlinux, of which the symbols are enough."""
@@ -6320,8 +6316,7 @@ def function_lines(function, source, kernel):
 @sound
 def type_lines(source, kind, name):
     """Return the lines on the struct, union, enum or typedef of a name, none if there is none."""
-    # (An enum without a name is called by one of its values.)
-    ref = find_enum(source, name) if kind == 'enum' else source.find(kind, name)
+    ref = find_tagged(source, kind, name)
     if ref is None:
         return []
     found = Type(source, ref)
