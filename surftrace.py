@@ -5647,7 +5647,7 @@ KINDS = dict((getattr(gdb, "TYPE_CODE_" + code), kind) for code, kind in (
     ("INT", "int"), ("CHAR", "int"), ("BOOL", "int"), ("FLT", "float"), ("ENUM", "enum"),
     ("PTR", "pointer"), ("ARRAY", "array"), ("STRUCT", "struct"), ("UNION", "union"),
     ("FUNC", "function"), ("TYPEDEF", "typedef"), ("VOID", "void")))
-types, numbers = [], {}         # by number, and the number of a struct by what it is made of
+types, numbers = [None], {}     # by number, and the number of a struct by what it is made of
 listed = {}                     # what a command has printed
 
 def opened():
