@@ -518,13 +518,13 @@ DAMAGE = (LookupError, TypeError, ValueError, struct.error, RuntimeError, Overfl
 
 def sound(question):
     """Turn a function's errors over damaged types into a SourceError, with the source's name."""
-    @functools.wraps(question)
     def asked(*arguments):
         try:
             return question(*arguments)
         except DAMAGE:
+            holder = getattr(question, '__self__', None) or arguments[0]
             raise SourceError('%s is damaged: an entry is cut short, contains itself, or refers to '
-                              'nothing' % getattr(arguments[0], 'name', 'a source of types'))
+                              'nothing' % getattr(holder, 'name', 'a source of types'))
     return asked
 
 
@@ -4022,13 +4022,13 @@ def show_information(options, sources, console):
         print_lines(event_lines(name, kernel))
         return
     try:
-        lines = information(name, sources.of(kernel.module(name)), kernel)
+        lines = information(sources.of(kernel.module(name)), name, kernel)
     except UsageError:
         modules = sources.modules_that_name(name.rpartition(' ')[2])
         if not modules:
             raise
         lines = [line for module in modules
-                 for line in information(name, sources.of(module), kernel)]
+                 for line in information(sources.of(module), name, kernel)]
     print_lines(lines)
 
 
@@ -4416,13 +4416,14 @@ class LazySource(object):
         self._sources, self._module = sources, module
 
     def __getattr__(self, question):
-        return getattr(self._sources.open(self._module), question)
+        found = getattr(self._sources.open(self._module), question)
+        return sound(found) if callable(found) else found
 
     def functions(self, name):
         if self._sources.lacks(self._module):
             return []       # the kernel may have another function of that name
         # Clang's link-time optimization only renames: NAME.llvm.123.
-        return self._sources.open(self._module).functions(re.sub(r'\.llvm\.[0-9]+$', '', name))
+        return self.__getattr__('functions')(re.sub(r'\.llvm\.[0-9]+$', '', name))
 
 
 def module_of(path):
@@ -4550,7 +4551,6 @@ class Btf(Source):
         block = end // BTF_BLOCK
         return self.before[block] + self.marks.count(b'\1', BTF_BLOCK * block, end)
 
-    @sound
     def _record(self, ref):
         """Return a type's kind, flag, name, last word, and the words that it adds, in rows."""
         start = 4 * self._start(ref)
@@ -4592,7 +4592,6 @@ class Btf(Source):
             return self.index.get((kind, name), ())
         return [ref for ref in self.named[name] if self._record(ref)[0] == kind]
 
-    @sound
     def _index(self):
         words, index = array.array('I', self.types), {}
         for ref, match in enumerate(re.finditer(b'\1', self.marks), 1):
@@ -4620,7 +4619,6 @@ class Btf(Source):
         wanted = 'symbol' if kind == 'function' else kind
         return sorted(name for each, name in self.index if each == wanted)
 
-    @sound
     def functions(self, name):
         """Return the Functions of a name; of a variant (ip_rcv.constprop.0) only what it returns.
 
@@ -4698,6 +4696,7 @@ class Btf(Source):
         return [(self._text(name), (number ^ sign) - sign) for name, number in rows]
 
 
+@sound
 def btf_architecture(types):
     """Return the architecture of the kernel whose Btf it is, by its registers; None if untold."""
     ref = types.find('struct', 'pt_regs')
@@ -4859,12 +4858,10 @@ class Elf(object):
         return [struct.unpack_from('<4xBxHQ', self.whole('.symtab'), 24 * number)
                 for number, offset in enumerate(self._name_offsets()) if offset in places]
 
-    @sound
     def addresses(self, name):
         return sorted(set(address for kind, _, address in self._symbols(name)
                           if kind & 15 == ELF_FUNCTION))
 
-    @sound
     def is_per_cpu(self, name):
         """Tell whether each CPU has a variable of that name of its own."""
         return PER_CPU_SECTION in [self.section_names[section] for _, section, _
@@ -5150,7 +5147,6 @@ class Dwarf(Source):
 
     # Names
 
-    @sound
     def find(self, kind, name):
         if (kind, name) not in self.found:
             refs = (self.index.get((kind, name), ()) if self.index and kind != 'variable' else
@@ -5208,7 +5204,6 @@ class Dwarf(Source):
             each.names[:1] != ['name'] or before == (code if code < 0x80 else code >> 7))
                    for code, each in table.items())
 
-    @sound
     def enums_of(self, name):
         """Return the reference of the first enum that has an enumerator of a name, in a list."""
         for ref in self._definitions(self._places(name), NAMED_TAGS['enum']):
@@ -5221,7 +5216,6 @@ class Dwarf(Source):
         ref = self.find('variable', name)
         return ref and Variable(self._entry(ref).values.get('type', 0), self.elf.is_per_cpu(name))
 
-    @sound
     def names(self, kind):
         self.index = self.index or self._index()
         return sorted(name for each, name in self.index if each == kind)
@@ -5252,7 +5246,6 @@ class Dwarf(Source):
 
     # Functions
 
-    @sound
     def functions(self, name):
         found = [self._function(name, self._origin(self._entry(ref)))
                  for ref in self.index.get(('function', name), ())]
@@ -5367,7 +5360,6 @@ class Dwarf(Source):
 
     # Types
 
-    @sound
     def describe(self, ref):
         """Return the Record of a reference; 0, or None, is void."""
         if not ref:
@@ -5421,7 +5413,6 @@ class Dwarf(Source):
         ref = self.same.setdefault((kind, name, size, entry.values.get('line')), entry.ref)
         return Record(kind, name, size, ref)
 
-    @sound
     def members(self, record):
         """Return the Members of a struct or union; none of one that is nowhere defined."""
         ref = record.target
@@ -5443,7 +5434,6 @@ class Dwarf(Source):
             raise ValueError(first)
         return Member(self._text(entry), values.get('type', 0), first, bits)
 
-    @sound
     def enumerators(self, record):
         return [(self._text(each), int(each.values['constant']))
                 for each in self._children(self._entry(record.target), TAG_ENUMERATOR)]
@@ -5526,7 +5516,6 @@ class TextTypes(Source):
         is_unknown = found.kind == 'missing' or kind in TAGS and found.target is None
         return None if is_unknown else text
 
-    @sound
     def describe(self, text):
         if text not in self.known:
             self.known[text] = self._record(c_layer(text))
@@ -5837,7 +5826,6 @@ class Gdb(Source):
             raise SourceError('%s cannot read %s: %s; gdb-multiarch may' % (
                 process.command, self.name, printed.rpartition('\n')[2]))
 
-    @sound
     def _ask(self, *question):
         import json
         if question not in self.answers:
@@ -6035,7 +6023,6 @@ class Database(TextTypes):
         found = [re.match(pattern, row[0]) for row in rows if isinstance(row[0], str)]
         return sorted(match.group(1) for match in found if match)
 
-    @sound
     def functions(self, name):
         found = []
         for result, kinds, names in self._query(
@@ -6220,7 +6207,6 @@ class Server(TextTypes):
         found = self._ask('type', name)
         return found if found is None else (found['type'], found['size'])
 
-    @sound
     def functions(self, name):
         return [self.function(name, each['ret'], each['args'], each.get('argi', []))
                 for each in self._ask('func', name) or ()]
@@ -6243,7 +6229,7 @@ EVENT_FILTERS = {'string': 'f:FIELD==TEXT', 'user string': 'f:FIELD.ustring==TEX
 
 
 @sound
-def information(name, source, kernel):
+def information(source, name, kernel):
     """Return the lines on a function or a type, or on the functions like a pattern."""
     names = [symbol.name for symbol in kernel.functions()]
     if is_pattern(name):
@@ -6313,7 +6299,6 @@ def function_lines(function, source, kernel):
     return lines
 
 
-@sound
 def type_lines(source, kind, name):
     """Return the lines on the struct, union, enum or typedef of a name, none if there is none."""
     ref = find_tagged(source, kind, name)

@@ -201,7 +201,9 @@ class Source(object):
     """A source of types, and what the tests ask of it."""
 
     def __init__(self, types):
-        self.types = types
+        opened = argparse.Namespace(open=lambda _: types, lacks=lambda _: False)
+        self.types = types if isinstance(types, surftrace.LazySource) else (
+            surftrace.LazySource(opened, None))
 
     @property
     def kind(self):
@@ -280,7 +282,7 @@ class Source(object):
         """What --info says of a name, as lines; names are the functions that can be traced."""
         kernel = surftrace.Kernel(surftrace.ARCHITECTURES[architecture])
         kernel.lists = {'traceable': '\n'.join(names), 'all': ''}
-        return surftrace.information(name, self.types, kernel)
+        return surftrace.information(self.types, name, kernel)
 
 
 def from_btf(data, name='sample', base=None):
