@@ -533,6 +533,11 @@ class Source(object):
 
     lists_quickly = False       # names() takes less than a second
     knows_modules = False       # it has the functions of all modules, too
+    index = {}                  # references by kind and name, once all names are wanted
+
+    def names(self, kind):
+        self.index = self.index or self.make_index()
+        return sorted(name for each, name in self.index if each == kind)
 
     def copies(self, kind, name):
         return 1
@@ -4452,7 +4457,7 @@ def debug_package(release):
 # is three words (name, info, size or type) and what its kind adds.
 BTF_MAGIC = b'\x9f\xeb'
 BTF_KINDS = ('void', 'int', 'pointer', 'array', 'struct', 'union', 'enum', 'forward', 'typedef',
-             'volatile', 'const', 'restrict', 'symbol', 'function', 'variable', 'section',
+             'volatile', 'const', 'restrict', 'function', 'prototype', 'variable', 'section',
              'float', 'decl_tag', 'type_tag', 'enum')       # the last is of 8 bytes
 # By kind, how many words a record has, and how many more for each member, value or parameter.
 BTF_WORDS = ((3, 0), (4, 0), (3, 0), (6, 0), (3, 3), (3, 3), (3, 2), (3, 0), (3, 0), (3, 0), (3, 0),
@@ -4494,7 +4499,7 @@ class Btf(Source):
         self.before = [0]   # how many records begin before each block of words, and in all
         for at in range(0, len(marks), BTF_BLOCK):
             self.before.append(self.before[-1] + marks.count(b'\1', at, at + BTF_BLOCK))
-        self.named, self.index = {}, {}         # ids by name; later by kind and name
+        self.named = {}         # ids by name
         self.described = {0: Record('void')}    # by id
 
     def _parts(self, data):
@@ -4587,12 +4592,12 @@ class Btf(Source):
         if not self.index and name not in self.named:
             self.named[name] = [ref for ref, word in self._places(name) if not word]
             if len(self.named) > BTF_NAMES_SINGLY:
-                self.index = self._index()
+                self.index = self.make_index()
         if self.index:
             return self.index.get((kind, name), ())
         return [ref for ref in self.named[name] if self._record(ref)[0] == kind]
 
-    def _index(self):
+    def make_index(self):
         words, index = array.array('I', self.types), {}
         for ref, match in enumerate(re.finditer(b'\1', self.marks), 1):
             offset, info = words[match.start() - 1], words[match.start()]
@@ -4614,11 +4619,6 @@ class Btf(Source):
     def copies(self, kind, name):
         return len(self._all(kind, name))
 
-    def names(self, kind):
-        self.index = self.index or self._index()
-        wanted = 'symbol' if kind == 'function' else kind
-        return sorted(name for each, name in self.index if each == wanted)
-
     def functions(self, name):
         """Return the Functions of a name; of a variant (ip_rcv.constprop.0) only what it returns.
 
@@ -4627,7 +4627,7 @@ class Btf(Source):
         if '.' in name:
             plain = self.functions(name.partition('.')[0])
             return [function._replace(parameters=None) for function in plain[:1]]
-        targets = set(self._record(ref)[3] for ref in self._all('symbol', name))
+        targets = set(self._record(ref)[3] for ref in self._all('function', name))
         return [self._function(name, target) for target in sorted(targets)]
 
     def _function(self, name, ref):
@@ -4663,8 +4663,8 @@ class Btf(Source):
             return Record(kind, target=more[0], length=more[2])
         if kind in WRAPPERS:
             return Record(kind, name, target=last)
-        if kind == 'function':
-            return Record(kind, target=self._function('', ref))
+        if kind == 'prototype':
+            return Record('function', target=self._function('', ref))
         if kind == 'forward':
             # A struct is declared where its definition was not known, which another file has.
             kind = 'union' if flag else 'struct'
@@ -4964,7 +4964,6 @@ class Dwarf(Source):
         self.name, self.elf, self.console = elf.path, elf, console
         self.at_hand = {}           # by unit: its bytes, its abbreviations, its top entries
         self.found = {}             # references by kind and name, None for what is not there
-        self.index = {}             # all references by kind and name, once names are listed
         self.same = {}              # references of the structs that are one for --make-db
         self.ranges = self._ranges()
         for section in ('.gnu_debugaltlink', '.debug_types'):
@@ -5216,11 +5215,7 @@ class Dwarf(Source):
         ref = self.find('variable', name)
         return ref and Variable(self._entry(ref).values.get('type', 0), self.elf.is_per_cpu(name))
 
-    def names(self, kind):
-        self.index = self.index or self._index()
-        return sorted(name for each, name in self.index if each == kind)
-
-    def _index(self):
+    def make_index(self):
         kinds, index, seen = dict((tag, kind) for kind, tag in NAMED_TAGS.items()), {}, set()
         for number, unit in enumerate(self.units):
             if not number % 50:

@@ -242,7 +242,9 @@ class Source(object):
         """(kind, name) of the type of each id of BTF, from 1 on."""
         for ref in range(1, self.types.before[-1] + 1):
             found = self.types.describe(ref)
-            yield found.kind, found.name
+            # (Of what describes a function, only its symbol has a name.)
+            is_symbol = found.kind == 'function' and found.name
+            yield 'symbol' if is_symbol else found.kind, found.name
 
     def everything(self):
         """All CTypes of BTF that are a struct, a union or an enum, and not only declared."""
