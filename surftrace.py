@@ -4357,8 +4357,7 @@ class Sources(object):
 
     def _start_gdb(self, path, arguments, debug_info=True):
         elf = self._debug_elf(path, debug_info)
-        usual = 'gdb' if elf.architecture == os.uname()[4] else 'gdb-multiarch'
-        self.gdb = GdbProcess(elf, self.options.gdb or usual, self.console, arguments)
+        self.gdb = GdbProcess(elf, self.options.gdb, self.console, arguments)
         return self.gdb
 
     # Checks: another kernel's offsets would be wrong numbers that look right
@@ -5746,24 +5745,25 @@ def serve():
 
 
 class GdbProcess(object):
-    """A gdb with a vmlinux."""
+    """A gdb with a vmlinux; command is the one that a person names, None for the usual one."""
 
     def __init__(self, elf, command, console, arguments, seconds=GDB_SECONDS):
         import subprocess       # only gdb and mount need it, and it is slow to load
-        self.elf, self.command, self.console, self.seconds = elf, command, console, seconds
+        usual = 'gdb' if elf.architecture == os.uname()[4] else 'gdb-multiarch'
+        self.elf, self.console, self.seconds = elf, console, seconds
+        self.command = command or usual
         # It asks for memory in small pieces, and would ask the network for debug files.
         environment = dict(os.environ, MALLOC_TOP_PAD_=str(1 << 27), DEBUGINFOD_URLS='',
                            GLIBC_TUNABLES='glibc.malloc.hugetlb=1', LC_ALL='C')
         try:
             # In a session of its own: Ctrl+C is for this script to take.
             self.process = subprocess.Popen(
-                [command, '-nx', '-q'] + arguments + ['--', os.path.abspath(elf.path)],
+                [self.command, '-nx', '-q'] + arguments + ['--', os.path.abspath(elf.path)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 bufsize=0, env=environment, preexec_fn=os.setsid)
         except EnvironmentError as error:
-            package = 'gdb' if elf.architecture == os.uname()[4] else 'gdb-multiarch'
             raise SourceError('%s: %s; name a gdb with -g, or install the package %s' % (
-                command, os.strerror(error.errno).lower(), package))
+                self.command, os.strerror(error.errno).lower(), usual))
 
     def ask(self, question):
         """Send a line; return what is printed before the mark, and what stands behind that."""
