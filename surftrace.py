@@ -59,10 +59,10 @@ def clock():
 
 
 def wait_until(end, poll):
-    """Return poll's {descriptor: events}, {} once the clock is at `end` (None: never)."""
+    """Return poll's {descriptor: events}, {} once the clock is at `end`."""
     while True:
         # (In milliseconds; poll takes no more than that.)
-        left = None if end is None else int(min(max(1000 * (end - clock()), 0), 1 << 30))
+        left = int(min(max(1000 * (end - clock()), 0), 1 << 30))
         try:
             return dict(poll.poll(left))
         except (EnvironmentError, select.error) as error:       # Python 2 is interrupted

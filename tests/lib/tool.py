@@ -461,9 +461,8 @@ def rewriter(texts, source=None):
 
 
 def wait_for(poll, seconds):
-    """What poll says within that time (None: ever), by descriptor, whatever signals come."""
-    end = None if seconds is None else surftrace.clock() + seconds
-    return surftrace.wait_until(end, poll)
+    """What poll says within that time, by descriptor, whatever signals come."""
+    return surftrace.wait_until(surftrace.clock() + seconds, poll)
 
 
 def readers(path):
