@@ -4562,8 +4562,9 @@ class Btf(Source):
         fixed, each = BTF_WORDS[info >> 24 & 0x1f]
         count = fixed - 3 + each * (info & 0xffff)
         more = struct.unpack_from('<%dI' % count, self.types, start + 12)
-        return BTF_KINDS[info >> 24 & 0x1f], info >> 31, self._text(name), last, (
-            [more[i:i + each] for i in range(0, count, each)] if each else more)
+        if each:
+            more = [more[at:at + each] for at in range(0, count, each)]
+        return BTF_KINDS[info >> 24 & 0x1f], info >> 31, self._text(name), last, more
 
     def _text(self, offset):
         return to_text(self.strings[offset:self.strings.index(b'\0', offset)])
@@ -4635,7 +4636,6 @@ class Btf(Source):
         return Function(name, parameters, result)
 
     def variable(self, name):
-        """Return the Variable of a name; compilers tell of few others than each CPU's."""
         ref = self.find('variable', name)
         per_cpu = [row[0] for section in self._ids('section', PER_CPU_SECTION)
                    for row in self._record(section)[4]]
@@ -4649,7 +4649,6 @@ class Btf(Source):
     # Types
 
     def describe(self, ref):
-        """Return the Record of an id; 0 is void."""
         if ref not in self.described:
             self.described[ref] = self._described(ref)
         return self.described[ref]
@@ -4862,7 +4861,6 @@ class Elf(object):
                           if kind & 15 == ELF_FUNCTION))
 
     def is_per_cpu(self, name):
-        """Tell whether each CPU has a variable of that name of its own."""
         return PER_CPU_SECTION in [self.section_names[section] for _, section, _
                                    in self._symbols(name) if section < len(self.section_names)]
 
@@ -5037,7 +5035,6 @@ class Dwarf(Source):
             found[code] = Abbreviation(tag, children, attributes, names, size, sibling)
 
     def _entry(self, ref):
-        """Return the Entry at a reference."""
         unit = self._unit_at(ref)
         data, table, _ = self._at_hand(unit)
         code, at = leb128(data, ref - unit.start)
@@ -5203,15 +5200,13 @@ class Dwarf(Source):
                    for code, each in table.items())
 
     def enums_of(self, name):
-        """Return the reference of the first enum that has an enumerator of a name, in a list."""
         for ref in self._definitions(self._places(name), NAMED_TAGS['enum']):
             if name in dict(self.enumerators(self.describe(ref))):
                 return [ref]
         return []
 
     def variable(self, name):
-        """Return the Variable of a name, or None; debug info may have no more than an extern."""
-        ref = self.find('variable', name)
+        ref = self.find('variable', name)       # perhaps no more than an extern
         return ref and Variable(self._entry(ref).values.get('type', 0), self.elf.is_per_cpu(name))
 
     def make_index(self):
@@ -5339,7 +5334,7 @@ class Dwarf(Source):
             at += size
 
     def _old_locations(self, at, base):
-        """The same before DWARF 5 (DWARF 4, 2.6.2)."""
+        """Yield the same before DWARF 5 (DWARF 4, 2.6.2)."""
         first = end = None
         while (first, end) != (0, 0):
             first, end = struct.unpack('<QQ', self.elf.part('.debug_loc', at, 16))
@@ -5408,7 +5403,6 @@ class Dwarf(Source):
         return Record(kind, name, size, ref)
 
     def members(self, record):
-        """Return the Members of a struct or union; none of one that is nowhere defined."""
         ref = record.target
         if ref and 'declaration' in self._entry(ref).values:
             ref = self.find(record.kind, record.name)
