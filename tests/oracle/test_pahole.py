@@ -18,8 +18,8 @@ def setUpModule():
     common.need('pahole', 'pfunct')
 
 
-class Leaps(unittest.TestCase):
-    """Finding a record by leaps over a kernel's BTF, and by walking through it."""
+class Records(unittest.TestCase):
+    """Finding a record in a kernel's BTF, and by walking through it."""
 
     def test_every_id_and_every_name(self):
         for architecture in common.ARCHITECTURES:
@@ -39,7 +39,7 @@ class Leaps(unittest.TestCase):
             for name in draw.sample(sorted(named), NAMES_OF_ONE):
                 self.check_name(source, name, named[name])
             self.check_ids(source, records)
-            common.tell(len(records), 'records and %d of %d names, by leaps and by a walk' % (
+            common.tell(len(records), 'records and %d of %d names, by the tool and by a walk' % (
                 NAMES, len(named)))
 
     def check_ids(self, source, records):
