@@ -4221,7 +4221,9 @@ class Sources(object):
 
     def _chosen(self):
         mode, options = self.options.mode, self.options
-        if mode != 'remote' and not (options.here or options.vmlinux or options.database):
+        if mode == 'remote':        # the network is never asked unless the person says so
+            return self._remote()
+        if not (options.here or options.vmlinux or options.database):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
                                "file with that kernel's types with -v or -d" % options.arch)
         for name, open_source in SOURCES:
@@ -4348,8 +4350,6 @@ class Sources(object):
         return source
 
     def _remote(self):
-        if self.options.mode != 'remote':
-            return None         # the network is never asked unless the person says so
         address = self.options.rip
         if address is None:
             address = os.environ.get('LBC_SERVER') or SERVER
@@ -4395,7 +4395,7 @@ class Sources(object):
 
 
 SOURCES = (('btf', Sources._btf), ('dwarf', Sources._dwarf), ('gdb', Sources._gdb),
-           ('local', Sources._database), ('remote', Sources._remote))     # as auto tries them
+           ('local', Sources._database))      # as auto tries them
 NOTHING_FOUND = {
     'btf': 'this kernel has no %s/vmlinux (CONFIG_DEBUG_INFO_BTF, from 5.4 on); name a file that '
            'holds its BTF with -v' % RUNNING_BTF,
@@ -4414,7 +4414,7 @@ NOTHING_FOUND['gdb'] = NOTHING_FOUND['dwarf']
 
 
 class LazySource(object):
-    """The source of a module's symbols, or of the kernel's: opened when it is asked first."""
+    """The source of a module's symbols, or the kernel's: opened when it is asked, and sound."""
 
     def __init__(self, sources, module):
         self._sources, self._module = sources, module
@@ -4427,7 +4427,8 @@ class LazySource(object):
         if self._sources.lacks(self._module):
             return []       # the kernel may have another function of that name
         # Clang's link-time optimization only renames: NAME.llvm.123.
-        return self.__getattr__('functions')(re.sub(r'\.llvm\.[0-9]+$', '', name))
+        functions = sound(self._sources.open(self._module).functions)
+        return functions(re.sub(r'\.llvm\.[0-9]+$', '', name))
 
 
 def module_of(path):
