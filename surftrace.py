@@ -1757,19 +1757,14 @@ def formed(predicate, form):
 # columns: a Column for each key.  sums: (name, the Argument that shows it) of what is added up.
 # from_zero: names whose negative numbers are not counted.  column: where it begins in the trace.
 KernelHistogram = namedtuple('KernelHistogram', 'columns sums from_zero column')
-# What it counts by.  words: the kernel's.  kind: one of KEY_PATTERNS.  size: in bytes, in a key.
-# show(text, symbol_at): what a person sees; symbol_at(address): what that is called.
-Column = namedtuple('Column', 'name words kind size show')
+# What it counts by.  words: the kernel's.  kind: one of KEY_KINDS.  size: in bytes, in a key.
+Column = namedtuple('Column', 'name words kind size field')
 # hits: how many were counted; dropped: how many were not, as the kernel's table was full.
 Totals = namedtuple('Totals', 'hits entries dropped')
 
 KEY_LIMIT, SUM_LIMIT = 3, 2             # TRACING_MAP_KEYS_MAX, TRACING_MAP_VALS_MAX less hitcount
 STRING_SIZE, STACK_SIZE = 256, 128      # bytes (newer kernels keep longer stacks)
 KEY_SIZE = STRING_SIZE + STACK_SIZE     # HIST_KEY_SIZE_MAX
-KEY_PATTERNS = {'number': ' +([0-9]+)', 'string': r' ([\s\S]*?) *',
-                'stack': r'\n((?: +[^\n]+\n)*)', 'log2': r' ~ 2\^([0-9]+) *',
-                'buckets': ' ~ ([0-9]+-[0-9]+)', 'syscall': r' (\S+) *\[ *[0-9]+\]',
-                'task': r' ([\s\S]*?) *\[ *[0-9]+\]'}
 # Frames on top of a stack that are there because it is traced.
 TRACER_FRAME = (r'(?:0x[0-9a-f]+|trace_event_(?:raw_event_synth|buffer_commit)|action_trace|'
                 r'event_hist_trigger|event_triggers_call|aggr_pre_handler|k(?:ret)?probe_\w+|'
@@ -1789,7 +1784,7 @@ def compile_histogram(written, fields, kernel):
     columns = [histogram_column(key, fields, kernel) for key in written.keys]
     # Of two strings one can be the name of the task, for which the kernel has a number, too.
     for place, column in enumerate(columns):
-        is_task_name = column.kind == 'string' and fields[column.name].words == '$comm'
+        is_task_name = column.kind == 'string' and column.field.words == '$comm'
         if is_task_name and sum(each.size for each in columns) > KEY_SIZE:
             columns[place] = TASK_NAME._replace(name=column.name)
     if sum(column.size for column in columns) > KEY_SIZE:
@@ -1802,8 +1797,8 @@ def compile_histogram(written, fields, kernel):
             raise wrong(name, 'is no number that could be added up')
         sums.append((name.text, field))
     # (The kernel counts what is below 0 as 2^0, or as 2^64.)
-    from_zero = [column.name for column in columns if column.kind in ('log2', 'buckets')
-                 and fields[column.name].kind == 'signed']
+    from_zero = [column.name for column in columns
+                 if column.kind in RANGES and column.field.kind == 'signed']
     # (A stack ends its row.)
     columns.sort(key=lambda column: column.kind == 'stack')
     return KernelHistogram(tuple(columns), tuple(sums), tuple(from_zero), written.column)
@@ -1820,15 +1815,14 @@ def histogram_column(key, fields, kernel):
         if word:
             raise wrong(key.name, 'is a string: .%s goes with numbers' % word, key.word)
         size = (field.fetch_type.bits or 0) // 8
-        return Column(name, name, 'string', size or STRING_SIZE, shown_string)
+        return Column(name, name, 'string', size or STRING_SIZE, field)
     if word == 'buckets':
         kernel.check_feature('buckets', Token('.buckets', key.word.column))
-    if word in KEY_PATTERNS:
-        return Column(name, '%s.%s%s' % (name, word, key.width), word, 8,
-                      SHOWN_RANGES.get(word, shown_string))
+    if word in KEY_KINDS:
+        return Column(name, '%s.%s%s' % (name, word, key.width), word, 8, field)
     if word:
         field = Field(field.kind, FetchType('x', 64) if word == 'hex' else FetchType('symbol'))
-    return Column(name, name, 'number', 8, functools.partial(shown_number, field))
+    return Column(name, name, 'number', 8, field)
 
 
 def countable(name, fields):
@@ -1841,48 +1835,59 @@ def countable(name, fields):
     return field
 
 
-def shown_number(field, number, symbol_at):
-    """Return a number that the kernel has counted, or passed on, as a trace shows the Field."""
-    text = field.fetch_type.printed(int(number), symbol_at)
-    return shown_string(field.form.show(field.form, text) if field.form else text, None)
-
-
 def totals(text):
     """Return the Totals at the end of the kernel's text of a histogram, 0 if there is none."""
     numbers = re.findall(r'(?m)^    (?:Hits|Entries|Dropped): ([0-9]+)$', text)
     return Totals(*map(int, numbers[-3:] or (0, 0, 0)))
 
 
-def shown_string(text, _):
+def shown_number(text, field, symbol_at):
+    """Return a number of the kernel as a Field or Argument shows it."""
+    text = field.fetch_type.printed(int(text), symbol_at)
+    return shown_string(field.form.show(field.form, text) if field.form else text)
+
+
+def shown_string(text, *_):
     """Return a string in one line, of which each has its own."""
     return re.sub(r'[\x00-\x1f\x7f]', lambda found: '\\x%02x' % ord(found.group()),
                   text.rstrip(' '))
 
 
-def shown_power(text, _):
+def shown_power(text, *_):
     """Return the numbers that the kernel counts as 2^N, which it rounds up to."""
     power = int(text)
     return '(%d, %d]' % (1 << power - 1, 1 << power) if power else '[0, 1]'
 
 
-SHOWN_RANGES = {'log2': shown_power,
-                'buckets': lambda text, _: '[%s]' % text.replace('-', ', ')}
+def shown_bucket(text, *_):
+    return '[%s]' % text.replace('-', ', ')
 
 
-def shown_stack(text, _):
+def shown_stack(text, *_):
     """Return the frames of a stack, one a line, without the tracer's own."""
     frames = [line.strip() for line in text.splitlines()]
     own = list(itertools.takewhile(re.compile(TRACER_FRAME + '$').match, frames))
     return '\n'.join(frames[len(own):])
 
 
+# By kind: how the kernel prints a key, and show(text, field, symbol_at), what a person sees.
+KEY_KINDS = {
+    'number': (' +([0-9]+)', shown_number),
+    'string': (r' ([\s\S]*?) *', shown_string),
+    'stack': (r'\n((?: +[^\n]+\n)*)', shown_stack),
+    'log2': (r' ~ 2\^([0-9]+) *', shown_power),
+    'buckets': (' ~ ([0-9]+-[0-9]+)', shown_bucket),
+    'syscall': (r' (\S+) *\[ *[0-9]+\]', shown_string),
+    'task': (r' ([\s\S]*?) *\[ *[0-9]+\]', shown_string),
+}
+RANGES = ('log2', 'buckets')
 # What every trace can be counted by; a task's name is the one that it had when counted first.
-TASK_NAME = Column('comm', 'common_pid.execname', 'task', 8, shown_string)
-CPU = Column('cpu', 'cpu', 'number', 8, shown_string)
+TASK_NAME = Column('comm', 'common_pid.execname', 'task', 8, None)
+CPU = Column('cpu', 'cpu', 'number', 8, COMMON_FIELDS['cpu'])
 TASK_COLUMNS = {
     'comm': TASK_NAME, 'COMM': TASK_NAME._replace(name='COMM'),
     'cpu': CPU, 'CPU': CPU._replace(name='CPU'),
-    'stacktrace': Column('', 'stacktrace', 'stack', STACK_SIZE, shown_stack)}
+    'stacktrace': Column('', 'stacktrace', 'stack', STACK_SIZE, None)}
 
 
 # ---------------------------------------------------------------------------
@@ -3529,7 +3534,7 @@ def call_rewriter(calls, symbol_at):
         for each in probe.arguments:
             text = found.group(each.name)
             texts.append('%s=%s' % (each.name, '"%s"' % text if each.kind == 'string' else
-                                    shown_number(each, text, symbol_at)))
+                                    shown_number(text, each, symbol_at)))
         where = '(%s) ' % probe.place if probe.matched else ''
         return match.group(1) + to_bytes('%s: %s%s' % (event, where, ' '.join(texts)))
     return lambda data: frames.sub(b'\\1', line.sub(shown, data))
@@ -3577,7 +3582,7 @@ class Table(object):
         """
         keys, sums = self.histogram.columns, self.histogram.sums
         pattern = r'(?m)^\{ %s ?\} hitcount: +([1-9][0-9]*)%s *$' % (
-            ', '.join(r'[\w.]+:' + KEY_PATTERNS[column.kind] for column in keys),
+            ', '.join(r'[\w.]+:' + KEY_KINDS[column.kind][0] for column in keys),
             ''.join(r' +%s: +([0-9]+)' % name for name, _ in sums))
         found = [(parts[:len(keys)], [int(number) for number in parts[len(keys):]])
                  for parts in re.findall(pattern, text)]
@@ -3592,8 +3597,9 @@ class Table(object):
             for at, (_, argument) in enumerate(sums, 1):
                 if argument.kind == 'signed' and numbers[at] >> 63:
                     numbers[at] -= 1 << 64
-            texts = place + tuple(column.show(word, self.symbol_at)
-                                  for column, word in zip(keys, words))
+            texts = place + tuple(
+                KEY_KINDS[column.kind][1](word, column.field, self.symbol_at)
+                for column, word in zip(keys, words))
             before = self.rows.get(texts, [0] * len(numbers))
             self.rows[texts] = [sum(pair) for pair in zip(before, numbers)]
 
@@ -3604,7 +3610,7 @@ class Table(object):
             last += (", and %d not counted: the kernel's table was full (a filter, .log2 or "
                      '.buckets=N makes fewer keys)' % self.dropped)
         columns, sums = self.histogram.columns, self.histogram.sums
-        makes_bars = columns[0].kind in SHOWN_RANGES and not (columns[1:] or sums or self.matched)
+        makes_bars = columns[0].kind in RANGES and not (columns[1:] or sums or self.matched)
         lines = []
         if self.rows:
             lines = self._bars(width) if makes_bars else self._cells()
@@ -3641,7 +3647,7 @@ class Table(object):
         texts = sorted([text for text, in self.rows],
                        key=lambda text: int(re.search('[0-9]+', text).group()))
         if column.kind == 'log2':       # those between that have none
-            powers = [column.show('%d' % power, None) for power in range(65)]
+            powers = [shown_power(power) for power in range(65)]
             texts = powers[powers.index(texts[0]):powers.index(texts[-1]) + 1]
         counts = [self.rows.get((text,), [0])[0] for text in texts]
         lines = aligned([[column.name, self.noun + 's']] + [
