@@ -1883,10 +1883,9 @@ KEY_KINDS = {
 RANGES = ('log2', 'buckets')
 # What every trace can be counted by; a task's name is the one that it had when counted first.
 TASK_NAME = Column('comm', 'common_pid.execname', 'task', 8, None)
-CPU = Column('cpu', 'cpu', 'number', 8, COMMON_FIELDS['cpu'])
 TASK_COLUMNS = {
     'comm': TASK_NAME, 'COMM': TASK_NAME._replace(name='COMM'),
-    'cpu': CPU, 'CPU': CPU._replace(name='CPU'),
+    'CPU': Column('CPU', 'cpu', 'number', 8, COMMON_FIELDS['CPU']),
     'stacktrace': Column('', 'stacktrace', 'stack', STACK_SIZE, None)}
 
 
@@ -3047,17 +3046,14 @@ class Session(object):
         self.tracefs, self.plan, self.console, self.signals = tracefs, plan, console, signals
         self.threads = threads      # gives the ids of those that are traced
         self.command = command      # whose end is that of the run
-        self.run = plan.create[0].path.partition('/')[2]
         self.top = plan.create[0].path + '/'
         self.pipe = None            # trace_pipe, from the first step to the last
         self.created, self.started = [], []     # steps done
         self.tables = []            # (Probe, text) of each histogram, once it has stopped
-        self.dropped = 0            # whole calls, as there were too many threads
-        self.clean = True           # all has gone well so far
+        self.status = 0             # of an error, if there was one
 
     def trace(self, output, seconds):
-        """Trace until the run ends, and undo all; return what stop() does, and the status."""
-        status = 0
+        """Trace until the run ends, and undo all; return what stop() does."""
         try:
             self.set_up()
             if not self.signals.received:
@@ -3066,12 +3062,12 @@ class Session(object):
                 self.stream(output, seconds)
         except Error as error:
             self.console.error(error)
-            status = error.status
+            self.status = error.status
         finally:
             summary = self.stop(output)
             if self.command:
                 self.command.forget(self.console)
-        return summary, status
+        return summary
 
     def set_up(self):
         """Perform the plan until a signal comes; of a pattern, without what the kernel refuses."""
@@ -3185,14 +3181,13 @@ class Session(object):
         Returns a summary, None if nothing had been started.  What cannot be undone is told.
         """
         summary = None
-        for path in self.plan.calls:
-            self.dropped += totals(self._text(path)).dropped
+        dropped = sum(totals(self._text(path)).dropped for path in self.plan.calls)
         self._undo(self.started)
         if self.started:
             self._tolerate(self._drain, output)
             tables = [(probe, self._text(path)) for probe, path in self.plan.histograms]
             self.tables = [table for table in tables if table[1]]       # (it refused some)
-            summary = self._tolerate(self._summary, output)
+            summary = self._tolerate(self._summary, output, dropped)
         if self.pipe is not None:
             os.close(self.pipe)
         self._undo(self.created)
@@ -3203,7 +3198,7 @@ class Session(object):
         try:
             return call(*arguments)
         except Error as error:
-            self.clean = False
+            self.status = self.status or error.status
             self.console.note(str(error))
 
     def _text(self, path):
@@ -3231,17 +3226,17 @@ class Session(object):
                 if is_busy and number < count:
                     steps.append(step)
                     continue
-                self.clean = False
+                self.status = self.status or error.status
                 trigger = 'events/%s/trigger' % (step.text or '').partition(':')[2]
                 if is_busy and re.search('(?m)^[^#]', self.tracefs.read_if_there(trigger)):
                     error = '%s, as %s holds it' % (error, self.tracefs.path(trigger))
                 self.console.note('not undone: %s (the next run removes what is left)' % error)
 
-    def _summary(self, output):
+    def _summary(self, output, dropped):
         """Return how many events there were, and how many were lost, left or missed."""
         seen = self.events_read(output.stacks) if output.count is None else (
             output.count - output.left)
-        lost, left, dropped = self._statistics(LOST), self._statistics('entries'), self.dropped
+        lost, left = self._statistics(LOST), self._statistics('entries')
         missed, returns = self._missed('p'), self._missed('r')
         told = (
             (len(self.plan.histograms) < self.plan.traced, count_of(seen, 'event')),
@@ -3279,7 +3274,7 @@ class Session(object):
             if names == [row.split()[0] for row in profile]:
                 break
         return sum(int(row.split()[-1]) for line, row in zip(lines, profile)
-                   if re.match(r'%s[0-9]*:%s/' % (kind, self.run), line))
+                   if re.match(r'%s[0-9]*:%s' % (kind, self.top.partition('/')[2]), line))
 
 
 # ---------------------------------------------------------------------------
@@ -4078,14 +4073,14 @@ def run_session(options, probes, kernel, signals, console):
     session = new_session(options, probes, kernel.tracefs, signals, console)
     output = Output(make_rewriter(probes, kernel.symbol_at), options.count, options.stack,
                     session.events_read)
-    summary, status = session.trace(output, options.time)
-    if summary or summary is None and not status:
+    summary = session.trace(output, options.time)
+    if summary or summary is None and not session.status:
         console.note(summary or 'ended before tracing began')
     if session.tables:
         signals.drain()         # (the next one ends this, too)
         print_lines(table_lines(session.tables, kernel.symbol_at), signals.wake)
     ended = session.command and session.command.status
-    return status or (1 if not session.clean else signals.status() if ended is None else ended)
+    return session.status or (signals.status() if ended is None else ended)
 
 
 def new_session(options, probes, tracefs, signals, console):
