@@ -3129,7 +3129,7 @@ class Session(object):
         next_told = self._tell_hits()
         while not (self._is_told_to_end() or output.writer.closed or data is None
                    or clock() >= end
-                   or output.left == 0 and not output.writer.pending):      # all that is wanted
+                   or output.is_complete() and not output.writer.pending):
             data = b''
             if clock() >= next_told:
                 next_told = self._tell_hits()
@@ -3235,7 +3235,7 @@ class Session(object):
     def _summary(self, output, dropped):
         """Return how many events there were, and how many were lost, left or missed."""
         seen = self.events_read(output.stacks) if output.count is None else (
-            output.count - output.left)
+            min(output.events, output.count))
         lost, left = self._statistics(LOST), self._statistics('entries')
         missed, returns = self._missed('p'), self._missed('r')
         told = (
@@ -3410,12 +3410,14 @@ class Output(object):
 
     def __init__(self, rewrite=None, count=None, has_stacks=False, read=None):
         self.writer, self.rewrite = Writer(1), rewrite
-        self.has_stacks, self.read = has_stacks, read
-        self.count = self.left = count
-        self.is_beyond = False      # one more than are wanted has come
+        self.has_stacks, self.read, self.count = has_stacks, read, count
         self.events = 0             # that have come, as far as their lines tell
         self.stacks = 0             # that have come; each is an event to the ring buffer
         self.partial = b''          # a line whose end has not been read yet
+
+    def is_complete(self):
+        """Tell whether all events that are wanted have come."""
+        return self.count is not None and self.events >= self.count
 
     def write(self, data, wake=None, end=None):
         """Write events; for what stdout does not take see Writer.push()."""
@@ -3423,7 +3425,7 @@ class Output(object):
         cut = data.rfind(b'\n') + 1
         data, self.partial = data[:cut], data[cut:]
         self.stacks += len(re.findall(STACK_LINE, data)) if self.has_stacks else 0
-        if self.left is not None:
+        if self.count is not None:
             data = self._wanted(data)
         self.writer.add(self.rewrite(data) if self.rewrite else data)
         self.writer.push(wake, end)
@@ -3434,24 +3436,22 @@ class Output(object):
         A string may hold a newline and what looks like an event: only the kernel's numbers count.
         Where they differ all lines are written, so perhaps a few events more.
         """
-        if self.is_beyond:
+        if self.events > self.count:
             return b''
         cut = len(data)
         for match in re.finditer(EVENT_LINE, data):
             if not data.startswith(b'<stack trace>', match.end()):
                 self.events += 1
-                if not self.left and cut == len(data):
+                if self.events == self.count + 1:
                     cut = match.start()
-                self.left = max(self.left - 1, 0)
-        read = self.read(self.stacks) if not self.left and self.read else self.events
+        read = self.read(self.stacks) if self.is_complete() else self.events
         if read < self.events:
-            self.left, cut = max(self.count - read, 0), len(data)
-        self.is_beyond = cut < len(data)
+            self.events, cut = read, len(data)
         return data[:cut]
 
     def flush(self):
         """Write what is left, as long as our patience lasts."""
-        self.writer.add(b'' if self.left == 0 else self.partial)
+        self.writer.add(b'' if self.is_complete() else self.partial)
         self.partial = b''
         self.writer.push()
         if self.writer.pending and not self.writer.closed:
