@@ -4085,7 +4085,6 @@ def run_session(options, probes, kernel, signals, console):
 
 def new_session(options, probes, tracefs, signals, console):
     """Return the Session of a run, with its command, if there is one, held."""
-    options.pids = threads_of(options)      # some may have been started meanwhile
     run, command = free_run_name(tracefs), None
     number = own_number(tracefs, run)
     if (options.pid or options.command) and number != os.getpid():
