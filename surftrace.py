@@ -4106,15 +4106,13 @@ def main(argv):
         # By way of all that is to be closed; a live run has its own way.
         signal.signal(taken, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)       # stty tostop holds up no clean-up
-    closed = []
-    for number in range(3):     # a pipe of ours must not take the place of one
-        try:
-            os.fstat(number)
-        except EnvironmentError:
-            closed.append(os.open(os.devnull, os.O_RDWR))
+    opened = [os.open(os.devnull, os.O_RDWR)]
+    while opened[-1] < 3:       # a pipe of ours must not take the place of one that is closed
+        opened.append(os.open(os.devnull, os.O_RDWR))
+    os.close(opened[-1])
     console = Console()
     try:
-        if 1 in closed:
+        if 1 in opened:
             raise Error('stdout is closed')
         options = read_options(argv)
         if options.help or options.version:
