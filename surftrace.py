@@ -1774,7 +1774,6 @@ TRACER_FRAME = (r'(?:0x[0-9a-f]+|trace_event_(?:raw_event_synth|buffer_commit)|a
 
 
 def compile_histogram(written, fields, kernel):
-    """Return the KernelHistogram."""
     kernel.check_feature('histograms', Token('h:', written.column))
     keys = [key.name for key in written.keys]
     for names, limit, noun in ((keys, KEY_LIMIT, 'key'), (written.sums, SUM_LIMIT, 'sum')):
@@ -2128,7 +2127,6 @@ def without(process, probes):
 
 
 def kprobe_step(probe, maxactive, run):
-    """Return the Step that makes the probe of an entry or a return."""
     maxactive = str(maxactive or '') if probe.kind == 'r' else ''
     words = ['%s%s:%s/%s' % (probe.kind, maxactive, run, probe.event), probe.place]
     words += ['%s=%s' % (each.name, each.text) for each in probe.arguments]
@@ -2463,7 +2461,6 @@ def run_mount(command, console):
 
 
 def make_mount(console):
-    """Mount tracefs, and return where it is."""
     if os.geteuid():
         raise KernelError('tracing needs root; -S shows the lines without')
     if not run_mount(MOUNT, console):
@@ -2922,7 +2919,6 @@ class Command(object):
             os._exit(126)
 
     def release(self):
-        """Let it begin."""
         self.is_released = True
         os.write(self._hold, b'.')
 
@@ -3909,7 +3905,6 @@ def executable(name):
 
 
 def chosen_action(options):
-    """Return the function that does what is asked for."""
     actions = [action for action, chosen in (
         (show_information, options.info), (make_database, options.make_db),
         (show_instructions, options.func), (show_instructions, options.line)) if chosen is not None]
