@@ -2323,10 +2323,7 @@ say 'whether this is the kernel that it was made for is not known'
 
 
 def script(probes, options, texts, made_for):
-    """Return a script for /bin/sh, dash and busybox ash; texts are its traces.
-
-    made_for is as Sources.made_for() has it.
-    """
+    """Return a script for /bin/sh, dash and busybox ash; made_for is as Sources has it."""
     plan = make_plan(probes, options, SCRIPT_RUN)
     lines, undo = [], []
     for place, step in enumerate((plan.create + plan.start)[1:], 1):
@@ -2646,10 +2643,7 @@ class Kernel(object):
             raise TraceError("'%s' has %d bytes" % (name, behind[0] - starts[0]), offset.column)
 
     def matching(self, tree, limit, console):
-        """Return the Symbols that a trace's pattern takes, which are to be no more than limit.
-
-        Those are left out that cannot be probed, or of which there are several of one name.
-        """
+        """Return the Symbols that a trace's pattern takes, which are to be no more than limit."""
         import fnmatch      # only patterns need it
         token, module = tree.symbol, tree.module and tree.module.text
         if not self.functions():
@@ -3143,16 +3137,14 @@ class Session(object):
         return self.command.has_ended() or self.signals.received not in ([], [signal.SIGINT])
 
     def _tell_hits(self):
-        """Show how many are counted, where nothing else is shown; return when to do so again.
-
-        (Large tables take their time: it is to be no more than a tenth of all.)
-        """
+        """Show how many are counted, where nothing else is shown; return when to do so again."""
         if (not self.console.writer.is_terminal or self.command
                 or len(self.plan.histograms) < self.plan.traced):
             return float('inf')
         begun = clock()
         self.console.progress('%d counted so far' % sum(
             totals(self.tracefs.read_if_there(path)).hits for _, path in self.plan.histograms))
+        # Large tables take their time: it is to be no more than a tenth of all.
         return clock() + max(1, 10 * (clock() - begun))
 
     def _events(self):
@@ -3172,10 +3164,7 @@ class Session(object):
         return data
 
     def stop(self, output):
-        """Stop the events, drain the buffer into output, count, and undo the rest.
-
-        Returns a summary, None if nothing had been started.  What cannot be undone is told.
-        """
+        """Undo all, and count in between; return a summary, None if nothing had been started."""
         summary = None
         dropped = sum(totals(self._text(path)).dropped for path in self.plan.calls)
         self._undo(self.started)
@@ -3208,10 +3197,7 @@ class Session(object):
         output.flush()
 
     def _undo(self, done):
-        """Undo steps, the last first; what is busy once more when the others are undone.
-
-        (Somebody else's trigger holds a probe; in the instance, it goes with that.)
-        """
+        """Undo steps, the last first; what is busy once more when the others are undone."""
         steps = [step.undo for step in reversed(done) if step.undo]
         count = len(steps)
         for number, step in enumerate(steps):
@@ -3220,7 +3206,7 @@ class Session(object):
             except KernelError as error:
                 is_busy = error.errno == errno.EBUSY
                 if is_busy and number < count:
-                    steps.append(step)
+                    steps.append(step)      # a trigger in the instance goes with that
                     continue
                 self.status = self.status or error.status
                 trigger = 'events/%s/trigger' % (step.text or '').partition(':')[2]
@@ -3247,11 +3233,9 @@ class Session(object):
         return ', and '.join(text for is_worth_it, text in told if is_worth_it)
 
     def events_read(self, stacks):
-        """Return how many events have been read, less their stacks, of which so many were seen.
-
-        (A string may look like a stack; but an event, also one that was lost, has one at most.)
-        """
+        """Return how many events have been read, less their stacks, of which so many were seen."""
         read = self._statistics('read events')
+        # A string may look like a stack; but an event, also one that was lost, has one at most.
         return read - min(stacks, (read + self._statistics(LOST)) // 2)
 
     def _statistics(self, words):
@@ -3293,10 +3277,8 @@ PATIENCE = 2            # seconds that a reader may take nothing while the run e
 
 
 def visible(data):
-    """Return bytes for a terminal: what it could obey, or its locale does not have, is a '?'.
-
-    (Where the locale is not UTF-8, \\x9b within a character begins an escape sequence.)
-    """
+    """Return bytes for a terminal: what it could obey, or its locale does not have, is a '?'."""
+    # Where the locale is not UTF-8, \x9b within a character begins an escape sequence.
     locale = os.environ.get('LC_ALL') or os.environ.get('LC_CTYPE') or os.environ.get('LANG', '')
     text = data.decode('utf-8' if re.search('(?i)utf-?8', locale) else 'ascii', 'replace')
     return re.sub(u'[\0-\x08\x0b-\x1f\x7f-\x9f\ufffd]', u'?', text).encode('utf-8')
@@ -3504,10 +3486,8 @@ def make_rewriter(probes, symbol_at):
 
 
 def call_rewriter(calls, symbol_at):
-    """Return a function that shows the lines of whole calls, Probes by event, like others.
-
-    The kernel's have decimal numbers, and strings without quotes; one may look like the next.
-    """
+    """Return a function that shows the lines of whole calls, Probes by event, like others."""
+    # The kernel's have decimal numbers, and strings without quotes; one may look like the next.
     patterns = dict((event, re.compile('(?s)us=([0-9]+)' + ''.join(
         ' %s=(?P<%s>%s)' % (each.name, each.name, '.*?' if each.kind == 'string' else '-?[0-9]+')
         for each in call_values(probe)) + '$')) for event, probe in calls.items())
@@ -3567,16 +3547,14 @@ class Table(object):
         self.is_sound = True            # the rows are those that the kernel wrote
 
     def add(self, probe, text):
-        """Add the kernel's text of a histogram.
-
-        A name in it may hold what looks like a row: then the numbers differ.
-        """
+        """Add the kernel's text of a histogram."""
         keys, sums = self.histogram.columns, self.histogram.sums
         pattern = r'(?m)^\{ %s ?\} hitcount: +([1-9][0-9]*)%s *$' % (
             ', '.join(r'[\w.]+:' + KEY_KINDS[column.kind][0] for column in keys),
             ''.join(r' +%s: +([0-9]+)' % name for name, _ in sums))
         found = [(parts[:len(keys)], [int(number) for number in parts[len(keys):]])
                  for parts in re.findall(pattern, text)]
+        # A name may hold what looks like a row: then the numbers differ.
         hits, entries, dropped = totals(text)
         if len(found) != entries or sum(numbers[0] for _, numbers in found) != hits:
             self.is_sound = False
