@@ -2520,17 +2520,14 @@ class Kernel(object):
     # Symbols
 
     def listing(self, name):
-        """Return ftrace's list, 'traceable', or kallsyms, 'all'; '' if it cannot be read.
-
-        Of a kernel elsewhere, the functions of its vmlinux are the traceable ones.
-        """
+        """Return ftrace's list, 'traceable', or kallsyms, 'all'; '' if it cannot be read."""
         if name not in self.lists:
             text = ''
             if self.here and name == 'all':
                 text = text_if_there('/proc/kallsyms')
             elif self.here and self.tracefs:
                 text = text_if_there(self.tracefs.path('available_filter_functions'))
-            elif self.vmlinux and not self.here and name == 'traceable':
+            elif self.vmlinux and not self.here and name == 'traceable':    # as far as it tells
                 text = '\n'.join(Elf(self.vmlinux).function_names())
             self.lists[name] = text
         return self.lists[name]
@@ -2981,13 +2978,10 @@ def readers_of(path):
 
 
 def own_number(tracefs, run):
-    """Return this process's number in the initial pid namespace, by which the kernel traces.
-
-    From within another one, it is what an instance shows beside a mark of ours.
-    """
+    """Return this process's number in the initial pid namespace, by which the kernel traces."""
     if os.path.realpath('/proc/self/ns/pid').endswith(INITIAL_NAMESPACE):
         return os.getpid()
-    instance = 'instances/' + run
+    instance = 'instances/' + run       # which shows it beside a mark of ours
     tracefs.attempt(os.mkdir, instance)
     try:
         tracefs.write(instance + '/trace_marker', RUN_NAME)
@@ -3285,10 +3279,7 @@ def visible(data):
 
 
 class Writer(object):
-    """A descriptor whose reader may be slow, gone, or asleep.
-
-    pending is what it has not taken yet.  patience: seconds.
-    """
+    """A descriptor whose reader may be slow, gone, or asleep; pending: what it has not taken."""
 
     def __init__(self, descriptor):
         self.is_terminal = os.isatty(descriptor)
@@ -3409,11 +3400,7 @@ class Output(object):
         self.writer.push(wake, end)
 
     def _wanted(self, data):
-        """Return the lines up to the last event that is wanted, its stack among them.
-
-        A string may hold a newline and what looks like an event: only the kernel's numbers count.
-        Where they differ all lines are written, so perhaps a few events more.
-        """
+        """Return the lines up to the last event that is wanted, its stack among them."""
         if self.events > self.count:
             return b''
         cut = len(data)
@@ -3422,6 +3409,8 @@ class Output(object):
                 self.events += 1
                 if self.events == self.count + 1:
                     cut = match.start()
+        # A string may hold a newline and what looks like an event: only the kernel's numbers count.
+        # Where they differ all lines are written, so perhaps a few events more.
         read = self.read(self.stacks) if self.is_complete() else self.events
         if read < self.events:
             self.events, cut = read, len(data)
@@ -3452,10 +3441,7 @@ class ShownValues(dict):
 
 
 def make_rewriter(probes, symbol_at):
-    """Return a function that shows what has a Form, and whole calls; None if there are none.
-
-    It takes and returns bytes of whole lines, and touches only these probes' events.
-    """
+    """Return what shows values with Forms, and calls, in bytes of whole lines; None for none."""
     alike = {}      # the events of a pattern of functions have the same values
     calls = dict((probe.event, probe) for probe in probes if probe.kind == 'c')
     for probe in probes:
