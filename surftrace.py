@@ -173,11 +173,9 @@ def nearest(name, names):
     return ': did you mean %s?' % ' or '.join("'%s'" % other for other in close) if close else ''
 
 
-# ---------------------------------------------------------------------------
-# Language: a trace as typed -> syntax tree
+# -- Language: a trace as typed -> syntax tree --------------------------------
 #
 # Gives a Trace or an EventTrace, whose tokens know their columns, for errors to point at.
-# ---------------------------------------------------------------------------
 
 # trace     = ("p" | "r" | "c") SPACE [MODULE ":"] SYMBOL ["+" NUMBER] {SPACE value} rest
 #           | "e" SPACE [SYSTEM ("/" | ":")] EVENT rest
@@ -471,8 +469,7 @@ def parse_predicate(scan):
     return Predicate(name, suffix, operator, operand, operand.text.strip('"\''))
 
 
-# ---------------------------------------------------------------------------
-# Types: what every source of types answers, and a type that knows its source
+# -- Types: what every source of types answers, and a type that knows its source --
 #
 # A source of types (see the appendix) answers these questions about its kernel:
 #
@@ -487,7 +484,6 @@ def parse_predicate(scan):
 #   names(kind)         all names of a kind; that of functions is 'function'
 #
 # What a reference is, only the source knows.  Everybody else has Types.
-# ---------------------------------------------------------------------------
 
 # kind: void, int, float, enum, pointer, array, struct, union, function, missing (a name that the
 # source does not explain), or one of WRAPPERS.  target: a reference to what a pointer points at, an
@@ -765,12 +761,10 @@ def find_integer(words):
     return Record('int', ' '.join(sign + [name]), INTEGER_SIZES[name], signed=signed)
 
 
-# ---------------------------------------------------------------------------
-# Values: syntax tree + types + machine -> ftrace's own words
+# -- Values: syntax tree + types + machine -> ftrace's own words --------------
 #
 # Gives Arguments, the words of a kprobe line (Documentation/trace/kprobetrace.rst), by way of
 # where a value is (a Place), and how it is shown (a FetchType, a Form).
-# ---------------------------------------------------------------------------
 
 # arguments: the registers of the first arguments, in order.  stack: the N of the $stackN that holds
 # the first argument without a register, at a function's entry.  by_reference: a struct of more than
@@ -1552,12 +1546,10 @@ def shown_array(letter, place):
     return place.words, fetch_type, None
 
 
-# ---------------------------------------------------------------------------
-# Filters: what a person compares -> the filter that the kernel takes
+# -- Filters: what a person compares -> the filter that the kernel takes ------
 #
 # Takes the Filter of a trace and the Fields that it may name, and gives a KernelFilter
 # (Documentation/trace/events.rst): the person's own text with other operands.
-# ---------------------------------------------------------------------------
 
 # marks: (position in text, column in the trace) of each predicate.  asks_task: it asks for the task
 # alone, and so can be asked at a call's entry: of two on one stack it takes both, or none.
@@ -1747,12 +1739,10 @@ def formed(predicate, form):
             form.what or "value of '%s'" % name.text, nearest(word, dict(form.names))))
 
 
-# ---------------------------------------------------------------------------
-# Histograms: what a person counts by -> what the kernel counts by
+# -- Histograms: what a person counts by -> what the kernel counts by ---------
 #
 # Takes the Histogram of a trace and the Fields that it may name, and gives a KernelHistogram
 # (Documentation/trace/histogram.rst), which knows how the kernel prints its rows.
-# ---------------------------------------------------------------------------
 
 # columns: a Column for each key.  sums: (name, the Argument that shows it) of what is added up.
 # from_zero: names whose negative numbers are not counted.  column: where it begins in the trace.
@@ -1888,12 +1878,10 @@ TASK_COLUMNS = {
     'stacktrace': Column('', 'stacktrace', 'stack', STACK_SIZE, None)}
 
 
-# ---------------------------------------------------------------------------
-# Traces: syntax trees -> probes and events, on one kernel
+# -- Traces: syntax trees -> probes and events, on one kernel -----------------
 #
 # Takes the trees of all traces, the Sources of types and the Kernel, and gives Probes: what the
 # plan writes.  Here patterns become many probes.
-# ---------------------------------------------------------------------------
 
 # text: the person's.  kind: p, r, c or e.  event: its name; place: what is probed, or the event's
 # system.  column: where that stands in the text.  matched: it is one of those a pattern takes.
@@ -2026,12 +2014,10 @@ def check_names(tree):
         seen.add(name)
 
 
-# ---------------------------------------------------------------------------
-# Plan: probes -> steps, each with its undo
+# -- Plan: probes -> steps, each with its undo --------------------------------
 #
 # The plan is data.  -S prints it, a live run performs it, -o writes it as a script: three
 # readers of one list.  Its texts are unquoted; those who print for a shell quote.
-# ---------------------------------------------------------------------------
 
 # action: mkdir, rmdir, append or write.  path: below the root of tracefs.  undo: a Step, or None
 # where another's undo does it.  origin: the Probe that a refusal by the kernel should point at.
@@ -2346,12 +2332,10 @@ def script(probes, options, texts, made_for):
         'remove': '\n'.join(undo[first:])}
 
 
-# ---------------------------------------------------------------------------
-# Kernel: the kernel that is traced, here or elsewhere
+# -- Kernel: the kernel that is traced, here or elsewhere ---------------------
 #
 # What it knows (symbols, fields of events, features), its tracefs and that one's mount, and
 # its refusals in the person's own terms.
-# ---------------------------------------------------------------------------
 
 Symbol = namedtuple('Symbol', 'name module')      # module None: the kernel itself
 
@@ -2819,12 +2803,10 @@ def origin_column(probe, kind, before):
     return words[:len(before.split(' '))][-1]
 
 
-# ---------------------------------------------------------------------------
-# Session: one live run
+# -- Session: one live run ----------------------------------------------------
 #
 # Takes a Plan and a Tracefs, performs the one on the other, streams events to an Output
 # until the run ends, and undoes all that was done.  What killed runs left is removed first.
-# ---------------------------------------------------------------------------
 
 READ_SIZE = 1 << 16     # bytes
 LOST = 'overrun|commit overrun|dropped events'      # in per_cpu/cpuN/stats
@@ -3251,12 +3233,10 @@ class Session(object):
                    if re.match(r'%s[0-9]*:%s' % (kind, self.top.partition('/')[2]), line))
 
 
-# ---------------------------------------------------------------------------
-# Output: trace lines -> the person
+# -- Output: trace lines -> the person ----------------------------------------
 #
 # Takes the kernel's lines as bytes and shows values in their Forms.  stdout carries the
 # product, stderr what is said to the person; neither can hold up the clean-up.
-# ---------------------------------------------------------------------------
 
 # How a line of an event begins: the command's name takes 16 columns, whatever is in it, also a
 # newline.  Where the option record-tgid is on, a number in parentheses follows.
@@ -3642,11 +3622,9 @@ def terminal_width():
         return 80
 
 
-# ---------------------------------------------------------------------------
-# Command line: arguments -> a run
+# -- Command line: arguments -> a run -----------------------------------------
 #
 # The help declares the options; main() runs what they ask for, and tells errors.
-# ---------------------------------------------------------------------------
 
 VERSION = '2.0'
 MAX_PROBES = 100        # functions
@@ -4097,12 +4075,10 @@ def main(argv):
     return 1
 
 
-# ---------------------------------------------------------------------------
-# Where types come from: which source
+# -- Where types come from: which source --------------------------------------
 #
 # Takes what the person said of sources, looks for files where distributions put them, and gives
 # the source for each symbol, opened at the first question.
-# ---------------------------------------------------------------------------
 
 RUNNING_BTF = '/sys/kernel/btf'
 BUILD_ID = b'(?s)\4\0\0\0\x14\0\0\0\3\0\0\0GNU\0(.{20})'        # in ELF notes
@@ -4403,12 +4379,10 @@ def debug_package(release):
     return "debug info comes with a distribution's debug package, or as a build's own vmlinux"
 
 
-# ---------------------------------------------------------------------------
-# BTF: a file -> types
+# -- BTF: a file -> types -----------------------------------------------------
 #
 # Takes the bytes of raw BTF, or of an ELF file's section .BTF.  Where each type's record begins is
 # marked once; a name is found by where the offset of its string stands.
-# ---------------------------------------------------------------------------
 
 # BTF, as Documentation/bpf/btf.rst lays it down: a header, the types, the strings.  A type's record
 # is three words (name, info, size or type) and what its kind adds.
@@ -4661,9 +4635,7 @@ def btf_architecture(types):
             'another architecture' if names else None)
 
 
-# ---------------------------------------------------------------------------
-# ELF: a path -> sections and symbols of a vmlinux or a module
-# ---------------------------------------------------------------------------
+# -- ELF: a path -> sections and symbols of a vmlinux or a module -------------
 
 # elf.5: ET_REL of a file, SHT_NOBITS of a section, SHF_COMPRESSED of its flags, STT_FUNC
 ELF_RELOCATABLE, ELF_NO_BITS, ELF_COMPRESSED, ELF_FUNCTION = 1, 8, 1 << 11, 2
@@ -4823,13 +4795,11 @@ class Elf(object):
                                    in self._symbols(name) if section < len(self.section_names)]
 
 
-# ---------------------------------------------------------------------------
-# DWARF: the debug info of a vmlinux or a module -> types
+# -- DWARF: the debug info of a vmlinux or a module -> types ------------------
 #
 # Takes an Elf, and reads as little of it as a question needs: a function's unit is found by its
 # address, a name by where the offset of its string stands.  Knows DWARF 4 and 5 as gcc and clang
 # write them for a kernel; what else there is, gdb reads (UnknownDebugInfo).
-# ---------------------------------------------------------------------------
 
 # DWARF (dwarfstd.org) is a tree of entries for each compiled file, a unit.  An entry begins with
 # the number of an abbreviation, which says its tag, and which attributes follow in what forms; its
@@ -5385,11 +5355,9 @@ class Dwarf(Source):
                 for each in self._children(self._entry(record.target), TAG_ENUMERATOR)]
 
 
-# ---------------------------------------------------------------------------
-# Types in C's words: what a person casts to, and what databases and servers tell -> records
+# -- Types in C's words: what a person casts to, and what databases and servers tell -> records --
 #
 # The target of a Record is words again: a reference of a source of TextTypes, which checks them.
-# ---------------------------------------------------------------------------
 
 # A member as databases and servers list it: offset and size in bytes, bits 'first:count'.
 Row = namedtuple('Row', 'type name offset size bits')
@@ -5557,13 +5525,11 @@ def text_members(rows):
     return tuple(members)
 
 
-# ---------------------------------------------------------------------------
-# gdb: what only gdb reads, as its own Python tells it; and instructions
+# -- gdb: what only gdb reads, as its own Python tells it; and instructions ---
 #
 # One gdb process a run: it reads a vmlinux for seconds before the first answer, and answers the
 # rest at once.  No text out of a file is ever part of a question: GDB_PROGRAM, which runs inside
 # gdb, looks names up, numbers the types that it finds, and takes these numbers.
-# ---------------------------------------------------------------------------
 
 GDB_SECONDS = 300               # for one answer; the first one of a large vmlinux takes 20
 GDB_ANSWER_SIZE = 1 << 28       # bytes
@@ -5886,12 +5852,10 @@ def line_table(text, path):
     return found
 
 
-# ---------------------------------------------------------------------------
-# Types from a database: an SQLite file made for one kernel -> records, and back
+# -- Types from a database: an SQLite file made for one kernel -> records, and back --
 #
 # The files that are published for distributions' kernels come in two generations; both are read,
 # the second is written.  Of what lies beside one that is read, nothing is read, made or removed.
-# ---------------------------------------------------------------------------
 
 DATABASE_TABLES = {
     'files': 'id INTEGER PRIMARY KEY, file TEXT',
@@ -6082,11 +6046,9 @@ def write_database(path, source, architecture, console):
     console.note('%s: %.1f MB' % (path, os.path.getsize(path) / 1e6))
 
 
-# ---------------------------------------------------------------------------
-# Types from a server: HTTP -> records
+# -- Types from a server: HTTP -> records -------------------------------------
 #
 # One POST for each name that is asked; what comes back is checked before it is used.
-# ---------------------------------------------------------------------------
 
 SERVER = 'pylcc.openanolis.cn'
 SERVER_PORT = 7655
@@ -6162,11 +6124,9 @@ class Server(TextTypes):
         raise self.failed('a server answers for one name at a time, it has no lists')
 
 
-# ---------------------------------------------------------------------------
-# Information: a name -> what a person looks up
+# -- Information: a name -> what a person looks up ----------------------------
 #
 # Each line has the words that a trace has for what it shows.
-# ---------------------------------------------------------------------------
 
 ROW_LIMIT = 100000      # lines of a layout; the longest of a kernel has 2,000
 OWN_NAMES = r'(?:retval|comm|stack[0-9]*|arg[1-9][0-9]*|)$'     # ftrace's own, behind a $
