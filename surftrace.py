@@ -627,15 +627,14 @@ class Type(object):
     def pointer(self):
         return self.to(Record('pointer', size=POINTER_SIZE, target=self.record))
 
-    def own_members(self):
-        """Return the Members that are declared in it, without a name too, with their Types."""
-        return [member._replace(type=self.to(member.type))
+    def own_members(self, start=0):
+        """Return its Members, without a name too, with their Types, counted from bit `start`."""
+        return [member._replace(type=self.to(member.type), bit_offset=start + member.bit_offset)
                 for member in self.source.members(self.bare.record)]
 
     def members(self, start=0):
         """Yield the named Members, in nameless ones too, counted from bit `start`."""
-        for member in self.own_members():
-            member = member._replace(bit_offset=start + member.bit_offset)
+        for member in self.own_members(start):
             if member.name:
                 yield member
             elif member.type.is_aggregate:
@@ -2538,11 +2537,11 @@ class Kernel(object):
     def named(self, tree, console):
         """Return the Symbol that a trace names, or its only variant; tell if that may be wrong."""
         token, module = tree.symbol, tree.module and tree.module.text
-        name, lists = token.text, [self.listing('all')]
-        if not tree.offset:     # (with one, kprobes take what ftrace does not list)
-            lists.insert(0, self.listing('traceable'))
-        for listing in lists:
-            like = [symbol for symbol in symbols_like(listing, name)
+        name = token.text
+        # (With an offset, kprobes take what ftrace does not list.  The other list is long.)
+        lists = ('all',) if tree.offset else ('traceable', 'all')
+        for each in lists:
+            like = [symbol for symbol in symbols_like(self.listing(each), name)
                     if module in (None, symbol.module)]
             names = set(symbol.name for symbol in like)
             variants = [name] if name in names else sorted(
@@ -2553,13 +2552,14 @@ class Kernel(object):
             if variants:
                 symbols = [each for each in like if each.name == variants[0]]
                 return self._chosen(symbols, name, console)
-        if not any(lists) or module and not self.here:
+        listings = [self.listing(each) for each in lists]
+        if not any(listings) or module and not self.here:
             return Symbol(name, module)
         if not module:
             raise TraceError("this kernel has no function '%s'%s" % (name, self._instead(name)),
                              token.column)
         way = ', or it is not loaded'
-        if Symbol(name, None) in symbols_like('\n'.join(lists), name):
+        if Symbol(name, None) in symbols_like('\n'.join(listings), name):
             way = ': it is in the kernel itself, leave %s: out' % module
         raise TraceError("the module '%s' has no function '%s'%s" % (module, name, way),
                          token.column)
@@ -3774,7 +3774,9 @@ class Parser(argparse.ArgumentParser):
 
 def parse_arguments(argv):
     """Return the namespace of a command line, with what is no option in `traces`."""
-    parser = Parser(add_help=False)
+    # (Without a width, each option makes argparse load much to ask for that of the terminal.)
+    parser = Parser(add_help=False, formatter_class=functools.partial(
+        argparse.HelpFormatter, width=80))
     for option in OPTIONS:
         names, how = [name for name in option[:2] if name], option[4] if option[4:] else {}
         parser.add_argument(*names, action='append' if option[2] else 'store_true', **how)
