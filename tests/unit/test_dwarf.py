@@ -418,7 +418,7 @@ class Sections(DebugInfo):
         for machine, kind in ((elf.X86_64, 1), (elf.AARCH64, 257)):
             rela = [(b'.rela.debug_info', struct.pack('<QQq', at, 1 << 32 | kind, 0x10))]
             path = self.write('x.ko', elf.elf(
-                sections + elf.symbols([('f', 0x1000, 4)]) + rela, machine=machine,
+                sections + elf.symbols([('f', 0x7000001000, 4)]) + rela, machine=machine,
                 kind=elf.RELOCATABLE))
             types = tool.from_debug_info(path)
             self.addCleanup(types.close)
