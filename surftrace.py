@@ -165,11 +165,12 @@ class UnknownDebugInfo(SourceError):
 def nearest(name, names):
     """Return ": did you mean 'x' or 'y'?" for the names most like name, or ''."""
     import difflib      # only a mistake needs it, and it is slow to load
-    names = set(names)
+    names, likeness = set(names), 0.65
     if len(names) > 2000:       # of so many, those that are likely
+        likeness = 0.7
         names = [other for other in names if abs(len(other) - len(name)) <= 4
                  and other.lstrip('_')[:1] == name.lstrip('_')[:1]]
-    close = difflib.get_close_matches(name, names, 3, 0.65)
+    close = difflib.get_close_matches(name, names, 3, likeness)
     return ': did you mean %s?' % ' or '.join("'%s'" % other for other in close) if close else ''
 
 

@@ -59,13 +59,13 @@ class Showing(WithFiles):
         self.assertLessEqual(max(map(len, result.out.splitlines())), 100)
         self.assertEqual(tool.run(['--help']), result)
         # The manual's, and then ours.
-        for option in ('-v, --vmlinux FILE', '-m, --mode MODE', '-g, --gdb FILE',
-                       '-d, --database FILE', '-r, --rip HOST[:PORT]', '-f, --file FILE',
-                       '-o, --output FILE', '-a, --arch ARCH', '-s, --stack', '-S, --show',
-                       '-F, --func FUNC', '-l, --line FILE:LINE', '-h, --help', '-c, --count N',
-                       '-t, --time SECONDS', '-p, --pid PID', '-b, --buffer KB',
-                       '    --maxactive N', '    --max-probes N', '    --info NAME', '    --make-db FILE',
-                       '    --tracefs DIR', '    --version'):
+        for option in (
+                '-v, --vmlinux FILE', '-m, --mode MODE', '-g, --gdb FILE', '-d, --database FILE',
+                '-r, --rip HOST[:PORT]', '-f, --file FILE', '-o, --output FILE', '-a, --arch ARCH',
+                '-s, --stack', '-S, --show', '-F, --func FUNC', '-l, --line FILE:LINE',
+                '-h, --help', '-c, --count N', '-t, --time SECONDS', '-p, --pid PID',
+                '-b, --buffer KB', '    --maxactive N', '    --max-probes N', '    --info NAME',
+                '    --make-db FILE', '    --tracefs DIR', '    --version'):
             self.assertIn('\n  %s  ' % option, result.out)
 
     def test_show(self):
