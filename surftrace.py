@@ -4596,8 +4596,9 @@ class Btf(Source):
             return Record(kind, target=more[0], length=more[2])
         if kind in WRAPPERS:
             return Record(kind, name, target=last)
-        if kind == 'prototype':
-            return Record('function', target=self._function('', ref))
+        if kind in ('function', 'prototype'):
+            prototype_ref = last if kind == 'function' else ref
+            return Record('function', name, target=self._function(name, prototype_ref))
         if kind == 'forward':
             # A struct is declared where its definition was not known, which another file has.
             kind = 'union' if flag else 'struct'
@@ -4893,7 +4894,6 @@ class Dwarf(Source):
         self.at_hand = {}           # by unit: its bytes, its abbreviations, its top entries
         self.found = {}             # references by kind and name, None for what is not there
         self.same = {}              # references of the structs that are one for --make-db
-        self.ranges = self._ranges()
         for section in ('.gnu_debugaltlink', '.debug_types'):
             if section in elf.sections:
                 raise self.elf.unknown('it has %s' % section)
@@ -4908,6 +4908,7 @@ class Dwarf(Source):
                 raise self.elf.unknown('DWARF version %d' % unit.version)
         if 'other_file' in self._root(self.units[0]).values:
             raise self.elf.unknown('it lies in other files (.dwo)')
+        self.ranges = self._ranges()
 
     # Units and entries
 
@@ -5196,7 +5197,9 @@ class Dwarf(Source):
 
     def _units_of(self, address, name):
         """Return the Units that may define a function, by its address, or else by its name."""
-        around = [row for row in self.ranges if row[0] - ENTRY_GAP <= address < row[1]]
+        at = bisect.bisect(self.ranges, (address + 1,))
+        around = [row for row in self.ranges[max(at - 1, 0):at + 1]
+                  if row[0] - ENTRY_GAP <= address < row[1]]
         units = set(self._unit_at(ref) for _, _, ref in around)
         if not any(first <= address for first, _, _ in around):
             # A compiler may leave out .debug_aranges (clang), or they cover assembler files only.
@@ -5204,7 +5207,7 @@ class Dwarf(Source):
         return sorted(units)
 
     def _ranges(self):
-        """Return (first address, end, reference of its Unit) of all code that is told."""
+        """Return (first address, end, reference of its Unit) of all code that is told, in order."""
         data, at, found = self.elf.whole('.debug_aranges'), 0, []
         while at < len(data) and not self.elf.relocatable:
             length, _, ref = struct.unpack_from('<IHI', data, at)
@@ -5214,7 +5217,7 @@ class Dwarf(Source):
                 if size:
                     found.append((first, first + size, ref))
             at = end
-        return found
+        return sorted(found)
 
     def _origin(self, entry):
         ref = entry.values.get('origin') or entry.values.get('specification')
