@@ -646,15 +646,20 @@ class Type(object):
         """Return the Member of that name, None if there is none."""
         return next((member for member in self.members() if member.name == name), None)
 
-    def hint(self, name):
-        """Return ': it is a.b' for a member that lies inside and is called so, or alike; or ''."""
+    def hint(self, name, depth):
+        """Return ': it is a.b' for a member `depth` structs inside, called so or alike; or ''."""
         # Macros turn sk_state into __sk_common.skc_state.
         alike = re.compile('%s$|[a-z]+%s$' % (re.escape(name), re.escape(
             name[name.find('_'):] if '_' in name else ' ')))
         for member in self.members():
-            for each in member.type.members() if member.type.is_aggregate else ():
+            if not member.type.is_aggregate:
+                continue
+            for each in member.type.members():
                 if alike.match(each.name):
                     return ': it is %s.%s' % (member.name, each.name)
+            deeper = member.type.hint(name, depth - 1) if depth > 1 else ''
+            if deeper:
+                return deeper.replace('is ', 'is %s.' % member.name, 1)
         return ''
 
     def names(self):
@@ -781,7 +786,7 @@ ARCHITECTURES = {
 }
 
 # What the kernel's trace_probe.h allows.
-NAME_LIMIT, VALUE_LIMIT, ARRAY_LIMIT = 32, 63, 64
+NAME_LIMIT, VALUE_LIMIT, ARGUMENT_LIMIT, LINE_LIMIT, ARRAY_LIMIT = 32, 63, 128, 4095, 64
 RESERVED_NAMES = frozenset((
     'common_type', 'common_flags', 'common_preempt_count', 'common_pid', 'common_tgid',
     '__probe_ip', '__probe_ret_ip', '__probe_func'))
@@ -1085,8 +1090,8 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         if found is None:
             names = [member.name for member in self.type.members()]
             hint = ': it is only declared in these types' if not names else (
-                self.type.hint(name) or nearest(name, names)
-                or "; --info '%s' lists them" % self.type.bare)
+                self.type.hint(name, 1) or nearest(name, names)
+                or self.type.hint(name, 2) or "; --info '%s' lists them" % self.type.bare)
             raise TraceError("%s has no member '%s'%s" % (self.type.bare, name, hint))
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
@@ -1572,6 +1577,7 @@ PROBE_FIELDS = {'p': {'__probe_ip': ADDRESS}, 'c': {'us': Field('unsigned', Fetc
                 'r': {'__probe_func': ADDRESS, '__probe_ret_ip': ADDRESS}}
 COMM_NAMES = frozenset(('COMM', 'comm'))
 TASK_FIELDS = COMM_NAMES | frozenset(('common_pid',))
+FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
 
@@ -1614,6 +1620,9 @@ def compile_filter(written, fields, source, here):
         field = fields.find(name, 'filter on')
         with pointing_at(operand.column):
             compared = kernel_operand(predicate, field, source, here)
+        if begin + len(compared) > FILTER_LIMIT:
+            raise TraceError('the kernel takes a filter of %d characters, this one is longer'
+                             % FILTER_LIMIT, operand.column)
         text = text[:begin] + compared + text[begin + len(operand.text):]
         moved += len(compared) - len(operand.text)
     asks_task = all(each.name.text in TASK_FIELDS for each in written.predicates)
@@ -1666,6 +1675,8 @@ def check_comparison(predicate, kind):
                     'element a name, or write :string behind text')
     if kind in ('signed', 'unsigned') and operator.text == '~':
         raise wrong(name, 'is a number: ~ goes with strings', operator)
+    if len(predicate.word) > OPERAND_LIMIT:
+        raise TraceError('the kernel compares strings of up to %d characters' % OPERAND_LIMIT)
     if kind in ('string', 'user string') and operator.text not in ('==', '!=', '~'):
         raise wrong(name, 'is a string: compare it with ==, != or ~ (a pattern)', operator)
 
@@ -1969,6 +1980,10 @@ def compile_trace(tree, event, symbol, source, kernel):
             raise wrong(Token(argument.name, argument.column),
                         'is an array, and from the entry to the return the kernel keeps '
                         'numbers and strings alone: take an element, or trace it with p')
+    size = len(place) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
+    if size > LINE_LIMIT - NAME_LIMIT:
+        raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
+                         'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.symbol.column)
     fields = Fields(PROBE_FIELDS[tree.kind], compiler.suggested)
     fields.update((each.name, each) for each in arguments)
     condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here)
@@ -2005,7 +2020,9 @@ def check_names(tree):
                  'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)),
                 (name in RESERVED_NAMES, "is the kernel's own name; choose another"),
                 (name in of_call, 'is of the call itself; choose another name'),
-                (name in seen, 'is there twice; values need different names')):
+                (name in seen, 'is there twice; values need different names'),
+                (len(seen) == ARGUMENT_LIMIT,
+                 'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT)):
             if is_so:
                 raise wrong(value.name, problem)
         if of_call and len(seen) == CALL_LIMIT:
@@ -5717,6 +5734,9 @@ class GdbProcess(object):
         return SourceError('%s: %s %s' % (self.elf.path, self.command, what))
 
     def _ended(self, printed):
+        if 'Python scripting is not supported' in printed:
+            return SourceError('%s: this gdb has no Python, which -m gdb needs; -m dwarf does '
+                               'without it' % self.command)
         status = self.process.wait()
         how = ('status %d' % status if status >= 0 else
                'signal %d (a large vmlinux takes it 2 GB of memory)' % -status)
@@ -6059,7 +6079,7 @@ def write_database(path, source, architecture, console):
 SERVER = 'pylcc.openanolis.cn'
 SERVER_PORT = 7655
 SERVER_SECONDS = 15             # that it may say nothing
-SERVER_ANSWER_SIZE = 1 << 24    # bytes; what is cut there is of no form
+SERVER_ANSWER_SIZE = 1 << 24    # bytes
 
 
 class Server(TextTypes):
@@ -6103,7 +6123,8 @@ class Server(TextTypes):
         connection.strict = 1   # or Python 2 takes anything for an answer
         try:
             connection.request('POST', '/lbc', body, {'Content-Type': 'application/json'})
-            return connection.getresponse().read(SERVER_ANSWER_SIZE)
+            response = connection.getresponse()
+            data = response.read(SERVER_ANSWER_SIZE + 1)
         except client.HTTPException:
             raise self.failed('what answers there speaks no HTTP')
         except (EnvironmentError, UnicodeError) as error:
@@ -6111,6 +6132,11 @@ class Server(TextTypes):
                 getattr(error, 'strerror', None) or error))
         finally:
             connection.close()
+        if response.status != 200:
+            raise self.failed('HTTP status %d' % response.status)
+        if len(data) > SERVER_ANSWER_SIZE:
+            raise self.failed('the answer has more than %d bytes' % SERVER_ANSWER_SIZE)
+        return data
 
     def look_up_layout(self, text):
         found = self._ask('struct', text)

@@ -81,8 +81,8 @@ class Processes(Fakes):
         self.fails('/bin/true ended in the middle, with status 0', command='/bin/true')
 
     def test_without_python(self):
-        self.fails('/gdb ended in the middle, with status 1: ' + NO_PYTHON,
-                   ('opened', "echo 'Reading symbols'; echo '%s'; exit 1" % NO_PYTHON))
+        self.fails('/gdb: this gdb has no Python, which -m gdb needs; -m dwarf does without it',
+                   ('opened', "echo '%s'; echo 'Reading symbols'; exit 1" % NO_PYTHON))
 
     def test_not_there(self):
         self.fails('/none: no such file or directory; name a gdb with -g, or install the package '

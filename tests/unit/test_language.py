@@ -43,11 +43,13 @@ class Language(unittest.TestCase):
     def test_as_many_values_as_the_kernel_takes(self):
         text = 'p ip_rcv' + ''.join(' a%d=%%di' % number for number in range(128))
         self.assertIn(' a127=%di', self.shown(text))
+        self.refused('at most 128', len(text) + 1, text + ' b=%di')
 
     def test_as_long_a_line_as_the_kernel_takes(self):
         values = ['%s%03d=+0x100000(+0x100000(%%di)):x64' % ('n' * 20, number)
-                  for number in range(75)]
-        self.shown('p ip_rcv ' + ' '.join(values))
+                  for number in range(77)]
+        self.shown('p ip_rcv ' + ' '.join(values[:75]))
+        self.refused('4095', 2, 'p ip_rcv ' + ' '.join(values))
 
     def test_as_long_a_value_as_the_kernel_takes(self):
         value = '+0x123456789(+0x123456789(+0x123456789(+0x1234567(%di)))):x64'
@@ -66,12 +68,15 @@ class Language(unittest.TestCase):
         self.assertIn("'p:surftrace/f0 ip_rcv'", out)
         self.assertIn("'r:surftrace/f2 ip_rcv'", out)
 
-    def test_filters_that_are_long(self):
+    def test_filters_that_are_too_long(self):
         """The kernel takes less than a page, with its newline, and strings of 255 characters."""
         fits = '||'.join(['a==1'] * 682)
         self.assertEqual(len(fits), 4090)
         self.shown('p ip_rcv a=%0->len f:' + fits)
+        text = 'p ip_rcv a=%0->len f:' + fits + '||a==1'
+        self.refused('a filter of 4094 characters', text.rindex('1'), text)
         self.assertIn('x' * 255, self.shown('p ip_rcv c=$comm f:c==' + 'x' * 255))
+        self.refused('strings of up to 255 characters', 22, 'p ip_rcv c=$comm f:c==' + 'x' * 256)
 
     def test_the_same_event_twice(self):
         self.refused('twice', 2, 'e sched/sched_switch f:prev_pid==1', 'e sched:sched_switch')

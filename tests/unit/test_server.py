@@ -117,7 +117,8 @@ class Wrong(ServerTest):
                 ('no HTTP', b'HTTP/2.0 200 OK\r\n\r\n'), ('no HTTP', b'x' + answered(cell())),
                 ('not of the form', http(b'')), ('not of the form', http(b'<html>hello</html>')),
                 ('damaged', http(b'[' * 1000000)), ('not of the form', http(b'\xff\xfe')),
-                ('not of the form', http(b'', b'404 Not Found')),
+                ('status 404', http(b'', b'404 Not Found')),
+                ('status 201', http(answered(cell()).partition(b'\r\n\r\n')[2], b'201 Created')),
                 ('not of the form', http(b'1')), ('not of the form', http(b'{"code": 200}')),
                 ('not of the form', http(b'{"res": [{"log": "ok.", "res": null}]}')),
                 ('not of the form', http(b'{"code": 200, "res": []}')),
@@ -174,7 +175,7 @@ class Wrong(ServerTest):
         self.told('timed out; is -r right', [b'', b''], limit=0.2, pause=60)
 
     def test_too_much(self):
-        self.told('not of the form', [http(b'"' + b'x' * 4000000)] + [b'x' * 4000000] * 4)
+        self.told('the answer has more than 16777216 bytes', [http(b'x' * 4000000)] * 5)
 
     def test_nobody_there(self):
         self.refused('Connection refused; is -r right, and can it be reached from here?', '-S',
