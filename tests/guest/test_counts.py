@@ -11,21 +11,23 @@ import time
 from tests.guest.live import (ARCH, TOOL, TRACING, Live, Run, call, connection, forbidden,
                               fork, read, traceable, until, write)
 
-# Starts threads, each of which opens a file of its own as soon as there is a file called go.
+# Starts threads, each of which opens a file of its own as soon as there is a file called go; until
+# then they take no processor time, of which all threads together have more than the tool.
 THREADS = '''
 import os, sys, threading, time
-go, count = sys.argv[1], 0
+go, count, gone = sys.argv[1], 0, threading.Event()
 def work(name):
-    while not os.path.exists(go):
-        time.sleep(0.05)
+    gone.wait()
     try:
         os.close(os.open(name, os.O_RDONLY))
     except OSError:
         pass
-while not os.path.exists(go) and count < 300:
-    threading.Thread(target=work, args=('/thread-%d' % count,)).start()
-    count += 1
-    time.sleep(0.005)
+while not os.path.exists(go):
+    if count < 300:
+        threading.Thread(target=work, args=('/thread-%d' % count,)).start()
+        count += 1
+    time.sleep(0.02)
+gone.set()
 print(count)
 '''
 
@@ -115,6 +117,7 @@ class Complete(Live):
     def test_threads_that_start_during_the_set_up(self):
         go = self.path('go')
         process = subprocess.Popen([sys.executable, '-c', THREADS, go], stdout=subprocess.PIPE)
+        self.addCleanup(write, go, '')      # it ends, whatever comes
         run = Run(['-p', str(process.pid), 'p do_sys_openat2 name=%1:ustring f:name~*thread-*'])
         run.ready()
         write(go, '')
