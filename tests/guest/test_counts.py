@@ -155,24 +155,24 @@ class Options(Live):
     """What somebody has set at the top of tracefs, with which a new instance begins."""
 
     def test_they_change_nothing(self):
-        for name in ('raw', 'hex', 'bin', 'latency-format', 'context-info', 'userstacktrace',
-                     'fields'):
-            path = '%s/options/%s' % (TRACING, name)
-            if not os.path.exists(path):
-                continue
-            usual = read(path)
-            write(path, '0' if usual == '1\n' else '1')
-            try:
-                run = Run(['-c', '2', 'p inet_stream_connect state=$sock->state']).ready()
-                for _ in range(2):
-                    with connection():
-                        pass
-                status, lines, said = run.end(None)
-            finally:
-                write(path, usual.strip())
-            self.assertEqual((status, len(lines)), (0, 2), (name, lines, said))
-            self.assertIn('state=SS_UNCONNECTED', lines[0], name)
-            self.assertIn('surftrace: 2 events', said)
+        """All at once: one that a run forgets to set is seen beside those that it sets."""
+        paths = ['%s/options/%s' % (TRACING, name) for name in (
+            'raw', 'hex', 'bin', 'latency-format', 'context-info', 'userstacktrace', 'fields')]
+        usual = [(path, read(path).strip()) for path in paths if os.path.exists(path)]
+        for path, value in usual:
+            write(path, '0' if value == '1' else '1')
+        try:
+            run = Run(['-c', '2', 'p inet_stream_connect state=$sock->state']).ready()
+            for _ in range(2):
+                with connection():
+                    pass
+            status, lines, said = run.end(None)
+        finally:
+            for path, value in usual:
+                write(path, value)
+        self.assertEqual((status, len(lines)), (0, 2), (lines, said))
+        self.assertIn('state=SS_UNCONNECTED', lines[0])
+        self.assertIn('surftrace: 2 events', said)
 
 
 class Calls(Live):
