@@ -12,8 +12,8 @@ was.  With -S the shell lines that would do so are printed, and nothing is touch
 Needs Python 2.7 or 3.6 and later, nothing else; to trace also root, and a kernel
 (3.10 or later) with CONFIG_KPROBE_EVENTS.  It runs on x86_64 and aarch64.
 
-The file reads in the order in which the data flows: language, types, values, filters and
-histograms, traces, plan, kernel, session, output, and then the command line.  An appendix holds
+The file reads in the order in which the data flows: language, types, values, fields, filters
+and histograms, traces, plan, kernel, session, output, and then the command line.  An appendix holds
 where types come from and what --info tells.  Only Kernel and Session change the kernel.
 Sizes and offsets are in bytes; what is in bits says so in its name.
 """
@@ -249,6 +249,11 @@ KEY_WORD = r'(?:log2|buckets|hex|sym|syscall)(?!\w)'
 NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
 FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
 PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
+
+
+def wrong(token, problem, at=None):
+    """Return the error that a Token's text is what a problem says, there or at another Token."""
+    return TraceError("'%s' %s" % (token.text, problem), (at or token).column)
 
 
 class Scanner(object):
@@ -560,7 +565,7 @@ class Type(object):
         is_read = isinstance(self.ref, Record)
         self.record = self.ref if is_read else self.source.describe(self.ref)
         self.kind, self.name, _, _, self.length, self.signed = self.record
-        return self.__dict__[name]
+        return object.__getattribute__(self, name)
 
     def to(self, ref):
         return Type(self.source, ref)
@@ -1551,19 +1556,14 @@ def shown_array(letter, place):
     return place.words, fetch_type, None
 
 
-# -- Filters: what a person compares -> the filter that the kernel takes ------
+# -- Fields: what a filter and a histogram can name ---------------------------
 #
-# Takes the Filter of a trace and the Fields that it may name, and gives a KernelFilter
-# (Documentation/trace/events.rst): the person's own text with other operands.
+# Gives the Fields of one trace: a probe's values or an event's own, and those of all events.
 
-# marks: (position in text, column in the trace) of each predicate.  asks_task: it asks for the task
-# alone, and so can be asked at a call's entry: of two on one stack it takes both, or none.
-KernelFilter = namedtuple('KernelFilter', 'text marks asks_task')
 # What a filter or a histogram can name, as an Argument is.  kind: an Argument's, or 'user string'
 # (a pointer into a program's memory), 'ip' (four bytes), 'other', None if it is not known.
 Field = namedtuple('Field', 'kind fetch_type form signed words')
 Field.__new__.__defaults__ = (FetchType('u'), None, '', '')
-CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are the times
 
 # Fields that every event has, and the kernel's own.
 COMMON_FIELDS = dict((name, Field(fetch_type.kind, fetch_type)) for name, fetch_type in (
@@ -1577,13 +1577,6 @@ PROBE_FIELDS = {'p': {'__probe_ip': ADDRESS}, 'c': {'us': Field('unsigned', Fetc
                 'r': {'__probe_func': ADDRESS, '__probe_ret_ip': ADDRESS}}
 COMM_NAMES = frozenset(('COMM', 'comm'))
 TASK_FIELDS = COMM_NAMES | frozenset(('common_pid',))
-FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
-DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
-
-
-def wrong(token, problem, at=None):
-    """Return the error that a Token's text is what a problem says, there or at another Token."""
-    return TraceError("'%s' %s" % (token.text, problem), (at or token).column)
 
 
 class Fields(dict):
@@ -1608,6 +1601,18 @@ class Fields(dict):
             hint = ": common_pid is the task's"
         raise TraceError("this trace has no '%s' to %s%s" % (
             name.text, use, hint or ': there is ' + ', '.join(own or ['common_pid'])), name.column)
+
+
+# -- Filters: what a person compares -> the filter that the kernel takes ------
+#
+# Takes the Filter of a trace and the Fields that it may name, and gives a KernelFilter
+# (Documentation/trace/events.rst): the person's own text with other operands.
+
+# marks: (position in text, column in the trace) of each predicate.  asks_task: it asks for the task
+# alone, and so can be asked at a call's entry: of two on one stack it takes both, or none.
+KernelFilter = namedtuple('KernelFilter', 'text marks asks_task')
+FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
+DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
 
 def compile_filter(written, fields, source, here):
@@ -1897,6 +1902,7 @@ TASK_COLUMNS = {
 # text: the person's.  kind: p, r, c or e.  event: its name; place: what is probed, or the event's
 # system.  column: where that stands in the text.  matched: it is one of those a pattern takes.
 Probe = namedtuple('Probe', 'text kind event place arguments filter histogram column matched')
+CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are the times
 
 
 def compile_all(trees, sources, kernel, console, limit):
@@ -2804,8 +2810,10 @@ def refusal(step, error, tracefs, top):
         elif name not in [each.name for each in all_symbols(
                 tracefs.read_if_there('available_filter_functions'))]:
             reason += ", since it is not among ftrace's available_filter_functions"
+    is_histogram = kind == 'trigger' and step.origin.histogram
     refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
-        'filter' if kind == 'filter' else 'trace', reason, step.path, step.text))
+        'filter' if kind == 'filter' else 'histogram' if is_histogram else 'trace',
+        reason, step.path, step.text))
     refused.text = step.origin.text
     refused.column = origin_column(step.origin, kind, before)
     return refused
@@ -3002,11 +3010,14 @@ def sweep_run(run, tracefs, console):
         tracefs.attempt(os.rmdir, instance)
     probes = sorted(set(each for each in tracefs.probes() if each.startswith(run + '/')))
     calls = [event for event in tracefs.synthetic_events() if event.rpartition('_')[0] == run]
-    for path, names in (('kprobe_events', probes), ('dynamic_events', calls)):
-        if names:
-            tracefs.write(path, '\n'.join('-:' + name for name in names), append=True)
-    console.note('removed what a killed run had left: %s%s of %s' % (
-        'an instance and ' if found else '', count_of(len(probes), 'probe'), run))
+    left = ['an instance'] if found else []
+    for path, events, noun in (('kprobe_events', probes, 'probe'),
+                               ('dynamic_events', calls, 'call')):
+        if events:
+            tracefs.write(path, '\n'.join('-:' + event for event in events), append=True)
+            left.append(count_of(len(events), noun))
+    if left:        # (else another run has just removed it)
+        console.note('removed what a killed run had left: %s of %s' % (' and '.join(left), run))
 
 
 def remove_triggers(instance, tracefs):

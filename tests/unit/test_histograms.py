@@ -312,6 +312,10 @@ class Ends(OnABox):
         result = self.run_on('c *rcv')
         self.assertEqual(result.status, 1)
         self.assertIn('the kernel refused this trace', result.err)
+        self.box.refuses = {'hist:': (errno.EINVAL, '', '')}
+        result = self.run_on('p udp_rcv h:common_pid')
+        self.assertEqual(result.status, 1)
+        self.assertIn('the kernel refused this histogram', result.err)
 
     def test_a_reader_that_is_slow(self):
         """A large table waits for it; a signal ends that, too."""
@@ -376,8 +380,8 @@ class Ends(OnABox):
         self.assertEqual(os.waitpid(pid, 0)[1], signal.SIGKILL)
         self.assertEqual(self.box.names('instances'), ['surftrace_%d' % pid])
         result = self.run_on('e sched/sched_switch')
-        self.assertIn('removed what a killed run had left: an instance and 3 probes of '
-                      'surftrace_%d' % pid, self.notes(result))
+        self.assertIn('removed what a killed run had left: an instance and 3 probes and 1 '
+                      'call of surftrace_%d' % pid, self.notes(result))
         self.assertEqual(self.box.state(), before)
 
 
