@@ -228,4 +228,5 @@ def sample():
     w.function('udp_rcv', integer, [('skb', skb_pointer)])
     w.function('vfs_read', ulong, [('file', w.pointer(0)), ('buf', text), ('count', ulong)])
     w.add('typedef', 'u16', short)
+    w.add('typedef', '__be64', ulong)
     return w

@@ -62,7 +62,8 @@ class Tables(OnABox):
                 ('n=%0->len', 255, '0xff'), ('n=U%0->len', 255, '255'),
                 ('n=S%0->len', (1 << 64) - 255, '-255'), ('n=%di:s8', (1 << 64) - 1, '-1'),
                 ('ip_n=%0->len', 0x0100007f, '127.0.0.1'), ('b32_n=%0->len', 1 << 24, '1'),
-                ('n=%di', (1 << 64) - 1, '0xffffffffffffffff'), ('n=%0:symbol', 1, '0x1')):
+                ('n=%di', (1 << 64) - 1, '0xffffffffffffffff'), ('n=%0:symbol', 1, '0x1'),
+                ('n=%di:char', 65, "'A'")):
             name = value.partition('=')[0]
             lines = self.shown('p ip_rcv %s h:%s' % (value, name), table(
                 ('%s: %10d' % (name, number), 1, ())))
