@@ -109,6 +109,20 @@ def run(arguments, on=None, stdin=b'', stdout=None, stderr=None, patience=None):
     return Result(status, *said)
 
 
+def become(arguments):
+    """Be the tool, in a process that has just been forked; this never returns."""
+    os.closerange(3, 1024)      # (whoever forked waits until they are closed)
+    try:
+        os._exit(surftrace.main(list(arguments)))
+    except SystemExit as ended:
+        os._exit(ended.code)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
+
+
 def link(descriptor):
     """What a descriptor is open on, None if it is closed."""
     try:
