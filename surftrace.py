@@ -20,7 +20,7 @@ Sizes and offsets are in bytes; what is in bits says so in its name.
 
 import sys
 
-# A re.py beside this script, which may lie in anybody's directory, is not to be run by root.  (With
+# Root must not run a re.py beside this script, perhaps in somebody else's directory.  (With
 # -m there is a package, perhaps ''; with -I and -P the directory is not in the path.)
 if __name__ == '__main__' and __package__ is None and not (
         getattr(sys.flags, 'isolated', 0) or getattr(sys.flags, 'safe_path', 0)):
@@ -47,10 +47,7 @@ import struct
 from collections import Counter, namedtuple
 
 # Bytes at the edges, text inside.  On Python 2 text is bytes already.
-if sys.version_info[0] == 2:
-    to_bytes = to_text = str
-else:
-    to_bytes, to_text = os.fsencode, os.fsdecode
+to_bytes, to_text = getattr(os, 'fsencode', str), getattr(os, 'fsdecode', str)
 
 
 def clock():
@@ -84,7 +81,7 @@ def text_if_there(path):
 
 
 def is_left_behind(pid):
-    """Tell whether a run of a process, or of an earlier one with our number, can be no more."""
+    """Tell whether a run is dead: its process has ended, or its number is ours by now."""
     try:
         os.kill(pid, 0)
     except EnvironmentError as error:
@@ -93,7 +90,7 @@ def is_left_behind(pid):
 
 
 def make_file(path, write):
-    """Have write(path) make a file beside, which takes the place of path when it is whole."""
+    """Have write() make a file beside path, which replaces path once it is complete."""
     import shutil
     import tempfile     # both are slow to load
     directory = os.path.dirname(path) or '.'
@@ -201,7 +198,7 @@ Token = namedtuple('Token', 'text column')
 # place: the FILE:LINE that it stands in, '' on the command line.
 Trace = namedtuple('Trace', 'text kind module symbol offset values histogram filter place')
 EventTrace = namedtuple('EventTrace', 'text kind system event histogram filter place')
-# text: all that stands behind the =.
+# text: all that stands after the =.
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type text')
 Packet = namedtuple('Packet', 'header layer')
 Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES, or raw
@@ -215,7 +212,7 @@ Predicate = namedtuple('Predicate', 'name suffix operator operand word')    # wo
 BASES = ((r'%[0-9]{1,2}(?!\w)', 'argument'), (r'%\w+', 'register'),
          (r'\$(?:retval|comm|stack[0-9]*)(?!\w)', 'variable'), (r'\$[A-Za-z_]\w*', 'argument'),
          (r'@[A-Za-z_]\w*(?:\.(?:constprop|isra|part|cold)(?:\.[0-9]+)*)*', 'symbol'))
-# What is said of something wrong, by what it begins with; %s is what stands in parentheses.
+# Messages by the pattern that the wrong text matches; %s is what its parentheses match.
 PROGRAMS = 'programs cannot be traced here, only the kernel: perf probe -x traces them'
 BEGINNING = "a trace begins with p, r, c or e: did you mean '%s %%s'?"
 NO_TRACE = (
@@ -252,7 +249,7 @@ PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
 
 
 def wrong(token, problem, at=None):
-    """Return the error that a Token's text is what a problem says, there or at another Token."""
+    """Return the error that a Token's text has a problem, which points at it or at another."""
     return TraceError("'%s' %s" % (token.text, problem), (at or token).column)
 
 
@@ -286,7 +283,7 @@ class Scanner(object):
 
 
 def meant(table, text):
-    """Return what a table says of a text, with what it takes from there."""
+    """Return a table's message for a text, by the first pattern that matches."""
     for pattern, message in table:
         match = re.match(pattern, text)
         if match:
@@ -339,6 +336,15 @@ def is_pattern(name):
     return bool(re.search(r'[*?[]', name))
 
 
+def matcher(pattern, column=None):
+    """Return the match function of a pattern of the shell; raises TraceError."""
+    import fnmatch      # only patterns need it
+    try:
+        return re.compile(fnmatch.translate(pattern)).match
+    except re.error as error:       # a range from z to a
+        raise TraceError('this is no pattern: %s' % error, column)
+
+
 def parse_value(scan):
     unnamed, compared = scan.sees(r'\$(\w+)(?!\w*=)'), scan.sees(r'\w+[<>~&!]\S*')
     name = scan.need('[^ =]*(?==)', 'a value is written NAME=VALUE%s, and a filter f:%s' % (
@@ -360,7 +366,7 @@ def parse_value(scan):
     accesses = parse_accesses(scan)
     fetch_type = scan.take(':') and scan.need(
         FETCH_TYPE, "the kernel has no type '%s'; it has s8 to s64, u8 to u64, x8 to x64, "
-        'b<bits>@<first>/<of>, string, ustring, symbol, and [N] behind them'
+        'b<bits>@<first>/<of>, string, ustring, symbol, and [N] after them'
         % scan.sees('[^ ]*').group())
     scan.need('(?= |$)', "'%s' cannot follow here: a member is ->NAME or .NAME, blanks set values "
               'apart, and ftrace does no arithmetic; a filter compares, f:%s!=...'
@@ -398,16 +404,14 @@ def parse_base(scan):
 
 def parse_accesses(scan):
     accesses = []
-    while scan.sees(r'->|[.[]') or accesses and scan.sees('!'):
-        operator = scan.sees(r'->|[.[!]').group()
-        if operator == '!':
-            word = parse_cast(scan)
-        elif scan.take(r'\['):
+    while scan.sees(r'->|[.[!]' if accesses else r'->|[.[]'):
+        cast = parse_cast(scan)
+        operator = '!' if cast else scan.take(r'->|[.[]').text
+        if operator == '[':
             word = scan.need(NUMBER, 'an index, a number, is missing')
             scan.need(r'\]', "']' is missing after the index")
         else:
-            scan.take(re.escape(operator))
-            word = scan.need(NAME, "a member's name after '%s' is missing" % operator)
+            word = cast or scan.need(NAME, "a member's name after '%s' is missing" % operator)
         accesses.append(Access(operator, word))
     return tuple(accesses)
 
@@ -540,6 +544,12 @@ class Source(object):
     def names(self, kind):
         self.index = self.index or self.make_index()
         return sorted(name for each, name in self.index if each == kind)
+
+    def describe(self, ref):
+        """Return the Record behind a reference, which is made once."""
+        if ref not in self.known:
+            self.known[ref] = self._described(ref)
+        return self.known[ref]
 
     def copies(self, kind, name):
         return 1
@@ -800,7 +810,7 @@ RESERVED_NAMES = frozenset((
 class Argument(namedtuple('Argument', 'name words fetch_type form column warnings signed order')):
     """A value of a probe.
 
-    words -- what stands behind NAME=, without the type
+    words -- what stands after NAME=, without the type
     form -- a Form, None if the kernel's text is shown as it is
     warnings -- what is less than was asked for, or perhaps not what was meant
     signed -- how it would be written with a sign, '' if it cannot be
@@ -809,7 +819,7 @@ class Argument(namedtuple('Argument', 'name words fetch_type form column warning
 
     @property
     def text(self):
-        """What stands behind NAME= in a kprobe line."""
+        """What stands after NAME= in a kprobe line."""
         return '%s:%s' % (self.words, self.fetch_type) if self.fetch_type.name else self.words
 
     @property
@@ -844,16 +854,6 @@ class FetchType(namedtuple('FetchType', 'name bits first unit length')):
                 'string' if 'str' in self.name or self.name[:1] == '%' else
                 'signed' if self.name == 's' else 'unsigned')
 
-    def printed(self, number, symbol_at):
-        """Return what a probe prints for a number; symbol_at(address) is an address's name."""
-        bits = self.bits or 64
-        number &= (1 << bits) - 1
-        if self.name == 's' and number >> bits - 1:
-            number -= 1 << bits
-        return ("'%s'" % to_text(struct.pack('B', number)) if self.name == 'char' else
-                symbol_at(number) if self.name == 'symbol' else
-                '0x%x' % number if self.name in ('x', '') else '%d' % number)
-
 
 FetchType.__new__.__defaults__ = (None, None, None, None)
 NO_TYPE = FetchType('')
@@ -862,7 +862,7 @@ NO_TYPE = FetchType('')
 # instead, None if none does.  (Before x8 to x64, u8 to u64 print hexadecimal.)
 Feature = namedtuple('Feature', 'sign version instead')
 FEATURES = {
-    'hexadecimal': Feature('x8/16/32/64', '4.9', FetchType('u')),
+    'x': Feature('x8/16/32/64', '4.9', FetchType('u')),
     'array': Feature('<array-size>', '4.20', None),
     'symbol': Feature(', symbol,', '4.20', FetchType('x', 64)),
     'ustring': Feature('ustring', '5.3', FetchType('string')),
@@ -881,7 +881,7 @@ USUAL_FEATURES = frozenset(FEATURES) - frozenset(['char'])
 
 
 def written_type(text):
-    """Return the FetchType that a person wrote behind a colon."""
+    """Return the FetchType that a person wrote after a colon."""
     name, bits, first, unit, length = re.match(
         r'(%p[dD]|[a-z]+?)([0-9]*)(?:@([0-9]+)/([0-9]+))?(?:\[(\w+)\])?$', text).groups()
     bits, first, unit = [int(each) if each else None for each in (bits, first, unit)]
@@ -1232,7 +1232,7 @@ class Compiler(object):
         prefix = prefix_of(value.name.text)
         asked, turned = FORMS.get(prefix), held and held.is_network_order
         is_cast = value.cast or value.accesses and value.accesses[-1].operator == '!'
-        swaps = asked and prefix[:1] in ('B', 'b')
+        swaps = asked and prefix[1:-1] in ('16', '32', '64')
         if swaps and held and not (turned or value.packet or is_cast):
             self.warnings.append("%s swaps the bytes of this '%s', which is not in network order "
                                  'by its type' % (prefix, held))
@@ -1408,7 +1408,8 @@ class Compiler(object):
                 self.symbol, own[1], 'write @(struct %s *)%s...' % (header.text, own)
                 if own in layers else 'the %s lies before it' % header.text))
         data = self._packet_data(place, value)
-        found = find_type(self.source, 'struct ' + header.text)
+        with pointing_at(header.column):
+            found = find_type(self.source, 'struct ' + header.text)
         before = sum(find_type(self.source, 'struct ' + name).size for name in layers[mark])
         for operator, word in value.accesses[:1]:
             if operator == '->' and word.text in PACKET_DATA:
@@ -1472,7 +1473,7 @@ def shown_single(letter, place, usual):
             return place.pointee().words, FetchType('ustring' if is_user else 'string'), None
         if held.target.bare.kind == 'function':
             return place.words, FetchType('symbol'), None
-    if place.kind == 'address' or held.size not in (1, 2, 4, 8) or held.kind == 'void':
+    if place.kind == 'address' or held.size not in (1, 2, 4, 8):
         raise place.unshowable()
     if letter:
         return place.words, number_type(letter, held.size), None
@@ -1560,7 +1561,7 @@ def shown_array(letter, place):
 #
 # Gives the Fields of one trace: a probe's values or an event's own, and those of all events.
 
-# What a filter or a histogram can name, as an Argument is.  kind: an Argument's, or 'user string'
+# Like an Argument: what a filter or a histogram can name.  kind: an Argument's, or 'user string'
 # (a pointer into a program's memory), 'ip' (four bytes), 'other', None if it is not known.
 Field = namedtuple('Field', 'kind fetch_type form signed words')
 Field.__new__.__defaults__ = (FetchType('u'), None, '', '')
@@ -1582,14 +1583,14 @@ TASK_FIELDS = COMM_NAMES | frozenset(('common_pid',))
 class Fields(dict):
     """What the filter and the histogram of a trace can name, by name.
 
-    own are those that not every event has, None for an event that is not known.
+    own are those that not every event has, none for an event that is not known.
     suggested(Token) tells what to do about a name that is no field's.
     """
 
     def __init__(self, own, suggested=lambda name: ''):
         # (An event that is not known may have a cpu of its own.)
-        dict.__init__(self, COMMON_FIELDS, **({'cpu': Field(None)} if own is None else own))
-        self.is_known, self.suggested = own is not None, suggested
+        dict.__init__(self, COMMON_FIELDS, **(own or {'cpu': Field(None)}))
+        self.is_known, self.suggested = bool(own), suggested
 
     def find(self, name, use):
         """Return the Field that a Token names; use is what cannot be done if there is none."""
@@ -1608,15 +1609,15 @@ class Fields(dict):
 # Takes the Filter of a trace and the Fields that it may name, and gives a KernelFilter
 # (Documentation/trace/events.rst): the person's own text with other operands.
 
-# marks: (position in text, column in the trace) of each predicate.  asks_task: it asks for the task
-# alone, and so can be asked at a call's entry: of two on one stack it takes both, or none.
+# marks: (position in text, column in the trace) of each predicate.  asks_task: it depends
+# on the task alone, so that a call's entry may ask it: nested calls pass or fail together.
 KernelFilter = namedtuple('KernelFilter', 'text marks asks_task')
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
 
 def compile_filter(written, fields, source, here):
-    """Return the KernelFilter; here: this machine's macros are the kernel's."""
+    """Return the KernelFilter; here: this machine's macros apply."""
     text, marks, moved = written.text, [], -written.column
     for predicate in written.predicates:
         name, operand = predicate.name, predicate.operand
@@ -1639,7 +1640,7 @@ NO_NUMBER = ((r'[0-9]+(?:\.[0-9]+){3}', '; call it ip_NAME to compare addresses'
              ('-?E[A-Z]+$', '; errors are written -ENOENT, of a value with S'),
              ('-?0[0-9]', '; a zero in front would make it octal'),
              ('[A-Z_]+$', '; macros are not in the types: write the number'), ('', ''))
-# What is the name of a number, if there is one of that name, whatever it is compared with.
+# What is taken for a constant, if there is one, even where the field's kind is not known.
 CONSTANT = '-E[A-Z]|[A-Z][A-Z0-9]*_[A-Z0-9_]+$|SIG[A-Z]'
 
 
@@ -1677,7 +1678,7 @@ def check_comparison(predicate, kind):
                     % name.text)
     if kind == 'array':
         raise wrong(name, 'is an array, on which the kernel cannot filter; in a probe, give one '
-                    'element a name, or write :string behind text')
+                    'element a name, or write :string after text')
     if kind in ('signed', 'unsigned') and operator.text == '~':
         raise wrong(name, 'is a number: ~ goes with strings', operator)
     if len(predicate.word) > OPERAND_LIMIT:
@@ -1690,7 +1691,7 @@ def check_number(predicate, field, number):
     """Check that a number, as text, fits a Field; the kernel would cut off what does not."""
     name, operand = predicate.name, predicate.operand
     if number is None:
-        hint = next(hint for pattern, hint in NO_NUMBER if re.match(pattern, predicate.word))
+        hint = meant(NO_NUMBER, predicate.word)
         raise wrong(name, "is a number, '%s' is not%s" % (
             operand.text, hint.replace('NAME', name.text)), operand)
     value, bits, is_signed = int(number, 0), field.fetch_type.bits or 64, field.kind == 'signed'
@@ -1760,7 +1761,7 @@ def formed(predicate, form):
 # Takes the Histogram of a trace and the Fields that it may name, and gives a KernelHistogram
 # (Documentation/trace/histogram.rst), which knows how the kernel prints its rows.
 
-# columns: a Column for each key.  sums: (name, the Argument that shows it) of what is added up.
+# columns: a Column for each key.  sums: (name, its Field or Argument) of what is added up.
 # from_zero: names whose negative numbers are not counted.  column: where it begins in the trace.
 KernelHistogram = namedtuple('KernelHistogram', 'columns sums from_zero column')
 # What it counts by.  words: the kernel's.  kind: one of KEY_KINDS.  size: in bytes, in a key.
@@ -1787,7 +1788,7 @@ def compile_histogram(written, fields, kernel):
             raise TraceError('the kernel takes %d %ss, this one is too many' % (limit, noun),
                              names[limit].column)
     columns = [histogram_column(key, fields, kernel) for key in written.keys]
-    # Of two strings one can be the name of the task, for which the kernel has a number, too.
+    # One of two strings can be the task's name, for which the kernel can use its number.
     for place, column in enumerate(columns):
         is_task_name = column.kind == 'string' and column.field.words == '$comm'
         if is_task_name and sum(each.size for each in columns) > KEY_SIZE:
@@ -1847,8 +1848,14 @@ def totals(text):
 
 
 def shown_number(text, field, symbol_at):
-    """Return a number of the kernel as a Field or Argument shows it."""
-    text = field.fetch_type.printed(int(text), symbol_at)
+    """Return a number of the kernel as a probe prints it, or as its Form shows that."""
+    kind, bits = field.fetch_type.name, field.fetch_type.bits or 64
+    number = int(text) & (1 << bits) - 1
+    if kind == 's' and number >> bits - 1:
+        number -= 1 << bits
+    text = ("'%s'" % to_text(struct.pack('B', number)) if kind == 'char' else
+            symbol_at(number) if kind == 'symbol' else
+            '0x%x' % number if kind in ('x', '') else '%d' % number)
     return shown_string(field.form.show(field.form, text) if field.form else text)
 
 
@@ -1956,7 +1963,7 @@ def compile_event(tree, name, sources, kernel, events):
         raise TraceError('this event is there twice: join the filters with ||, and keys with ,',
                          (tree.system or tree.event).column)
     events.add(name)
-    fields = Fields(kernel.event_fields(*name))
+    fields = Fields(dict(each[1:] for each in kernel.event_fields(*name)))
     condition = tree.filter and compile_filter(tree.filter, fields, sources.of(None), kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, name[1], name[0], (), condition, histogram,
@@ -2100,7 +2107,7 @@ def with_undo(step, text, origin=None):
 
 
 def event_directory(probe, run):
-    """Return the path of the event that a Probe's lines or counts come from, with a / behind."""
+    """Return the path of the event that a Probe's lines or counts come from, with its last /."""
     group = {'e': probe.place, 'c': 'synthetic'}.get(probe.kind, run)
     return 'instances/%s/events/%s/%s%s/' % (
         run, group, run + '_' if probe.kind == 'c' else '', probe.event)
@@ -2144,7 +2151,7 @@ def kprobe_step(probe, maxactive, run):
 
 
 def table_size(probe):
-    """Return how many keys a table of a Probe has room for: a pattern's many are small."""
+    """Return how many keys a Probe's table has room for: those of a pattern's many are small."""
     return 1 << 11 if probe.matched else 1 << 14
 
 
@@ -2238,7 +2245,7 @@ find_tracefs() {
     done
     return 1
 }
-# On a terminal, what could steer it is a question mark.
+# On a terminal, control characters are shown as question marks.
 show() {
     [ ! -t 1 ] || exec tr '\\000-\\010\\013-\\037\\177-\\377' '?'
     exec cat
@@ -2314,7 +2321,7 @@ exit "$status"
 '''
 
 
-# What a script whose offsets are of one kernel asks of the one that it runs on.
+# How a script checks that it runs on the kernel that its offsets are of.
 CHECKS = {'release': '''
 here=$(uname -r)
 [ "$here" = %(kernel)s ] || [ "${ANY_KERNEL-}" = 1 ] ||
@@ -2473,16 +2480,6 @@ def make_mount(console):
     return MOUNT[-1]
 
 
-def open_tracefs(root):
-    """Return the Tracefs at a root; raises KernelError if there is none, or one that is too old."""
-    tracefs = Tracefs(root)
-    tracefs.read('README')
-    if not tracefs.has('instances'):
-        raise KernelError('%s is not there: a kernel before Linux 3.10 cannot be traced with this'
-                          % tracefs.path('instances'))
-    return tracefs
-
-
 def forbidden_functions():
     """Return the names of the functions that kprobes must not touch, as debugfs lists them."""
     return frozenset(re.findall(r'\t(\S+)', text_if_there(FORBIDDEN)))
@@ -2504,12 +2501,11 @@ class Kernel(object):
 
     def supported(self, fetch_type, token):
         """Return a FetchType that this kernel has for a Token's, and a warning if it shows less."""
-        feature = 'hexadecimal' if fetch_type.name == 'x' else fetch_type.name
-        if feature in FEATURES and feature not in self.features:
-            _, version, instead = FEATURES[feature]
+        if fetch_type.name in FEATURES and fetch_type.name not in self.features:
+            _, version, instead = FEATURES[fetch_type.name]
             if instead is None:
                 raise TraceError("this kernel has no type '%s', which came with Linux %s" % (
-                    feature, version), token.column)
+                    fetch_type.name, version), token.column)
             return self.supported(fetch_type._replace(
                 name=instead.name, bits=instead.bits or fetch_type.bits), token)
         if fetch_type.length is None or 'array' in self.features:
@@ -2633,7 +2629,7 @@ class Kernel(object):
         return self._places
 
     def symbol_at(self, address):
-        """Return NAME+0xOFFSET of an address, 0x... if no symbol lies before it, or none behind."""
+        """Return NAME+0xOFFSET of an address, 0x... if no symbol lies before it, or none after."""
         at = bisect.bisect(self.places(), (address + 1,))
         if not 0 < at < len(self.places()):
             return '0x%x' % address
@@ -2641,7 +2637,7 @@ class Kernel(object):
         return '%s+0x%x' % (name, address - place)
 
     def check_offset(self, offset, name):
-        """Raise the error that an offset, a Token, lies behind a function."""
+        """Raise the error that an offset, a Token, lies beyond a function."""
         starts = [] if name in ('_text', '_stext') else self.addresses(name)
         behind = [address for address, _ in self.places() if starts and address > starts[0]]
         if behind and int(offset.text, 0) >= behind[0] - starts[0]:
@@ -2649,15 +2645,11 @@ class Kernel(object):
 
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit."""
-        import fnmatch      # only patterns need it
         token, module = tree.symbol, tree.module and tree.module.text
         if not self.functions():
             raise TraceError('which functions match can only be told on the machine itself, or '
                              'from a vmlinux that has symbols (-v)', token.column)
-        try:
-            match = re.compile(fnmatch.translate(token.text)).match
-        except re.error as error:
-            raise TraceError('this is no pattern: %s' % error, token.column)
+        match = matcher(token.text, token.column)
         like = set(symbol for symbol in self.functions() if match(symbol.name) and
                    module in (None, symbol.module) and not re.match(NOT_A_FUNCTION, symbol.name))
         # (ftrace's list lacks some that the kernel counts all the same.)
@@ -2683,7 +2675,6 @@ class Kernel(object):
 
     def events(self, tree, limit, console):
         """Return (system, event) of each event that a trace names, no more than limit."""
-        import fnmatch      # few runs need it
         system, token = tree.system and tree.system.text, tree.event
         name = '%s/%s' % (system, token.text) if system else token.text
         if not self.tracefs:
@@ -2696,7 +2687,8 @@ class Kernel(object):
                       if system in (None, each) and self.tracefs.has('events/%s/' % each)
                       for event in sorted(self.tracefs.names('events/' + each))
                       if self.tracefs.has('events/%s/%s/enable' % (each, event))]
-        found = [each for each in all_events if fnmatch.fnmatchcase(each[1], token.text)]
+        match = matcher(token.text, token.column)
+        found = [each for each in all_events if match(each[1])]
         if not found and self.tracefs.has('events/%s/' % name):
             raise TraceError("this event is ftrace's own, which cannot be traced" if system else
                              "this is a system of events: --info '%s/*' lists them" % name,
@@ -2714,26 +2706,20 @@ class Kernel(object):
         return found
 
     def event_fields(self, system, event):
-        """Return the Fields of an event by name; None if they cannot be read."""
-        forms, fields = {'ret': ERROR_FORM} if event.startswith('sys_exit') else {}, {}
-        for name, pairs in re.findall(r'__print_symbolic\(REC->(\w+), (\{.*?\})\)',
-                                      self._format_file(system, event)):
+        """Return (C, name, Field) of each field of an event; none if they cannot be read."""
+        path = 'events/%s/%s/format' % (system, event)
+        text = self.tracefs.read_if_there(path) if self.tracefs else ''
+        forms, fields = {'ret': ERROR_FORM} if event.startswith('sys_exit') else {}, []
+        for name, pairs in re.findall(r'__print_symbolic\(REC->(\w+), (\{.*?\})\)', text):
             names = tuple((word, int(number, 0)) for number, word in re.findall(
                 r'\{ (-?(?:0x[0-9a-f]+|[0-9]+)), "([^"]*)" \}', pairs))
             forms[name] = Form(None, None, show_name, None, None, names)
-        for declaration, name, length, size, signed in self.event_format(system, event):
+        for declaration, name, length, size, signed in re.findall(
+                r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*size:([0-9]+);.*signed:([01]);', text):
             field = event_field(system, declaration, length, size, signed)
-            fields[name] = field._replace(form=forms.get(name, field.form))
-        return fields or None
-
-    def event_format(self, system, event):
-        """Return (declaration, name, [length], bytes, 1 with a sign) of each field, as texts."""
-        return re.findall(r'\tfield:([^;]*?)(\w+)(\[[^;]*\])?;.*size:([0-9]+);.*signed:([01]);',
-                          self._format_file(system, event))
-
-    def _format_file(self, system, event):
-        name = 'events/%s/%s/format' % (system, event)
-        return self.tracefs.read_if_there(name) if self.tracefs else ''
+            field = field._replace(form=forms.get(name, field.form))
+            fields.append((declaration + name + length, name, field))
+        return fields
 
 
 def check_limit(found, limit, noun, token):
@@ -2757,7 +2743,7 @@ def all_symbols(listing):
 
 
 def event_field(system, declaration, array, size, signed):
-    """Return the Field that an event's format declares, in the texts of event_format()."""
+    """Return the Field that an event's format declares, in its texts."""
     size, is_pointer = int(size), '*' in declaration
     if array and declaration.strip() == 'char':
         return Field('string', FetchType('string', 8 * size))
@@ -2792,7 +2778,8 @@ REFUSALS = {
 
 def refusal(step, error, tracefs, top):
     """Return the Error for a Step that the kernel refused, in its own words where it has some."""
-    if step.origin is None:
+    probe = step.origin
+    if probe is None:
         return error
     kind, reason, before = step.path.rpartition('/')[2], explain(error.errno), ''
     if kind == 'kprobe_events':
@@ -2803,30 +2790,24 @@ def refusal(step, error, tracefs, top):
         if command.split() == step.text.split():
             reason = logged[:1].lower() + logged[1:]
             before = command[:len(caret) - len('  Command: ')]
-    name = step.origin.place.rpartition(':')[2].partition('+')[0]
+    name = probe.place.rpartition(':')[2].partition('+')[0]
     if kind == 'kprobe_events' and reason.startswith(('failed to register', 'invalid argument')):
         if name in forbidden_functions():
             reason += ', since kprobes must not touch it (%s)' % FORBIDDEN
         elif name not in [each.name for each in all_symbols(
                 tracefs.read_if_there('available_filter_functions'))]:
             reason += ", since it is not among ftrace's available_filter_functions"
-    is_histogram = kind == 'trigger' and step.origin.histogram
-    refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
-        'filter' if kind == 'filter' else 'histogram' if is_histogram else 'trace',
-        reason, step.path, step.text))
-    refused.text = step.origin.text
-    refused.column = origin_column(step.origin, kind, before)
-    return refused
-
-
-def origin_column(probe, kind, before):
-    """Return the column in the person's text of what the kernel refuses behind these words."""
-    if kind == 'trigger' and probe.histogram:
-        return probe.histogram.column
+    columns = [0, probe.column] + [argument.column for argument in probe.arguments]
+    what, column = 'trace', columns[:len(before.split(' '))][-1]
     if kind == 'filter':
-        return max([0] + [column for mark, column in probe.filter.marks if mark <= len(before)])
-    words = [0, probe.column] + [argument.column for argument in probe.arguments]
-    return words[:len(before.split(' '))][-1]
+        marks = [0] + [at for mark, at in probe.filter.marks if mark <= len(before)]
+        what, column = 'filter', max(marks)
+    elif kind == 'trigger' and probe.histogram:
+        what, column = 'histogram', probe.histogram.column
+    refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
+        what, reason, step.path, step.text))
+    refused.text, refused.column = probe.text, column
+    return refused
 
 
 # -- Session: one live run ----------------------------------------------------
@@ -2840,8 +2821,10 @@ INITIAL_NAMESPACE = 'pid:[4026531836]'      # include/linux/proc_ns.h, PROC_PID_
 
 
 def ending_signals():
-    """Return the signals that end a run: those that a shell's & ignores, too, but not nohup's."""
-    return [taken for taken in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+    """Return the signals that end a run, even those that a shell's & ignores, but not nohup's."""
+    return [taken for taken in (
+        signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM,
+        signal.SIGUSR1, signal.SIGUSR2)
             if taken != signal.SIGHUP or signal.getsignal(taken) != signal.SIG_IGN]
 
 
@@ -2855,19 +2838,17 @@ class Signals(object):
     def __enter__(self):
         self.received = []
         self.wake, self._write_end = os.pipe()
-        # The byte is written when the signal comes: the function below runs only when Python is
+        # The byte is written when the signal comes: these functions run only when Python is
         # next at work, which is too late for a poll that is just about to begin.
         for end in self.wake, self._write_end:
             fcntl.fcntl(end, fcntl.F_SETFL, os.O_NONBLOCK)
         signal.set_wakeup_fd(self._write_end)
-        for taken in ending_signals() + [signal.SIGCHLD]:
-            signal.signal(taken, self._take)
+        for taken in ending_signals():
+            signal.signal(taken, lambda number, _: self.received.append(number))
             signal.siginterrupt(taken, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)      # which only wakes
+        signal.siginterrupt(signal.SIGCHLD, False)
         return self
-
-    def _take(self, number_of_signal, _):
-        if number_of_signal != signal.SIGCHLD:      # which only wakes
-            self.received.append(number_of_signal)
 
     def drain(self):
         """Forget what has woken so far."""
@@ -2939,15 +2920,6 @@ class Command(object):
             console.note('%s (%d) is left running' % (self.words[0], self.pid))
 
 
-def free_run_name(tracefs):
-    """Return the first name for this process's run that nobody has."""
-    taken = runs(tracefs)
-    name = '%s_%d' % (RUN_NAME, os.getpid())
-    while name in taken:
-        name += '_1'
-    return name
-
-
 def runs(tracefs):
     """Return the names of all runs: of instances, of groups of probes, and in names of calls."""
     return set(tracefs.names('instances')).union(
@@ -3004,7 +2976,7 @@ def sweep_run(run, tracefs, console):
     instance = 'instances/' + run
     found = tracefs.has(instance)
     if found:
-        # The kernel lets one process read it: rmdir answers EBUSY for other reasons, too.
+        # EBUSY here means that somebody reads it; from rmdir it may mean something else.
         os.close(tracefs.attempt(os.open, instance + '/trace_pipe', os.O_RDONLY | os.O_NONBLOCK))
         remove_triggers(instance, tracefs)
         tracefs.attempt(os.rmdir, instance)
@@ -3099,7 +3071,7 @@ class Session(object):
                     count_of(len(refused), 'function'), first))
 
     def _add_threads(self, step):
-        """Enter those that have been started since their list was read."""
+        """Add the threads that have started since the list was read."""
         known = set(map(int, step.text.split()))
         new = set(self.threads()) - known
         while new:
@@ -3184,7 +3156,7 @@ class Session(object):
         return summary
 
     def _tolerate(self, call, *arguments):
-        """Return what a call gives; an error of it is told, and ends nothing."""
+        """Return what a call gives; its error is printed, and ends nothing."""
         try:
             return call(*arguments)
         except Error as error:
@@ -3202,7 +3174,7 @@ class Session(object):
         output.flush()
 
     def _undo(self, done):
-        """Undo steps, the last first; what is busy once more when the others are undone."""
+        """Undo steps, the last first; a busy one is tried again after the others."""
         steps = [step.undo for step in reversed(done) if step.undo]
         count = len(steps)
         for number, step in enumerate(steps):
@@ -3699,7 +3671,7 @@ VALUE
   @(struct iphdr *)l3%0->saddr      a header in the packet of the sk_buff %0;
                       l2, l3, l4: the layer that skb->data points at there
   S, U, X in front    signed, unsigned, hexadecimal
-  :TYPE behind        ftrace's own word: %1:ustring, %0->data:x8[6]
+  :TYPE after         ftrace's own word: %1:ustring, %0->data:x8[6]
 
 NAME
   ip_ ip6_ mac_       begin the name of an address
@@ -3708,8 +3680,8 @@ NAME
 
 KEYS  h:comm,size.log2:size      counts, made by the kernel; a table at the end
   NAME,NAME,NAME      up to three values to count by, or COMM, CPU, stacktrace
-  .log2 .buckets=100  behind a name: by powers of two, or hundreds
-  .hex .sym .syscall  behind a name: how it is shown
+  .log2 .buckets=100  after a name: by powers of two, or hundreds
+  .hex .sym .syscall  after a name: how it is shown
   :NAME,NAME          numbers to add up
 
 FILTER  f:comm==bash&&(users>1||common_pid==1)
@@ -3822,7 +3794,7 @@ def parse_arguments(argv):
             setattr(options, name, values[0])
     options.traces, options.command = traces, argv[cut + 1:]
     if '--' in argv and not options.command:
-        raise UsageError('a command is missing behind --')
+        raise UsageError('a command is missing after --')
     return options
 
 
@@ -4020,7 +3992,11 @@ def trace_live(options, sources, console):
     root = options.tracefs or find_mount()
     mounted = None if root else make_mount(console)
     try:
-        tracefs = open_tracefs(root or mounted)
+        tracefs = Tracefs(root or mounted)
+        tracefs.read('README')
+        if not tracefs.has('instances'):
+            raise KernelError('%s is not there: a kernel before Linux 3.10 cannot be traced with '
+                              'this' % tracefs.path('instances'))
         if not tracefs.has('kprobe_events') and any(tree.kind != 'e' for tree in options.trees):
             raise KernelError('%s is not there: this kernel has no kprobes (CONFIG_KPROBE_EVENTS); '
                               'events (e ...) can be traced, and -S shows the lines for another'
@@ -4053,7 +4029,9 @@ def run_session(options, probes, kernel, signals, console):
 
 def new_session(options, probes, tracefs, signals, console):
     """Return the Session of a run, with its command, if there is one, held."""
-    run, command = free_run_name(tracefs), None
+    run, taken, command = '%s_%d' % (RUN_NAME, os.getpid()), runs(tracefs), None
+    while run in taken:         # by another container's process of that number
+        run += '_1'
     number = own_number(tracefs, run)
     if (options.pid or options.command) and number != os.getpid():
         raise UsageError('%s: in this pid namespace a process has another number than the kernel '
@@ -4186,12 +4164,15 @@ class Sources(object):
     def _chosen(self):
         mode, options = self.options.mode, self.options
         if mode == 'remote':        # the network is never asked unless the person says so
-            return self._remote()
+            usual = os.environ.get('LBC_SERVER') or SERVER
+            return Server(usual if options.rip is None else options.rip, options.release,
+                          options.arch)
         if not (options.here or options.vmlinux or options.database):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
                                "file with that kernel's types with -v or -d" % options.arch)
-        for name, open_source in SOURCES:
-            source = open_source(self) if mode in ('auto', name) else None
+        # (Where _dwarf() finds no file, _gdb() finds none; what only gdb reads, retried() has.)
+        for name in ('btf', 'dwarf', 'local') if mode == 'auto' else (mode,):
+            source = getattr(self, '_' + name)()
             if source is not None:
                 return source
         raise NoTypesError(NOTHING_FOUND[mode] % {
@@ -4306,18 +4287,12 @@ class Sources(object):
         path = self._vmlinux()
         return path and Gdb(self._start_gdb(path, Gdb.ARGUMENTS))
 
-    def _database(self):
+    def _local(self):
         path = self.options.database or self._database_file()
         source = path and Database(path)
         if source:
             self._check_architecture(path, source.architecture)
         return source
-
-    def _remote(self):
-        address = self.options.rip
-        if address is None:
-            address = os.environ.get('LBC_SERVER') or SERVER
-        return Server(address, self.options.release, self.options.arch)
 
     def _start_gdb(self, path, arguments, debug_info=True):
         elf = self._debug_elf(path, debug_info)
@@ -4358,8 +4333,6 @@ class Sources(object):
                 if architecture in ARCHITECTURES else ''))
 
 
-SOURCES = (('btf', Sources._btf), ('dwarf', Sources._dwarf), ('gdb', Sources._gdb),
-           ('local', Sources._database))      # as auto tries them
 NOTHING_FOUND = {
     'btf': 'this kernel has no %s/vmlinux (CONFIG_DEBUG_INFO_BTF, from 5.4 on); name a file that '
            'holds its BTF with -v' % RUNNING_BTF,
@@ -4391,8 +4364,7 @@ class LazySource(object):
         if self._sources.lacks(self._module):
             return []       # the kernel may have another function of that name
         # Clang's link-time optimization only renames: NAME.llvm.123.
-        functions = sound(self._sources.open(self._module).functions)
-        return functions(re.sub(r'\.llvm\.[0-9]+$', '', name))
+        return self.__getattr__('functions')(re.sub(r'\.llvm\.[0-9]+$', '', name))
 
 
 def module_of(path):
@@ -4462,7 +4434,7 @@ class Btf(Source):
         for at in range(0, len(marks), BTF_BLOCK):
             self.before.append(self.before[-1] + marks.count(b'\1', at, at + BTF_BLOCK))
         self.named = {}         # ids by name
-        self.described = {0: Record('void')}    # by id
+        self.known = {0: Record('void')}        # by id
 
     def _parts(self, data):
         if data[:3] != BTF_MAGIC + b'\1' or len(data) < 24:
@@ -4611,11 +4583,6 @@ class Btf(Source):
 
     # Types
 
-    def describe(self, ref):
-        if ref not in self.described:
-            self.described[ref] = self._described(ref)
-        return self.described[ref]
-
     def _described(self, ref):
         kind, flag, name, last, more = self._record(ref)
         if kind == 'pointer':
@@ -4632,9 +4599,7 @@ class Btf(Source):
             kind = 'union' if flag else 'struct'
             defined = self.find(kind, name)
             return self.describe(defined) if defined else Record(kind, name)
-        signed = False
-        if kind == 'int':
-            signed = more[0] >> 24 & 1
+        signed = kind == 'int' and more[0] >> 24 & 1
         if kind == 'enum':
             # Where none says that it has a sign, one has it if a number looks negative.
             signed = flag if self.has_signs or last > 4 else any(row[1] >> 31 for row in more)
@@ -4835,7 +4800,7 @@ class Elf(object):
 
 # DWARF (dwarfstd.org) is a tree of entries for each compiled file, a unit.  An entry begins with
 # the number of an abbreviation, which says its tag, and which attributes follow in what forms; its
-# children come behind it, up to a zero.  All numbers are the standard's.
+# children come after it, up to a zero.  All numbers are the standard's.
 TAG_KINDS = {0x01: 'array', 0x04: 'enum', 0x0f: 'pointer', 0x13: 'struct', 0x15: 'function',
              0x16: 'typedef', 0x17: 'union', 0x24: 'int', 0x26: 'const', 0x35: 'volatile',
              0x37: 'restrict', 0x3b: 'void', 0x47: 'volatile'}      # the last is _Atomic
@@ -5056,7 +5021,7 @@ class Dwarf(Source):
         return value if isinstance(value, int) and 0 <= value < OFFSET_LIMIT else default
 
     def _below(self, unit, at):
-        """Yield (reference, Abbreviation) of the entries at a place, up to the zero behind them.
+        """Yield (reference, Abbreviation) of the entries at a place, up to the zero after them.
 
         What stands below them is leapt over if they say how far it goes.
         """
@@ -5206,8 +5171,7 @@ class Dwarf(Source):
     def _functions_at(self, address, name):
         """Return the Functions of a name that are defined at an address."""
         plain, found, folded = name.partition('.')[0], [], []
-        units = [(unit, None) for unit in self._units_of(address, plain)]
-        for ref in self._definitions(units, NAMED_TAGS['function']):
+        for ref in self._definitions(self._units_of(address, plain), NAMED_TAGS['function']):
             entry = self._entry(ref)
             origin = self._origin(entry)
             if self._text(origin) != plain:
@@ -5224,7 +5188,7 @@ class Dwarf(Source):
         return found
 
     def _units_of(self, address, name):
-        """Return the Units that may define a function, by its address, or else by its name."""
+        """Return (Unit, None) of each that may define a function, by its address, or its name."""
         at = bisect.bisect(self.ranges, (address + 1,))
         around = [row for row in self.ranges[max(at - 1, 0):at + 1]
                   if row[0] - ENTRY_GAP <= address < row[1]]
@@ -5232,7 +5196,7 @@ class Dwarf(Source):
         if not any(first <= address for first, _, _ in around):
             # A compiler may leave out .debug_aranges (clang), or they cover assembler files only.
             units.update(unit for unit, _ in self._places(name, NAMED_TAGS['function']))
-        return sorted(units)
+        return [(unit, None) for unit in sorted(units)]
 
     def _ranges(self):
         """Return (first address, end, reference of its Unit) of all code that is told, in order."""
@@ -5267,7 +5231,7 @@ class Dwarf(Source):
         if isinstance(where, int):
             base = self._address(self._root(parameter.unit)) or 0
             locations = self._locations if parameter.unit.version == 5 else self._old_locations
-            # (Where only the symbol is known, debug info begins a few bytes behind it.)
+            # (Where only the symbol is known, debug info begins a few bytes after it.)
             where = next((words for at in (address, address + ENTRY_GAP // 2)
                           for first, end, words in locations(where, base)
                           if first <= at < end), None)
@@ -5405,7 +5369,7 @@ TEXT_LIMIT = 4096       # characters of a type
 
 def c_layer(text):
     """Return the outermost Record of a C type, whose target is words; or words that need none."""
-    # A name would stand behind the base type, or behind the stars in the innermost parentheses.
+    # A name would stand after the base type, or after the stars in the innermost parentheses.
     at = re.match(r'[^()[\]]*(?:\( *\*[^()[\]]*)*', text).end()
     before, behind = text[:at].rstrip(), text[at:]
     dimension, qualified = re.match(r'\[(\d*)\]', behind), re.match(C_QUALIFIED, before)
@@ -5429,7 +5393,7 @@ def c_layer(text):
 
 
 def c_parameters(text):
-    """Return the Parameters in the parentheses that a text begins with, and what is behind."""
+    """Return the Parameters in the parentheses that a text begins with, and what is after."""
     depth, listed = 0, ['']
     for at, sign in enumerate(text):
         depth += {'(': 1, ')': -1}.get(sign, 0)
@@ -5464,12 +5428,8 @@ class TextTypes(Source):
         is_unknown = found.kind == 'missing' or kind in TAGS and found.target is None
         return None if is_unknown else text
 
-    def describe(self, text):
-        if text not in self.known:
-            self.known[text] = self._record(c_layer(text))
-        return self.known[text]
-
-    def _record(self, declared):
+    def _described(self, text):
+        declared = c_layer(text)
         if isinstance(declared, Record):
             return declared
         if declared == '...':       # ends a list of parameters
@@ -5664,7 +5624,7 @@ def functions(symbol):
         while block and not (block.function and block.superblock.is_static):   # it may be inlined
             block = block.superblock
         if not block:
-            continue        # the symbol itself, where debug info begins behind it
+            continue        # the symbol itself, where debug info begins after it
         there = gdb.execute("info symbol 0x%x" % block.start, to_string=True).split()[0]
         there = re.sub(r"\.llvm\.[0-9]+$", "", there)
         if block.function.name != plain or there != symbol and (
@@ -5718,7 +5678,7 @@ class GdbProcess(object):
                 self.command, os.strerror(error.errno).lower(), usual))
 
     def ask(self, question):
-        """Send a line; return what is printed before the mark, and what stands behind that."""
+        """Send a line; return what is printed before the mark, and what stands after that."""
         try:
             self.process.stdin.write(to_bytes(question + '\n'))
         except EnvironmentError:
@@ -5765,7 +5725,7 @@ class Gdb(Source):
     """The types of a vmlinux with debug info.  A reference is a number of GDB_PROGRAM's."""
 
     kind = 'gdb'
-    # The program is there before the file is read, and its loop takes over stdin behind that.
+    # The program is there before the file is read, and its loop takes over stdin after that.
     ARGUMENTS = GDB_SETTINGS + ['-batch', '-iex', 'python MARK = %r' % GDB_MARK, '-iex',
                                 'python exec(%r)' % GDB_PROGRAM, '-ex', 'python serve()']
 
@@ -5847,7 +5807,7 @@ class Disassembler(object):
 
     def _from_symbol(self, text):
         """Return instructions with offsets that count from the symbol, as kprobes do."""
-        # (gdb counts from where debug info begins: on aarch64 that is behind what ftrace patches.)
+        # (gdb counts from where debug info begins: on aarch64 that is after what ftrace patches.)
         address = int(re.search(r'0x([0-9a-f]+) <', text).group(1), 16)
         start = address - int(self._symbol(address).partition('+')[2] or 0)
         return re.sub(r'0x([0-9a-f]+) (<[\w.]*)\+\d+>:', lambda match: '0x%s %s+%d>:' % (
@@ -6172,7 +6132,7 @@ class Server(TextTypes):
 # Each line has the words that a trace has for what it shows.
 
 ROW_LIMIT = 100000      # lines of a layout; the longest of a kernel has 2,000
-OWN_NAMES = r'(?:retval|comm|stack[0-9]*|arg[1-9][0-9]*|)$'     # ftrace's own, behind a $
+OWN_NAMES = r'(?:retval|comm|stack[0-9]*|arg[1-9][0-9]*|)$'     # ftrace's own, after a $
 # What a filter says of a field of an event, by its kind.
 EVENT_FILTERS = {'string': 'f:FIELD==TEXT', 'user string': 'f:FIELD.ustring==TEXT',
                  'ip': 'f:FIELD==10.0.0.1', 'signed': 'f:FIELD==-1', 'unsigned': 'f:FIELD==1'}
@@ -6210,18 +6170,16 @@ def event_lines(name, kernel):
     if is_pattern(name):
         return ['/'.join(each) for each in names]
     lines = [name + ' {']
-    for declaration, field, length, size, signed in kernel.event_format(*names[0]):
-        kind = event_field(names[0][0], declaration, length, size, signed).kind
-        words = EVENT_FILTERS.get(kind, '').replace('FIELD', field)
-        lines.append(('    %-36s  %s' % (declaration + field + length + ';', words)).rstrip())
+    for declaration, field_name, field in kernel.event_fields(*names[0]):
+        words = EVENT_FILTERS.get(field.kind, '').replace('FIELD', field_name)
+        lines.append(('    %-36s  %s' % (declaration + ';', words)).rstrip())
     return lines + ['};']
 
 
 def pattern_lines(pattern, source, names):
     """Return the prototypes of the functions that a pattern of the shell matches."""
-    import fnmatch      # only this needs it
     lines = []
-    for name in sorted(set(fnmatch.filter(names, pattern))):
+    for name in sorted(set(filter(matcher(pattern), names))):
         if not re.match(NOT_A_FUNCTION, name):
             lines += sorted(set(name if function.parameters is None
                                 else prototype(source, function._replace(name=name))

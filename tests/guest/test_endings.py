@@ -13,7 +13,7 @@ class Endings(Live):
 
     def test_signals(self):
         for number, expected in ((signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129),
-                                 (signal.SIGQUIT, 131)):
+                                 (signal.SIGQUIT, 131), (signal.SIGUSR1, 138)):
             run = Run(['p kernel_clone']).ready()
             fork()
             status, lines, said = run.end(number)

@@ -40,7 +40,8 @@ RECORDS = [(name, base.__name__) for name, found in sorted(vars(surftrace).items
            for base in found.__mro__ if hasattr(base, '_fields')]
 
 Result = collections.namedtuple('Result', 'status out err')
-SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTOU)
+SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM,
+           signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU)
 
 
 # -- The whole tool ------------------------------------------------------------------------------

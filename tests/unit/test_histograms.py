@@ -480,7 +480,7 @@ class Commands(OnABox):
             result = self.run_on('e sched/sched_switch', *arguments + ['--', 'true'])
             self.assertEqual(result.status, 2)
             self.assertIn('it does not go with -p, -S or -o', result.err)
-        self.assertIn('a command is missing behind --',
+        self.assertIn('a command is missing after --',
                       self.run_on('e sched/sched_switch', '--').err)
 
 

@@ -576,7 +576,8 @@ class Mounts(unittest.TestCase):
 
 class Signals(OnABox):
 
-    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM,
+               signal.SIGUSR1, signal.SIGUSR2)
 
     def test_a_signal_at_every_operation(self):
         """Whenever it comes, all that was done is undone, once."""
@@ -587,7 +588,7 @@ class Signals(OnABox):
         operations = list(self.box.log)
         first = [call for call, _, _ in operations].index('mkdir')
         for at in range(len(operations)):
-            number = self.NUMBERS[at % 4]
+            number = self.NUMBERS[at % len(self.NUMBERS)]
             self.box.log, self.box.signal = [], (at, number)
             result = self.run_on('-s', *TRACES)
             status = 0 if number == signal.SIGINT else 128 + number
