@@ -2645,12 +2645,12 @@ class Kernel(object):
 
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit."""
-        token, module = tree.symbol, tree.module and tree.module.text
-        if not self.functions():
+        token, module, known = tree.symbol, tree.module and tree.module.text, self.functions()
+        if not known:
             raise TraceError('which functions match can only be told on the machine itself, or '
                              'from a vmlinux that has symbols (-v)', token.column)
         match = matcher(token.text, token.column)
-        like = set(symbol for symbol in self.functions() if match(symbol.name) and
+        like = set(symbol for symbol in known if match(symbol.name) and
                    module in (None, symbol.module) and not re.match(NOT_A_FUNCTION, symbol.name))
         # (ftrace's list lacks some that the kernel counts all the same.)
         copies = Counter()
