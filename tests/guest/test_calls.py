@@ -85,7 +85,7 @@ class Calls(Live):
         for length, line in zip((1000, 10000, 100000), calls):
             us = int(fields(line)['us'])
             # It begins behind the one before it, and ends in its own line.
-            self.assertGreaterEqual(us, 0.99 * length)
+            self.assertGreaterEqual(us, 0.9 * length)       # (by another clock than the timers')
             self.assertGreaterEqual(seconds(line) - us / 1e6, before - 1e-5, lines)
             before = seconds(line)
         self.assertEqual(len(calls), 3)
@@ -150,8 +150,9 @@ class Calls(Live):
         taken = [int(fields(line)['us']) for line in lines
                  if re.search('-(?:%s) ' % '|'.join(map(str, pids)), line)]
         self.assertGreater(len(taken), 10)
-        # (The clock of the timers is another than that of the stamps.)
-        self.assertGreaterEqual(min(taken), 99000)
+        # (The clock of the timers is another than that of the stamps: on an emulated processor
+        # that is busy, 95 ms were seen.  A call cut short would be any part of the 100.)
+        self.assertGreaterEqual(min(taken), 90000)
         self.assertLess(max(taken), 3000000)
 
     def test_many_tasks(self):
@@ -169,10 +170,10 @@ class Calls(Live):
         self.assertNotIn('missed', self.said)
 
     def test_many_at_once(self):
-        """60 that sleep at a time: each is seen, or counted as missed."""
+        """60 that sleep at a time, longer than all take to begin: each is seen, or missed."""
         for options, expected in ([], 60), (['--maxactive', '10'], 10):
-            whole = self.calls('c core_sys_select f:us>=300000', *options,
-                               workload=lambda: children(60, lambda _: sleep(0.5)))
+            whole = self.calls('c core_sys_select f:us>=2000000', *options,
+                               workload=lambda: children(60, lambda _: sleep(3)))
             missed = sum(int(count) for count in re.findall(r'(\d+) returns? missed', self.said))
             # (Others sleep, too, of which a few may have been missed.)
             self.assertIn(len(whole), range(expected - 2, expected + 1) if options else [60])
