@@ -3993,7 +3993,7 @@ def trace_live(options, sources, console):
     mounted = None if root else make_mount(console)
     try:
         tracefs = Tracefs(root or mounted)
-        tracefs.read('README')
+        tracefs.read('README')      # which every tracefs has
         if not tracefs.has('instances'):
             raise KernelError('%s is not there: a kernel before Linux 3.10 cannot be traced with '
                               'this' % tracefs.path('instances'))
@@ -4364,7 +4364,8 @@ class LazySource(object):
         if self._sources.lacks(self._module):
             return []       # the kernel may have another function of that name
         # Clang's link-time optimization only renames: NAME.llvm.123.
-        return self.__getattr__('functions')(re.sub(r'\.llvm\.[0-9]+$', '', name))
+        functions = sound(self._sources.open(self._module).functions)
+        return functions(re.sub(r'\.llvm\.[0-9]+$', '', name))
 
 
 def module_of(path):
