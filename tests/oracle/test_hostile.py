@@ -141,7 +141,7 @@ class Hostile(unittest.TestCase):
         """Ask a source for whatever it can be asked for."""
         for text in TRACES[:7]:
             self.asked(self.compiled, text, source)
-        for name in ('struct task_struct', 'union either', 'state', 'ip_rcv', '*_c*'):
+        for name in ('struct task_struct', 'union either', 'state', 'ip_rcv', 'wake_up_*'):
             self.asked(lambda: source.information(name, source.names('function')))
 
     def compiled(self, text, source):
