@@ -117,9 +117,9 @@ def count_of(count, noun):
 
 
 class Error(Exception):
-    """An error that main() prints; column is where in text, and place the FILE:LINE of that."""
+    """An error that main() prints; column is where in text, and line the FILE:LINE of that."""
 
-    status, text, column, place = 1, None, None, ''
+    status, text, column, line = 1, None, None, ''
 
 
 class UsageError(Error):
@@ -195,9 +195,9 @@ def nearest(name, names):
 # A blank is what separates the words of a trace.
 
 Token = namedtuple('Token', 'text column')
-# place: the FILE:LINE that it stands in, '' on the command line.
-Trace = namedtuple('Trace', 'text kind module symbol offset values histogram filter place')
-EventTrace = namedtuple('EventTrace', 'text kind system event histogram filter place')
+# line: the FILE:LINE that it stands in, '' on the command line.
+Trace = namedtuple('Trace', 'text kind module symbol offset values histogram filter line')
+EventTrace = namedtuple('EventTrace', 'text kind system event histogram filter line')
 # text: all that stands after the =.
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type text')
 Packet = namedtuple('Packet', 'header layer')
@@ -208,7 +208,7 @@ Key = namedtuple('Key', 'name word width')          # width: of a bucket, =NUMBE
 Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name suffix operator operand word')    # word: without quotes
 
-# What a value can start from: its pattern, and the kind of Base that it is.
+# What a value can start from: its pattern, and the kind of Base, which Compiler._base_KIND takes.
 BASES = ((r'%[0-9]{1,2}(?!\w)', 'argument'), (r'%\w+', 'register'),
          (r'\$(?:retval|comm|stack[0-9]*)(?!\w)', 'variable'), (r'\$[A-Za-z_]\w*', 'argument'),
          (r'@[A-Za-z_]\w*(?:\.(?:constprop|isra|part|cold)(?:\.[0-9]+)*)*', 'symbol'))
@@ -539,6 +539,7 @@ class Source(object):
 
     lists_quickly = False       # names() takes less than a second
     knows_modules = False       # it has the functions of all modules, too
+    release = None              # of the kernel that the types are of, if the source tells
     index = {}                  # references by kind and name, once all names are wanted
 
     def names(self, kind):
@@ -940,10 +941,14 @@ def read_mac(_, text):
     return '0x' + ''.join(reversed(text.split(':')))
 
 
+def array_bytes(text):
+    """Return the bytes of an array, {0x0,0x1}, as the kernel prints it."""
+    return bytes(bytearray(int(part, 16) for part in text.strip('{}').split(',')))
+
+
 def show_ip6(_, text):
     import socket       # few runs need it, and it is slow to load
-    return socket.inet_ntop(socket.AF_INET6, bytes(bytearray(
-        int(part, 16) for part in text.strip('{}').split(','))))
+    return socket.inet_ntop(socket.AF_INET6, array_bytes(text))
 
 
 def show_name(form, text):
@@ -978,6 +983,7 @@ FORMS = {       # by the beginning of a value's name
                  FetchType('b', 48, 0, 64)),        # as a number, which filters take
     'ip6_': Form(16, 'IPv6 address', show_ip6, None, FetchType('x', 8, length=16)),
 }
+STRUCT_FORMS = {'in6_addr': 'ip6_'}     # what shows a whole struct
 for width in (16, 32, 64):
     FORMS['B%d_' % width] = swapping(width // 8, '0x%x')
     FORMS['b%d_' % width] = swapping(width // 8, '%d')
@@ -1050,7 +1056,8 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         if self.type.is_declared_only:
             return self.error('is only declared in these types')
         if self.type.is_aggregate:
-            hint = ', or call it ip6_...' if self.type.bare.name == 'in6_addr' else ''
+            form = STRUCT_FORMS.get(self.type.bare.name)
+            hint = ', or call it %s...' % form if form else ''
             return self.error('is %s long: take a member of it%s' % (
                 count_of(self.type.size, 'byte'), hint))
         return self.error('is no value that ftrace can show')
@@ -1871,10 +1878,6 @@ def shown_power(text, *_):
     return '(%d, %d]' % (1 << power - 1, 1 << power) if power else '[0, 1]'
 
 
-def shown_bucket(text, *_):
-    return '[%s]' % text.replace('-', ', ')
-
-
 def shown_stack(text, *_):
     """Return the frames of a stack, one a line, without the tracer's own."""
     frames = [line.strip() for line in text.splitlines()]
@@ -1888,7 +1891,7 @@ KEY_KINDS = {
     'string': (r' ([\s\S]*?) *', shown_string),
     'stack': (r'\n((?: +[^\n]+\n)*)', shown_stack),
     'log2': (r' ~ 2\^([0-9]+) *', shown_power),
-    'buckets': (' ~ ([0-9]+-[0-9]+)', shown_bucket),
+    'buckets': (' ~ ([0-9]+-[0-9]+)', lambda text, *_: '[%s]' % text.replace('-', ', ')),
     'syscall': (r' (\S+) *\[ *[0-9]+\]', shown_string),
     'task': (r' ([\s\S]*?) *\[ *[0-9]+\]', shown_string),
 }
@@ -1925,7 +1928,7 @@ def compile_all(trees, sources, kernel, console, limit):
                 found = [kernel.named(tree, console)]
             probes += compile_each(tree, found, len(probes), events, sources, kernel, console)
         except TraceError as error:
-            error.text, error.place = tree.text, tree.place
+            error.text, error.line = tree.text, tree.line
             raise
     for probe in probes:
         for argument in probe.arguments:
@@ -2331,10 +2334,10 @@ if here=$(sha256sum /sys/kernel/btf/vmlinux 2> /dev/null); then
     [ "${here%%%% *}" = %(kernel)s ] || [ "${ANY_KERNEL-}" = 1 ] ||
         give_up 'made for another kernel, of other BTF: ANY_KERNEL=1 runs it all the same'
 else
-    say 'no BTF or no sha256sum here: whether this is the kernel that it was made for is not known'
+    say 'no BTF or no sha256sum here: cannot tell whether this is the kernel that it was made for'
 fi
 ''', 'unknown': '''
-say 'whether this is the kernel that it was made for is not known'
+say 'cannot tell whether this is the kernel that it was made for'
 ''', '': ''}
 
 
@@ -2821,7 +2824,7 @@ INITIAL_NAMESPACE = 'pid:[4026531836]'      # include/linux/proc_ns.h, PROC_PID_
 
 
 def ending_signals():
-    """Return the signals that end a run, even those that a shell's & ignores, but not nohup's."""
+    """Return the signals that end a run, and a SCRIPT, whatever &, but not nohup, ignores."""
     return [taken for taken in (
         signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM,
         signal.SIGUSR1, signal.SIGUSR2)
@@ -3344,7 +3347,7 @@ class Console(object):
             self._write(b'\r' + visible(to_bytes(text and 'surftrace: ' + text)) + b'\033[K')
 
     def error(self, error):
-        self.note((error.place + ': ' if error.place else '') + str(error))
+        self.note((error.line + ': ' if error.line else '') + str(error))
         if error.text is not None:
             self.echo('  ' + error.text)
             if error.column is not None:
@@ -3807,14 +3810,14 @@ def read_options(argv):
     check_machine(options)
     options.pids = threads_of(options)
     options.trees = []
-    for text, place in [(trace, '') for trace in options.traces] + read_trace_file(options.file):
+    for text, line in [(trace, '') for trace in options.traces] + read_trace_file(options.file):
         # A newline within quotes is a string's own; else what is white is a blank.
         text = re.sub(r'("[^"]*"|\'[^\']*\')|[\t\n\v\f\r]', lambda match: match.group(1) or ' ',
                       text.rstrip())
         try:
-            options.trees.append(parse_trace(text)._replace(place=place))
+            options.trees.append(parse_trace(text)._replace(line=line))
         except TraceError as error:
-            error.text, error.place = text, place
+            error.text, error.line = text, line
             raise
     if options.maxactive and options.trees and not set('rc').intersection(
             tree.kind for tree in options.trees):
@@ -4080,7 +4083,7 @@ def main(argv):
     except MemoryError:
         console.note('not enough memory')
     except ImportError as error:        # sqlite3 or zlib
-        console.note('this Python was built without a module that this needs: %s' % error)
+        console.note('this Python lacks a module that is needed: %s' % error)
     return 1
 
 
@@ -4153,8 +4156,9 @@ class Sources(object):
     def lacks(self, module):
         """Tell whether what open() gives for a module knows only the kernel's own functions."""
         kernel = self.open(None)
-        return (module is not None and self.open(module) is kernel and not kernel.knows_modules
-                and not self._elf(kernel.name).relocatable)     # -v may name the module itself
+        elf = self.elves.get(kernel.name)
+        knows = kernel.knows_modules or elf and elf.relocatable     # -v may name the module itself
+        return module is not None and self.open(module) is kernel and not knows
 
     def _elf(self, path):
         if path not in self.elves:
@@ -4191,16 +4195,14 @@ class Sources(object):
         source = self.opened.get(None)
         if source is None:
             return '', ''
-        if self.options.here or isinstance(source, Server):
-            return 'release', self.options.release
-        if isinstance(source, Database):
-            types = b''
-            named = re.match(br'info-(.*)\.db$', to_bytes(os.path.basename(source.name)))
-        else:
-            types = self._elf(source.name).whole('.BTF')
-            named = re.search(br'Linux version (\S+) \(', self._elf(source.name).whole('.rodata'))
-        if named:
-            return 'release', to_text(named.group(1))
+        release, types = self.options.release if self.options.here else source.release, b''
+        if source.name in self.elves and not release:
+            elf = self.elves[source.name]
+            types = elf.whole('.BTF')
+            release = re.search(br'Linux version (\S+) \(', elf.whole('.rodata'))
+            release = release and to_text(release.group(1))
+        if release:
+            return 'release', release
         import hashlib      # few runs need it
         return ('btf', hashlib.sha256(types).hexdigest()) if types else ('unknown', '')
 
@@ -5880,7 +5882,8 @@ class Database(TextTypes):
         if missing:
             raise self.failed('not a database of types: it has no table ' + ', '.join(missing))
         self.names_column = 'argi' if 'argi' in tables['funs'] else "'[]'"
-        self.architecture = None        # it does not tell
+        named = re.match(r'info-(.*)\.db$', os.path.basename(path))
+        self.release, self.architecture = named and named.group(1), None
         for row in self._query('SELECT architecture FROM kernel') if 'kernel' in tables else ():
             self.architecture = row[0]
 
@@ -6098,7 +6101,7 @@ class Server(TextTypes):
             response = connection.getresponse()
             data = response.read(SERVER_ANSWER_SIZE + 1)
         except client.HTTPException:
-            raise self.failed('what answers there speaks no HTTP')
+            raise self.failed('the answer is not HTTP')
         except (EnvironmentError, UnicodeError) as error:
             raise self.failed('%s; is -r right, and can it be reached from here?' % (
                 getattr(error, 'strerror', None) or error))
@@ -6133,7 +6136,6 @@ class Server(TextTypes):
 # Each line has the words that a trace has for what it shows.
 
 ROW_LIMIT = 100000      # lines of a layout; the longest of a kernel has 2,000
-OWN_NAMES = r'(?:retval|comm|stack[0-9]*|arg[1-9][0-9]*|)$'     # ftrace's own, after a $
 # What a filter says of a field of an event, by its kind.
 EVENT_FILTERS = {'string': 'f:FIELD==TEXT', 'user string': 'f:FIELD.ustring==TEXT',
                  'ip': 'f:FIELD==10.0.0.1', 'signed': 'f:FIELD==-1', 'unsigned': 'f:FIELD==1'}
@@ -6199,7 +6201,9 @@ def function_lines(function, source, kernel):
     compiler = Compiler(parse_trace('p ' + function.name), function.name, source, kernel)
     for index, parameter in enumerate(named_parameters(source, function)):
         place = parameter.location != '' and compiler.parameter_place(index, function)
-        name = '' if re.match(OWN_NAMES, parameter.name) else '$' + parameter.name
+        name = parameter.name and '$' + parameter.name
+        if name and parse_value(Scanner('a=' + name)).base.kind != 'argument':
+            name = ''       # it is ftrace's own, $comm
         lines.append('  %%%-3d %-16s %-10s %s' % (
             index, name, place.words.lstrip('%') if place else '?',
             parameter.type.declare(parameter.name)))
@@ -6242,9 +6246,8 @@ def layout_lines(found, alias):
 def member_rows(found, start, path, depth):
     """Yield (C, place, words for a trace) of each member; start in bits, path leads to found."""
     indent = '    ' * depth
-    for member in found.own_members():
-        at = start + member.bit_offset
-        where, inner = place_comment(member, at), nameless_struct(member.type)
+    for member in found.own_members(start):
+        where, inner = place_comment(member), nameless_struct(member.type)
         name = member.name + (':%d' % member.bit_size if member.bit_size else '')
         words = indent + member.type.declare(name)
         if not inner:
@@ -6256,14 +6259,14 @@ def member_rows(found, start, path, depth):
         if name:
             below += name + '[0]' * dimensions(member.type) + '.'
         yield head + '{', '', ''
-        for row in member_rows(inner, at, below, depth + 1):
+        for row in member_rows(inner, member.bit_offset, below, depth + 1):
             yield row
         yield indent + '}' + tail + ';', where, ''
 
 
-def place_comment(member, at):
-    """Return the comment with the place of a member, which is `at` bits from the start."""
-    size = member.type.size
+def place_comment(member):
+    """Return the comment with the place of a member, which is counted from the start."""
+    size, at = member.type.size, member.bit_offset
     if not member.bit_size:
         return '/* %5d %5d */' % (at // 8, size)
     unit = size if size and at % (8 * size) + member.bit_size <= 8 * size else 1
@@ -6277,8 +6280,8 @@ def reading(member, path):
         element = held.element
         if not element.is_number or not 0 < held.size // element.size <= ARRAY_LIMIT:
             path, held = path + '[0]' * dimensions(held), element
-    if (held.kind, held.name) == ('struct', 'in6_addr'):
-        return path + '  in a value called ip6_...'
+    if held.name in STRUCT_FORMS:
+        return '%s  in a value called %s...' % (path, STRUCT_FORMS[held.name])
     if held.is_aggregate:
         return '' if held.is_declared_only else path + '. ...'
     return path if held.kind == 'array' or held.is_number else ''

@@ -149,7 +149,7 @@ class Order(Choosing):
         os.environ['LBC_SERVER'] = server.address
         self.fails('nothing on this machine')
         self.assertEqual(server.requests, [])
-        self.fails('what answers there speaks no HTTP', '-m', 'remote')
+        self.fails('the answer is not HTTP', '-m', 'remote')
         self.assertEqual(len(server.requests), 1)
 
     def test_what_is_asked_for_is_not_there(self):

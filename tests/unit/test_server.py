@@ -113,8 +113,8 @@ class Wrong(ServerTest):
 
     def test_answers(self):
         for message, answer in [
-                ('no HTTP', b''), ('no HTTP', b'SSH-2.0-OpenSSH_9.2\r\n'),
-                ('no HTTP', b'HTTP/2.0 200 OK\r\n\r\n'), ('no HTTP', b'x' + answered(cell())),
+                ('not HTTP', b''), ('not HTTP', b'SSH-2.0-OpenSSH_9.2\r\n'),
+                ('not HTTP', b'HTTP/2.0 200 OK\r\n\r\n'), ('not HTTP', b'x' + answered(cell())),
                 ('not of the form', http(b'')), ('not of the form', http(b'<html>hello</html>')),
                 ('damaged', http(b'[' * 1000000)), ('not of the form', http(b'\xff\xfe')),
                 ('status 404', http(b'', b'404 Not Found')),
