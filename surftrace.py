@@ -983,10 +983,10 @@ FORMS = {       # by the beginning of a value's name
                  FetchType('b', 48, 0, 64)),        # as a number, which filters take
     'ip6_': Form(16, 'IPv6 address', show_ip6, None, FetchType('x', 8, length=16)),
 }
-STRUCT_FORMS = {'in6_addr': 'ip6_'}     # what shows a whole struct
 for width in (16, 32, 64):
     FORMS['B%d_' % width] = swapping(width // 8, '0x%x')
     FORMS['b%d_' % width] = swapping(width // 8, '%d')
+STRUCT_FORMS = {'in6_addr': 'ip6_'}     # the prefix that shows a struct as a whole
 ERROR_FORM = Form(None, 'name of an error, as in -ENOENT', show_error, read_error)
 RESULT_FORM = Form(None, '', show_result, None)         # of a system call, as its event shows it
 # Errors that no program sees (include/linux/errno.h) or Python 2 does not know, and the kernel's
@@ -1056,8 +1056,8 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         if self.type.is_declared_only:
             return self.error('is only declared in these types')
         if self.type.is_aggregate:
-            form = STRUCT_FORMS.get(self.type.bare.name)
-            hint = ', or call it %s...' % form if form else ''
+            prefix = STRUCT_FORMS.get(self.type.bare.name)
+            hint = ', or call it %s...' % prefix if prefix else ''
             return self.error('is %s long: take a member of it%s' % (
                 count_of(self.type.size, 'byte'), hint))
         return self.error('is no value that ftrace can show')
@@ -2824,7 +2824,7 @@ INITIAL_NAMESPACE = 'pid:[4026531836]'      # include/linux/proc_ns.h, PROC_PID_
 
 
 def ending_signals():
-    """Return the signals that end a run, and a SCRIPT, whatever &, but not nohup, ignores."""
+    """Return the signals that end a run (SCRIPT has the same), though & ignores some."""
     return [taken for taken in (
         signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM,
         signal.SIGUSR1, signal.SIGUSR2)
@@ -6265,7 +6265,7 @@ def member_rows(found, start, path, depth):
 
 
 def place_comment(member):
-    """Return the comment with the place of a member, which is counted from the start."""
+    """Return the comment with the place of a Member, counted from the outermost struct."""
     size, at = member.type.size, member.bit_offset
     if not member.bit_size:
         return '/* %5d %5d */' % (at // 8, size)
