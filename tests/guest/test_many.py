@@ -38,7 +38,7 @@ class Many(Live):
         names = self.functions()
         self.assertEqual(len(names), self.COUNT)
         ratios, traces = [], ['p ' + name for name in names]
-        for _ in range(2):
+        for _ in range(3):
             began = busy()
             self.assertEqual(call('-S', *traces)[0], 0)
             shown = busy() - began      # Python's start, and compiling
