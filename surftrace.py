@@ -297,9 +297,11 @@ def parse_trace(text):
         raise TraceError('a control character cannot be part of a trace', control.start())
     scan = Scanner(text)
     scan.take(' *')
-    kind = scan.need(r'[prce](?= |$)', meant(NO_TRACE, text[scan.at:])).text
+    kind = scan.take(r'[prce](?= |$)')
+    if kind is None:
+        raise scan.error(meant(NO_TRACE, text[scan.at:]))
     scan.take(' *')
-    return (parse_event if kind == 'e' else parse_probe)(scan, kind)
+    return (parse_event if kind.text == 'e' else parse_probe)(scan, kind.text)
 
 
 def parse_event(scan, kind):
@@ -4445,8 +4447,8 @@ class Btf(Source):
                               % self.name)
         header, type_offset, type_size, string_offset, string_size = (
             struct.unpack_from('<IIIII', data, 4))
-        types = data[header + type_offset:][:type_size]
-        strings = data[header + string_offset:][:string_size]
+        types = data[header + type_offset:header + type_offset + type_size]
+        strings = data[header + string_offset:header + string_offset + string_size]
         if (len(types), len(strings)) != (type_size, string_size) or strings[-1:] != b'\0':
             raise ValueError('it is cut short')
         return types, strings
