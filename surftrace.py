@@ -4427,7 +4427,15 @@ class Btf(Source):
     @sound
     def __init__(self, data, name, kernel=None):
         self.name = name
-        types, strings = self._parts(data)
+        if data[:3] != BTF_MAGIC + b'\1' or len(data) < 24:
+            raise SourceError('%s: neither BTF (version 1, little-endian) nor an ELF file' % name)
+        header, type_offset, type_size, string_offset, string_size = (
+            struct.unpack_from('<IIIII', data, 4))
+        first_type, first_string = header + type_offset, header + string_offset
+        types = data[first_type:first_type + type_size]
+        strings = data[first_string:first_string + string_size]
+        if (len(types), len(strings)) != (type_size, string_size) or strings[-1:] != b'\0':
+            raise ValueError('it is cut short')
         marks, self.has_signs = self._marked(types)
         self.own = 1        # the first id of a module's own types
         if kernel:
@@ -4440,18 +4448,6 @@ class Btf(Source):
             self.before.append(self.before[-1] + marks.count(b'\1', at, at + BTF_BLOCK))
         self.named = {}         # ids by name
         self.known = {0: Record('void')}        # by id
-
-    def _parts(self, data):
-        if data[:3] != BTF_MAGIC + b'\1' or len(data) < 24:
-            raise SourceError('%s: neither BTF (version 1, little-endian) nor an ELF file'
-                              % self.name)
-        header, type_offset, type_size, string_offset, string_size = (
-            struct.unpack_from('<IIIII', data, 4))
-        types = data[header + type_offset:header + type_offset + type_size]
-        strings = data[header + string_offset:header + string_offset + string_size]
-        if (len(types), len(strings)) != (type_size, string_size) or strings[-1:] != b'\0':
-            raise ValueError('it is cut short')
-        return types, strings
 
     def _marked(self, types):
         """Return a byte for each word, 1 if it is a record's second; and whether enums have signs.
