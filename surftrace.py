@@ -4524,14 +4524,14 @@ class Btf(Source):
             at = self.strings.find(sought, at + 1)
 
     def _ids(self, kind, name):
-        """Return the ids of all types of that kind and name, the kernel's of a module, too."""
+        """Return the ids of all types of that kind and name, in order."""
         if not self.index and name not in self.named:
             self.named[name] = [ref for ref, word in self._places(name) if not word]
             if len(self.named) > BTF_NAMES_SINGLY:
                 self.index = self.make_index()
         if self.index:
-            return self.index.get((kind, name), ())
-        return [ref for ref in self.named[name] if self._record(ref)[0] == kind]
+            return self._own(self.index.get((kind, name), ()))
+        return self._own(ref for ref in self.named[name] if self._record(ref)[0] == kind)
 
     def make_index(self):
         words, index = array.array('I', self.types), {}
@@ -4544,16 +4544,14 @@ class Btf(Source):
 
     def _own(self, refs):
         """Return those of a module's own types, if there are any, else all."""
-        return sorted(ref for ref in refs if ref >= self.own) or sorted(refs)
-
-    def _all(self, kind, name):
-        return self._own(self._ids(kind, name))
+        refs = sorted(refs)
+        return refs[bisect.bisect_left(refs, self.own):] or refs
 
     def find(self, kind, name):
-        return (self._all(kind, name) or [None])[0]
+        return next(iter(self._ids(kind, name)), None)
 
     def copies(self, kind, name):
-        return len(self._all(kind, name))
+        return len(self._ids(kind, name))
 
     def functions(self, name):
         """Return the Functions of a name; of a variant (ip_rcv.constprop.0) only what it returns.
@@ -4563,7 +4561,7 @@ class Btf(Source):
         if '.' in name:
             plain = self.functions(name.partition('.')[0])
             return [function._replace(parameters=None) for function in plain[:1]]
-        targets = set(self._record(ref)[3] for ref in self._all('function', name))
+        targets = set(self._record(ref)[3] for ref in self._ids('function', name))
         return [self._function(name, target) for target in sorted(targets)]
 
     def _function(self, name, ref):
@@ -4573,7 +4571,7 @@ class Btf(Source):
 
     def variable(self, name):
         ref = self.find('variable', name)
-        per_cpu = [row[0] for section in self._ids('section', PER_CPU_SECTION)
+        per_cpu = [row[0] for section, word in self._places(PER_CPU_SECTION) if not word
                    for row in self._record(section)[4]]
         return ref and Variable(self._record(ref)[3], ref in per_cpu)
 

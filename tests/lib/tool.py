@@ -251,7 +251,7 @@ class Source(object):
 
     def every(self, kind, name):
         """All CTypes of that kind and name, where there are several; of BTF."""
-        return [self._type(ref) for ref in self.types._all(kind, name)]
+        return [self._type(ref) for ref in self.types._ids(kind, name)]
 
     def ids(self):
         """(kind, name) of the type of each id of BTF, from 1 on."""
