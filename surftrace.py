@@ -4847,32 +4847,26 @@ ENTRY_GAP = 16      # bytes from a symbol to where its function's debug info beg
 Unit = namedtuple('Unit', 'start end version table')
 # attributes: (name, form, constant) each.  names: of these.  size: bytes of them all, None if they
 # vary.  sibling: the bytes before the reference to the next entry that is no child, or None.
-Abbreviation = namedtuple('Abbreviation', 'tag children attributes names size sibling')
+# defines: the tag, 0 of a declaration; of a variable, a declaration will do.
+Abbreviation = namedtuple('Abbreviation', 'tag children attributes names size sibling defines')
 # values: of its attributes, by name.  below: where its children begin, or else its unit ends.
 Entry = namedtuple('Entry', 'ref unit tag values below')
 
 
 def leb128(data, at):
     """Return the number of variable length at a place of a bytearray, and where it ends."""
-    value = shift = 0
-    while shift < 70:
+    value = 0
+    for shift in range(0, 70, 7):
         byte, at = data[at], at + 1
         value |= (byte & 0x7f) << shift
         if byte < 0x80:
             return value, at
-        shift += 7
     raise IndexError(at)
 
 
 def signed_leb128(data, at):
     value, end = leb128(data, at)
     return value - (1 << 7 * (end - at)) if data[end - 1] & 0x40 else value, end
-
-
-def defines(abbreviation, tag):
-    """Tell whether an Abbreviation is of a definition; of a variable, a declaration will do."""
-    return abbreviation.tag == tag and (
-        'declaration' not in abbreviation.names or tag == NAMED_TAGS['variable'])
 
 
 class Dwarf(Source):
@@ -4913,8 +4907,6 @@ class Dwarf(Source):
             kind, width, table = struct.unpack_from('<BBI', head, 6)
         else:
             table, width = struct.unpack_from('<IB', head, 6)
-        if length == 0xffffffff:
-            raise self.elf.unknown('64-bit DWARF')
         if not 2 <= version <= 5 or kind not in (1, 3) or width != 8:
             raise self.elf.unknown('DWARF version %d, units of kind %d, addresses of %d bytes' % (
                 version, kind, width))
@@ -4956,7 +4948,8 @@ class Dwarf(Source):
                 size = None if None in (size, each) or kind == 'block' else size + each
                 attributes.append((name, form, constant))
             names = [name for name, _, _ in attributes]
-            found[code] = Abbreviation(tag, children, attributes, names, size, sibling)
+            defines = 0 if 'declaration' in names and tag != NAMED_TAGS['variable'] else tag
+            found[code] = Abbreviation(tag, children, attributes, names, size, sibling, defines)
 
     def _entry(self, ref):
         unit = self._unit_at(ref)
@@ -5068,17 +5061,17 @@ class Dwarf(Source):
 
     def find(self, kind, name):
         if (kind, name) not in self.found:
-            refs = (self.index.get((kind, name), ()) if self.index and kind != 'variable' else
-                    self._search(NAMED_TAGS[kind], name))
+            if self.index:
+                refs = self.index.get((kind, name), ())
+            else:
+                tag = NAMED_TAGS[kind]
+                # First those in the units at hand.
+                places = itertools.chain([(unit, None) for unit in sorted(self.at_hand)],
+                                         self._places(name, tag))
+                refs = (ref for ref in self._definitions(places, tag)
+                        if self._text(self._entry(ref)) == name)
             self.found[kind, name] = next(iter(refs), None)
         return self.found[kind, name]
-
-    def _search(self, tag, name):
-        """Yield the references of a name's definitions, first those in the units at hand."""
-        at_hand = [(unit, None) for unit in sorted(self.at_hand)]
-        for ref in self._definitions(itertools.chain(at_hand, self._places(name, tag)), tag):
-            if self._text(self._entry(ref)) == name:
-                yield ref
 
     def _places(self, name, tag=None):
         """Yield (Unit, place) where a name may stand, with a tag: where it may define that.
@@ -5111,7 +5104,7 @@ class Dwarf(Source):
         """Yield the references of a tag's definitions at (Unit, place), in all of it if None."""
         for unit, place in places:
             for ref, abbreviation in self._top(unit, place):
-                if defines(abbreviation, tag):
+                if abbreviation.defines == tag:
                     yield ref
 
     def _may_define(self, unit, place, tag):
@@ -5119,7 +5112,7 @@ class Dwarf(Source):
         data, table, _ = self._at_hand(unit)
         before = data[place - unit.start - 1]
         # A name is mostly the first attribute; before it stands the abbreviation's number.
-        return any(defines(each, tag) and (
+        return any(each.defines == tag and (
             each.names[:1] != ['name'] or before == (code if code < 0x80 else code >> 7))
                    for code, each in table.items())
 
@@ -5140,9 +5133,8 @@ class Dwarf(Source):
                 self.console.progress('%s: unit %d of %d' % (self.name, number, len(self.units)))
             data = self._at_hand(unit)[0]
             for ref, abbreviation in self._top(unit):
-                kind = kinds.get(abbreviation.tag)
-                if not kind or 'declaration' in abbreviation.names or (
-                        kind == 'function' and HAS_CODE.isdisjoint(abbreviation.names)):
+                kind = kinds.get(abbreviation.defines)
+                if not kind or kind == 'function' and HAS_CODE.isdisjoint(abbreviation.names):
                     continue
                 # What headers define stands in each unit again, its name's offset first.
                 start = ref - unit.start + (1 if data[ref - unit.start] < 0x80 else 2)
