@@ -6087,7 +6087,7 @@ class Server(TextTypes):
         try:
             connection.request('POST', '/lbc', body, {'Content-Type': 'application/json'})
             response = connection.getresponse()
-            data = response.read(SERVER_ANSWER_SIZE + 1)
+            data = response.read(SERVER_ANSWER_SIZE)
         except client.HTTPException:
             raise self.failed('the answer is not HTTP')
         except (EnvironmentError, UnicodeError) as error:
@@ -6097,8 +6097,6 @@ class Server(TextTypes):
             connection.close()
         if response.status != 200:
             raise self.failed('HTTP status %d' % response.status)
-        if len(data) > SERVER_ANSWER_SIZE:
-            raise self.failed('the answer has more than %d bytes' % SERVER_ANSWER_SIZE)
         return data
 
     def look_up_layout(self, text):
