@@ -5864,8 +5864,25 @@ class Database(TextTypes):
     lists_quickly = knows_modules = True
 
     def __init__(self, path):
+        import shutil
+        import sqlite3
+        import tempfile
         TextTypes.__init__(self, path)
-        tables = self._open()
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > SECTION_LIMIT:
+            raise self.failed('not a file that types can be read from')
+        directory = tempfile.mkdtemp()      # beside a copy nobody lays a journal for SQLite
+        try:
+            copy = os.path.join(directory, 'copy.db')
+            shutil.copyfile(path, copy)
+            self.connection = sqlite3.connect(copy)
+            self.connection.text_factory = str
+            rows = self._query("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND "
+                               "sql LIKE 'CREATE TABLE %'")
+        finally:
+            shutil.rmtree(directory)
+        # A view that stands in for a table, or a column that is computed, could take for ever.
+        tables = dict(row for row in rows if not re.search(r'(?i)\bas\b', row[1]))
         missing = sorted(set(['funs', 'structs', 'members', 'types']) - set(tables))
         if missing:
             raise self.failed('not a database of types: it has no table ' + ', '.join(missing))
@@ -5874,27 +5891,6 @@ class Database(TextTypes):
         self.release, self.architecture = named and named.group(1), None
         for row in self._query('SELECT architecture FROM kernel') if 'kernel' in tables else ():
             self.architecture = row[0]
-
-    def _open(self):
-        """Open a copy, beside which nobody lays a journal for SQLite; return {table: its SQL}."""
-        import shutil
-        import sqlite3
-        import tempfile
-        status = os.stat(self.name)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > SECTION_LIMIT:
-            raise self.failed('not a file that types can be read from')
-        directory = tempfile.mkdtemp()
-        try:
-            copy = os.path.join(directory, 'copy.db')
-            shutil.copyfile(self.name, copy)
-            self.connection = sqlite3.connect(copy)
-            self.connection.text_factory = str
-            tables = self._query("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND "
-                                 "sql LIKE 'CREATE TABLE %'")
-        finally:
-            shutil.rmtree(directory)
-        # A view that stands in for a table, or a column that is computed, could take for ever.
-        return dict(table for table in tables if not re.search(r'(?i)\bas\b', table[1]))
 
     def _query(self, question, *values):
         import sqlite3
