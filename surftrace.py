@@ -5042,15 +5042,12 @@ class Dwarf(Source):
             else:
                 at += abbreviation.size
 
-    def _top(self, unit, place=None):
-        """Return (reference, Abbreviation) of the entries below a Unit: all, or that at a place."""
+    def _top(self, unit):
+        """Return (reference, Abbreviation) of the entries below a Unit."""
         top = self._at_hand(unit)[2]
         if not top:
             top += self._below(unit, self._root(unit).below)
-        if place is None:
-            return top
-        behind = bisect.bisect(top, (place,))
-        return top[behind - 1:behind]
+        return top
 
     def _children(self, entry, *tags):
         for ref, abbreviation in self._below(entry.unit, entry.below):
@@ -5073,8 +5070,8 @@ class Dwarf(Source):
             self.found[kind, name] = next(iter(refs), None)
         return self.found[kind, name]
 
-    def _places(self, name, tag=None):
-        """Yield (Unit, place) where a name may stand, with a tag: where it may define that.
+    def _places(self, name, tag):
+        """Yield (Unit, place) where a name may be that of a tag's definition.
 
         Linkers let one string end another: task_struct may stand in put_task_struct.  The place is
         None in a unit that names strings by number (clang, DWARF 5).
@@ -5085,9 +5082,14 @@ class Dwarf(Source):
         bases = self._bases(keys) if keys else []
         for place, key in self.elf.places('.debug_info', keys + [text] + bases):
             unit = self._unit_at(place)
+            data, table, _ = self._at_hand(unit)
+            # A name is mostly the first attribute; before it stands the abbreviation's number.
+            before = data[place - unit.start - 1]
             if key in bases:
                 yield unit, None
-            elif tag is None or self._may_define(unit, place, tag):
+            elif any(each.defines == tag and (
+                    each.names[:1] != ['name'] or before == (code if code < 0x80 else code >> 7))
+                     for code, each in table.items()):
                 yield unit, place
 
     def _bases(self, keys):
@@ -5103,21 +5105,17 @@ class Dwarf(Source):
     def _definitions(self, places, tag):
         """Yield the references of a tag's definitions at (Unit, place), in all of it if None."""
         for unit, place in places:
-            for ref, abbreviation in self._top(unit, place):
+            top = self._top(unit)
+            if place is not None:
+                behind = bisect.bisect(top, (place,))
+                top = top[behind - 1:behind]
+            for ref, abbreviation in top:
                 if abbreviation.defines == tag:
                     yield ref
 
-    def _may_define(self, unit, place, tag):
-        """Tell, by the abbreviations alone, whether a definition may stand around a place."""
-        data, table, _ = self._at_hand(unit)
-        before = data[place - unit.start - 1]
-        # A name is mostly the first attribute; before it stands the abbreviation's number.
-        return any(each.defines == tag and (
-            each.names[:1] != ['name'] or before == (code if code < 0x80 else code >> 7))
-                   for code, each in table.items())
-
     def enums_of(self, name):
-        for ref in self._definitions(self._places(name), NAMED_TAGS['enum']):
+        for ref in self._definitions(self._places(name, TAG_ENUMERATOR),
+                                     NAMED_TAGS['enum']):
             if name in dict(self.enumerators(self.describe(ref))):
                 return [ref]
         return []
@@ -5129,8 +5127,7 @@ class Dwarf(Source):
     def make_index(self):
         kinds, index, seen = dict((tag, kind) for kind, tag in NAMED_TAGS.items()), {}, set()
         for number, unit in enumerate(self.units):
-            if not number % 50:
-                self.console.progress('%s: unit %d of %d' % (self.name, number, len(self.units)))
+            self.console.progress('%s: unit %d of %d' % (self.name, number, len(self.units)))
             data = self._at_hand(unit)[0]
             for ref, abbreviation in self._top(unit):
                 kind = kinds.get(abbreviation.defines)
