@@ -4698,7 +4698,7 @@ class Elf(object):
     def size(self, name):
         """Return the size of a section, unpacked; 0 if there is none."""
         extent = self.sections.get(name, NO_EXTENT)
-        return len(self.whole(name)) if extent.packed else extent.size
+        return len(self.whole(name)) if extent.packed or self.relocatable else extent.size
 
     @sound
     def whole(self, name):
@@ -4741,8 +4741,6 @@ class Elf(object):
 
     def part(self, name, at, size):
         """Return so many bytes of a section; IndexError if they are not all there."""
-        if self.relocatable:
-            self.whole(name)
         if not 0 <= at <= at + size <= self.size(name):
             raise IndexError(at)
         if name in self.kept:
