@@ -5175,9 +5175,7 @@ class Dwarf(Source):
 
     def _units_of(self, address, name):
         """Return (Unit, None) of each that may define a function, by its address, or its name."""
-        at = bisect.bisect(self.ranges, (address + 1,))
-        around = [row for row in self.ranges[max(at - 1, 0):at + 1]
-                  if row[0] - ENTRY_GAP <= address < row[1]]
+        around = [row for row in self.ranges if row[0] - ENTRY_GAP <= address < row[1]]
         units = set(self._unit_at(ref) for _, _, ref in around)
         if not any(first <= address for first, _, _ in around):
             # A compiler may leave out .debug_aranges (clang), or they cover assembler files only.
@@ -5185,7 +5183,7 @@ class Dwarf(Source):
         return [(unit, None) for unit in sorted(units)]
 
     def _ranges(self):
-        """Return (first address, end, reference of its Unit) of all code that is told, in order."""
+        """Return (first address, end, reference of its Unit) of all code that is told."""
         data, at, found = self.elf.whole('.debug_aranges'), 0, []
         while at < len(data) and not self.elf.relocatable:
             length, _, ref = struct.unpack_from('<IHI', data, at)
@@ -5195,7 +5193,7 @@ class Dwarf(Source):
                 if size:
                     found.append((first, first + size, ref))
             at = end
-        return sorted(found)
+        return found
 
     def _origin(self, entry):
         ref = entry.values.get('origin') or entry.values.get('specification')
