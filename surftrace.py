@@ -5325,9 +5325,8 @@ class Dwarf(Source):
         first = 8 * values.get('place', 0) + values.get('data_bit_offset', 0)
         if 'bit_offset' in values:      # counted from the most significant bit of a unit
             unit = 8 * (self._number(entry, 'byte_size') or Type(self, values['type']).size)
-            # It is less than 0 where the bits begin before the unit; clang writes 64 bits then.
-            back = (values['bit_offset'] + (1 << 63)) % (1 << 64) - (1 << 63)
-            first += unit - back - bits
+            # (Below 0, where the bits begin before the unit, clang writes it as 64 bits.)
+            first = (first + unit - values['bit_offset'] - bits) % (1 << 64)
         if not 0 <= first < 8 * OFFSET_LIMIT:
             raise ValueError(first)
         return Member(self._text(entry), values.get('type', 0), first, bits)
