@@ -5219,8 +5219,7 @@ class Dwarf(Source):
             where = next((words for at in (address, address + ENTRY_GAP // 2)
                           for first, end, words in locations(where, base)
                           if first <= at < end), None)
-        names = DWARF_REGISTERS.get(self.elf.architecture, ())
-        registers = dict(enumerate(names, OPERATION_REGISTER))
+        registers = dict(enumerate(DWARF_REGISTERS[self.elf.architecture], OPERATION_REGISTER))
         return registers.get(where[0], '') if where and len(where) == 1 else ''
 
     def _locations(self, at, base):
