@@ -3508,94 +3508,90 @@ def values_pattern(arguments):
 
 # Tables
 
-class Table(object):
-    """What was counted for one trace; rows are {texts of the keys: [count, sum ...]}."""
+def table_lines(counted, symbol_at):
+    """Return the lines of a table for each trace; counted are (Probe, text) of each histogram."""
+    # (What a pattern takes is in one table.)
+    tables = [list(table) for _, table in itertools.groupby(
+        counted, lambda pair: (pair[0].text, '' if pair[0].matched else pair[0].event))]
+    lines = []
+    for table in tables:
+        lines += ([''] if lines else []) + ([table[0][0].text] if tables[1:] else [])
+        lines += one_table(table, symbol_at)
+    return lines
 
-    def __init__(self, probe, symbol_at):
-        self.trace, self.histogram, self.matched = probe.text, probe.histogram, probe.matched
-        self.noun = 'event' if probe.kind == 'e' else 'call'
-        self.symbol_at, self.rows = symbol_at, {}
-        self.hits = self.dropped = 0    # dropped: the kernel's table was full
-        self.is_sound = True            # the rows are those that the kernel wrote
 
-    def add(self, probe, text):
-        """Add the kernel's text of a histogram."""
-        keys, sums = self.histogram.columns, self.histogram.sums
-        pattern = r'(?m)^\{ %s ?\} hitcount: +([1-9][0-9]*)%s *$' % (
-            ', '.join(r'[\w.]+:' + KEY_KINDS[column.kind][0] for column in keys),
-            ''.join(r' +%s: +([0-9]+)' % name for name, _ in sums))
-        found = [(parts[:len(keys)], [int(number) for number in parts[len(keys):]])
-                 for parts in re.findall(pattern, text)]
-        # A name may hold what looks like a row: then the numbers differ.
-        hits, entries, dropped = totals(text)
-        if len(found) != entries or sum(numbers[0] for _, numbers in found) != hits:
-            self.is_sound = False
-        self.hits += hits
-        self.dropped += dropped
-        place = () if not self.matched else (
-            probe.event if self.noun == 'event' else probe.place,)
-        for words, numbers in found:
+def one_table(counted, symbol_at):
+    """Return the lines of the table of one trace, and below them how many there are."""
+    probe, rows, found = counted[0][0], {}, 0       # rows: {texts of the keys: [count, sum ...]}
+    columns, sums = probe.histogram.columns, probe.histogram.sums
+    noun = 'event' if probe.kind == 'e' else 'call'
+    pattern = r'(?m)^\{ %s ?\} hitcount: +([1-9][0-9]*)%s *$' % (
+        ', '.join(r'[\w.]+:' + KEY_KINDS[column.kind][0] for column in columns),
+        ''.join(r' +%s: +([0-9]+)' % name for name, _ in sums))
+    for each, text in counted:
+        place = () if not probe.matched else (each.event if noun == 'event' else each.place,)
+        for parts in re.findall(pattern, text):
+            numbers = [int(part) for part in parts[len(columns):]]
             for at, (_, argument) in enumerate(sums, 1):
                 if argument.kind == 'signed' and numbers[at] >> 63:
                     numbers[at] -= 1 << 64
-            texts = place + tuple(
-                KEY_KINDS[column.kind][1](word, column.field, self.symbol_at)
-                for column, word in zip(keys, words))
-            before = self.rows.get(texts, [0] * len(numbers))
-            self.rows[texts] = [sum(pair) for pair in zip(before, numbers)]
+            texts = place + tuple(KEY_KINDS[column.kind][1](word, column.field, symbol_at)
+                                  for column, word in zip(columns, parts))
+            before = rows.get(texts, [0] * len(numbers))
+            rows[texts] = [sum(pair) for pair in zip(before, numbers)]
+            found += 1
+    lines = []
+    if rows:
+        makes_bars = columns[0].kind in RANGES and not (columns[1:] or sums or probe.matched)
+        lines = (bar_lines if makes_bars else cell_lines)(rows, probe, noun)
+    hits, entries, dropped = [sum(each) for each in zip(*[totals(text) for _, text in counted])]
+    lines.append('%s, %s' % (count_of(hits, noun), count_of(len(rows), 'key')))
+    if dropped:
+        lines[-1] += (", and %d not counted: the kernel's table was full (a filter, .log2 or "
+                      '.buckets=N makes fewer keys)' % dropped)
+    # A name may hold what looks like a row: then the numbers differ.
+    if (found, sum(row[0] for row in rows.values())) != (entries, hits):
+        lines.append('the rows are not what the kernel counted: a name may hold what looks '
+                     'like a row')
+    return lines
 
-    def lines(self, width):
-        """Return the lines of the table, and below them how many there are."""
-        last = '%s, %s' % (count_of(self.hits, self.noun), count_of(len(self.rows), 'key'))
-        if self.dropped:
-            last += (", and %d not counted: the kernel's table was full (a filter, .log2 or "
-                     '.buckets=N makes fewer keys)' % self.dropped)
-        columns, sums = self.histogram.columns, self.histogram.sums
-        makes_bars = columns[0].kind in RANGES and not (columns[1:] or sums or self.matched)
-        lines = []
-        if self.rows:
-            lines = self._bars(width) if makes_bars else self._cells()
-        lines.append(last)
-        if not self.is_sound:
-            lines.append('the rows are not what the kernel counted: a name may hold what looks '
-                         'like a row')
-        return lines
 
-    def _cells(self):
-        """Return the lines of a table, most frequent first; a stack stands below its row."""
-        heads = [column.name for column in self.histogram.columns]
-        if self.matched:
-            heads.insert(0, 'event' if self.noun == 'event' else 'function')
-        has_stacks = self.histogram.columns[-1].kind == 'stack'
-        texts = len(heads) - has_stacks         # how many of the columns are texts
-        numbers = [self.noun + 's']
-        for name, _ in self.histogram.sums:
-            numbers += [name, 'mean']
-        rows, cells = sorted(self.rows.items(), key=lambda row: (-row[1][0], row[0])), []
-        for keys, counted in rows:
-            cells.append(list(keys[:texts]) + ['%d' % counted[0]])
-            for number in counted[1:]:
-                cells[-1] += ['%d' % number, '%.1f' % (float(number) / counted[0])]
-        lines = aligned([heads[:texts] + numbers] + cells, texts)
-        if has_stacks:
-            lines[1:] = [line + ('\n' + keys[-1]).replace('\n', '\n    ')
-                         for line, (keys, _) in zip(lines[1:], rows)]
-        return lines
+def cell_lines(rows, probe, noun):
+    """Return the lines of a table, most frequent first; a stack stands below its row."""
+    heads = [column.name for column in probe.histogram.columns]
+    if probe.matched:
+        heads.insert(0, 'event' if noun == 'event' else 'function')
+    has_stacks = probe.histogram.columns[-1].kind == 'stack'
+    texts = len(heads) - has_stacks         # how many of the columns are texts
+    numbers = [noun + 's']
+    for name, _ in probe.histogram.sums:
+        numbers += [name, 'mean']
+    rows, cells = sorted(rows.items(), key=lambda row: (-row[1][0], row[0])), []
+    for keys, counted in rows:
+        cells.append(list(keys[:texts]) + ['%d' % counted[0]])
+        for number in counted[1:]:
+            cells[-1] += ['%d' % number, '%.1f' % (float(number) / counted[0])]
+    lines = aligned([heads[:texts] + numbers] + cells, texts)
+    if has_stacks:
+        lines[1:] = [line + ('\n' + keys[-1]).replace('\n', '\n    ')
+                     for line, (keys, _) in zip(lines[1:], rows)]
+    return lines
 
-    def _bars(self, width):
-        """Return the lines of powers of two or of buckets, lowest first."""
-        [column] = self.histogram.columns
-        texts = sorted([text for text, in self.rows],
-                       key=lambda text: int(re.search('[0-9]+', text).group()))
-        if column.kind == 'log2':       # those between that have none
-            powers = [shown_power(power) for power in range(65)]
-            texts = powers[powers.index(texts[0]):powers.index(texts[-1]) + 1]
-        counts = [self.rows.get((text,), [0])[0] for text in texts]
-        lines = aligned([[column.name, self.noun + 's']] + [
-            [text, '%d' % count] for text, count in zip(texts, counts)], 1)
-        space = max(width - len(lines[0]) - 3, 8)
-        return lines[:1] + ['%s |%s|' % (line, ('@' * (count * space // max(counts))).ljust(space))
-                            for line, count in zip(lines[1:], counts)]
+
+def bar_lines(rows, probe, noun):
+    """Return the lines of powers of two or of buckets, lowest first."""
+    [column] = probe.histogram.columns
+    texts = sorted([text for text, in rows],
+                   key=lambda text: int(re.search('[0-9]+', text).group()))
+    if column.kind == 'log2':       # those between that have none
+        powers = [shown_power(power) for power in range(65)]
+        texts = powers[powers.index(texts[0]):powers.index(texts[-1]) + 1]
+    counts = [rows.get((text,), [0])[0] for text in texts]
+    lines = aligned([[column.name, noun + 's']] + [
+        [text, '%d' % count] for text, count in zip(texts, counts)], 1)
+    space = max(terminal_width() - len(lines[0]) - len(' ||'), 8)
+    return lines[:1] + ['%s |%s|' % (line, ('@' * (count * space // max(counts))).ljust(space))
+                        for line, count in zip(lines[1:], counts)]
 
 
 def aligned(cells, texts):
@@ -3604,19 +3600,6 @@ def aligned(cells, texts):
     return ['  '.join(cell.ljust(width) if place < texts else cell.rjust(width)
                       for place, (cell, width) in enumerate(zip(line, widths))).rstrip()
             for line in cells]
-
-
-def table_lines(counted, symbol_at):
-    """Return the lines of a table for each trace; counted are (Probe, text) of each histogram."""
-    tables, lines = [], []
-    for probe, text in counted:
-        if not (tables and probe.matched and tables[-1].trace == probe.text):
-            tables.append(Table(probe, symbol_at))
-        tables[-1].add(probe, text)
-    for table in tables:
-        lines += ([''] if lines else []) + ([table.trace] if tables[1:] else [])
-        lines += table.lines(terminal_width())
-    return lines
 
 
 def terminal_width():
