@@ -4243,9 +4243,8 @@ class Sources(object):
         """Return the modules whose own BTF has a name in it."""
         if self.open(None).name != os.path.join(RUNNING_BTF, 'vmlinux'):
             return []
-        modules = sorted(set(os.listdir(RUNNING_BTF)) - set(['vmlinux']))
-        return [module for module in modules
-                if b'\0' + to_bytes(name) + b'\0' in read_file(os.path.join(RUNNING_BTF, module))]
+        return [module for module in sorted(os.listdir(RUNNING_BTF)) if module != 'vmlinux'
+                and b'\0' + to_bytes(name) + b'\0' in read_file(os.path.join(RUNNING_BTF, module))]
 
     # Opening: each returns a source, None where there is no file to take
 
