@@ -3269,8 +3269,20 @@ class Writer(object):
 
     def __init__(self, descriptor):
         self.is_terminal = os.isatty(descriptor)
-        self.descriptor, self.at_once = opened_again(descriptor)
         self.pending, self.closed, self.patience = b'', False, PATIENCE
+        # A pipe or terminal is opened once more, for writes that do not block, since others share
+        # the first.  A socket cannot be: it is given what it takes without waiting.
+        self.descriptor, self.at_once = descriptor, select.PIPE_BUF     # bytes of one write
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+                self.descriptor = os.open('/proc/self/fd/%d' % descriptor,
+                                          os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+                fcntl.fcntl(self.descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+            if not stat.S_ISSOCK(mode):
+                self.at_once = None
+        except EnvironmentError:
+            pass        # closed, somebody else's, or without /proc
 
     def add(self, data):
         """Let data be written next; on a terminal, what could steer it is made visible."""
@@ -3299,24 +3311,6 @@ class Writer(object):
                     self.closed = True      # its reader has gone, or its disk is full
                     if error.errno != errno.EPIPE:
                         raise Error('stdout: %s' % os.strerror(error.errno).lower())
-
-
-def opened_again(descriptor):
-    """Return a descriptor of the same file, and how many bytes can be written to it at once.
-
-    Of a pipe or terminal it is an open file of our own whose writes do not block, since others
-    share the first.  A socket has no other: it is given what it takes without waiting.
-    """
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
-            return descriptor, select.PIPE_BUF if stat.S_ISSOCK(mode) else None
-        opened = os.open('/proc/self/fd/%d' % descriptor,
-                         os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        fcntl.fcntl(opened, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-        return opened, None
-    except EnvironmentError:
-        return descriptor, select.PIPE_BUF      # closed, somebody else's, or without /proc
 
 
 class Console(object):
@@ -4079,8 +4073,7 @@ def main(argv):
 
 RUNNING_BTF = '/sys/kernel/btf'
 BUILD_ID = b'(?s)\4\0\0\0\x14\0\0\0\3\0\0\0GNU\0(.{20})'        # in ELF notes
-DEBUG_MODULES = ('/usr/lib/debug/lib/modules/%s/kernel', '/usr/lib/debug/usr/lib/modules/%s/kernel',
-                 '/usr/lib/debug/lib/modules/%s/extra')
+DEBUG_MODULES = ('/usr/lib/debug/lib/modules/%s', '/usr/lib/debug/usr/lib/modules/%s')
 DEBUG_FILES = ('/usr/lib/debug/lib/modules/%s/vmlinux', '/usr/lib/debug/boot/vmlinux-%s',
                '/usr/lib/debug/usr/lib/modules/%s/vmlinux', '/lib/modules/%s/build/vmlinux',
                '/boot/vmlinux-%s', '/usr/lib/debug/boot/vmlinux-%s.debug',
@@ -4224,20 +4217,14 @@ class Sources(object):
                 data = read_file(path)
                 return Btf(data, path, kernel) if data[:2] == BTF_MAGIC else kernel
         if kernel.kind == 'DWARF' and self.options.here and not self.options.vmlinux:
-            path = self._debug_module(module)
-            if path:
-                return self._told(Dwarf(self._debug_elf(path), self.console))
+            found = [os.path.join(directory, name) for pattern in DEBUG_MODULES
+                     for directory, _, names in os.walk(pattern % self.options.release)
+                     for name in names if module_of(name) == module]
+            for path in found:
+                if path.endswith(('.ko', '.ko.debug')):
+                    return self._told(Dwarf(self._debug_elf(path), self.console))
+                self.console.note('%s is compressed, and so not read; unpack it' % path)
         return kernel
-
-    def _debug_module(self, module):
-        found = [os.path.join(directory, name) for pattern in DEBUG_MODULES
-                 for directory, _, names in os.walk(pattern % self.options.release)
-                 for name in names if module_of(name) == module]
-        for path in found:
-            if path.endswith(('.ko', '.ko.debug')):
-                return path
-            self.console.note('%s is compressed, and so not read; unpack it' % path)
-        return None
 
     def modules_that_name(self, name):
         """Return the modules whose own BTF has a name in it."""
