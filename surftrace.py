@@ -921,26 +921,19 @@ def swapping(size, shape):
     return Form(size, 'number of %d bytes' % size, show, read)
 
 
-def show_ip(_, text):
-    return '%d.%d.%d.%d' % struct.unpack('4B', struct.pack('<I', int(text, 0) & 0xffffffff))
+def bytewise(size, base, shape, what, fetch_type=None):
+    """Return the Form of a number whose bytes are shown one by one, as they lie in memory."""
+    def show(_, text):
+        data = struct.pack('<Q', int(text, 0) & (1 << 64) - 1)
+        return shape % tuple(bytearray(data)[:size])
 
-
-def read_ip(_, text):
-    if not re.match(r'[0-9]{1,3}(?:\.[0-9]{1,3}){3}$', text):
-        raise ValueError(text)
-    parts = bytearray(int(part) for part in text.split('.'))        # ValueError from 256 on
-    return '0x%x' % struct.unpack('<I', bytes(parts))
-
-
-def show_mac(_, text):
-    return '%02x:%02x:%02x:%02x:%02x:%02x' % struct.unpack(
-        '6B2x', struct.pack('<Q', int(text, 0) & 0xffffffffffff))
-
-
-def read_mac(_, text):
-    if not re.match(r'[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}$', text):
-        raise ValueError(text)
-    return '0x' + ''.join(reversed(text.split(':')))
+    def read(form, text):
+        parts = enumerate(re.split('[.:]', text))
+        number = '0x%x' % sum(int(part, base) << 8 * place for place, part in parts)
+        if show(form, number) != text.lower():
+            raise ValueError(text)
+        return number
+    return Form(size, what, show, read, fetch_type)
 
 
 def array_bytes(text):
@@ -954,54 +947,44 @@ def show_ip6(_, text):
 
 
 def show_name(form, text):
-    return dict((value, name) for name, value in reversed(form.names)).get(int(text, 0), text)
+    number = int(text, 0)
+    return next((name for name, value in form.names if value == number), text)
 
 
 def read_name(form, text):
     return '%d' % dict(form.names)[text]
 
 
-def show_error(_, text):
-    name = KERNEL_ERRORS.get(-int(text, 0)) or errno.errorcode.get(-int(text, 0))
-    return '-' + name if name else text
-
-
-def read_error(_, text):
-    numbers = dict((name, value) for value, name in KERNEL_ERRORS.items())
-    value = numbers.get(text[1:]) or getattr(errno, text[1:], None)
-    if text[:1] != '-' or not isinstance(value, int):
-        raise KeyError(text)
-    return '-%d' % value
-
-
 def show_result(_, text):
     value = int(text, 16) - (1 << 64 if len(text) == 18 else 0)
-    return show_error(None, '%d' % value) if -4096 < value < 0 else text
+    return show_name(ERROR_FORM, '%d' % value) if -4096 < value < 0 else text
 
 
 FORMS = {       # by the beginning of a value's name
-    'ip_': Form(4, 'IPv4 address, as in 10.0.0.1', show_ip, read_ip),
-    'mac_': Form(6, 'MAC address, as in 52:54:00:12:34:56', show_mac, read_mac,
-                 FetchType('b', 48, 0, 64)),        # as a number, which filters take
+    'ip_': bytewise(4, 10, '%d.%d.%d.%d', 'IPv4 address, as in 10.0.0.1'),
+    'mac_': bytewise(6, 16, '%02x:%02x:%02x:%02x:%02x:%02x', 'MAC address, as in 52:54:00:12:34:56',
+                     FetchType('b', 48, 0, 64)),        # as a number, which filters take
     'ip6_': Form(16, 'IPv6 address', show_ip6, None, FetchType('x', 8, length=16)),
 }
 for width in (16, 32, 64):
     FORMS['B%d_' % width] = swapping(width // 8, '0x%x')
     FORMS['b%d_' % width] = swapping(width // 8, '%d')
 STRUCT_FORMS = {'in6_addr': 'ip6_'}     # the prefix that shows a struct as a whole
-ERROR_FORM = Form(None, 'name of an error, as in -ENOENT', show_error, read_error)
-RESULT_FORM = Form(None, '', show_result, None)         # of a system call, as its event shows it
 # Errors that no program sees (include/linux/errno.h) or Python 2 does not know, and the kernel's
-# own names where there are two.
+# own name where there are two; by the first of numbers in a row.
 KERNEL_ERRORS = {
-    35: 'EDEADLK', 95: 'EOPNOTSUPP', 123: 'ENOMEDIUM', 124: 'EMEDIUMTYPE', 125: 'ECANCELED',
-    126: 'ENOKEY', 127: 'EKEYEXPIRED', 128: 'EKEYREVOKED', 129: 'EKEYREJECTED', 130: 'EOWNERDEAD',
-    131: 'ENOTRECOVERABLE', 132: 'ERFKILL', 133: 'EHWPOISON',
-    512: 'ERESTARTSYS', 513: 'ERESTARTNOINTR', 514: 'ERESTARTNOHAND', 515: 'ENOIOCTLCMD',
-    516: 'ERESTART_RESTARTBLOCK', 517: 'EPROBE_DEFER', 518: 'EOPENSTALE', 519: 'ENOPARAM',
-    521: 'EBADHANDLE', 522: 'ENOTSYNC', 523: 'EBADCOOKIE', 524: 'ENOTSUPP', 525: 'ETOOSMALL',
-    526: 'ESERVERFAULT', 527: 'EBADTYPE', 528: 'EJUKEBOX', 529: 'EIOCBQUEUED',
-    530: 'ERECALLCONFLICT', 531: 'ENOGRACE'}
+    95: 'EOPNOTSUPP',
+    123: 'ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD '
+         'ENOTRECOVERABLE ERFKILL EHWPOISON',
+    512: 'ERESTARTSYS ERESTARTNOINTR ERESTARTNOHAND ENOIOCTLCMD ERESTART_RESTARTBLOCK '
+         'EPROBE_DEFER EOPENSTALE ENOPARAM',
+    521: 'EBADHANDLE ENOTSYNC EBADCOOKIE ENOTSUPP ETOOSMALL ESERVERFAULT EBADTYPE EJUKEBOX '
+         'EIOCBQUEUED ERECALLCONFLICT ENOGRACE'}
+ERROR_FORM = Form(None, 'name of an error, as in -ENOENT', show_name, read_name, None, tuple(
+    ('-' + name, -number) for first, names in KERNEL_ERRORS.items()
+    for number, name in enumerate(names.split(), first)) + tuple(
+        ('-' + name, -getattr(errno, name)) for name in dir(errno) if name[0] == 'E'))
+RESULT_FORM = Form(None, '', show_result, None)         # of a system call, as its event shows it
 
 
 def prefix_of(name):
