@@ -594,13 +594,9 @@ class Type(object):
         return self.target.bare if self.kind in WRAPPERS else self
 
     @property
-    def unqualified(self):
-        return self.target.unqualified if self.kind in QUALIFIERS else self
-
-    @property
-    def qualifiers(self):
-        """(kind, name) of each; only a type_tag has a name."""
-        return [self.record[:2]] + self.target.qualifiers if self.kind in QUALIFIERS else []
+    def wrappers(self):
+        """(kind, name) of each of these, from the outside in."""
+        return [self.record[:2]] + self.target.wrappers if self.kind in WRAPPERS else []
 
     @property
     def size(self):
@@ -632,16 +628,14 @@ class Type(object):
     @property
     def is_text(self):
         """Whether it is a character of a string: char, or const unsigned char (dentry names)."""
-        plain = self.unqualified
-        if plain.name == 'unsigned char':       # (a u8 is a typedef)
-            return ('const', '') in self.qualifiers
-        return plain.name == 'char'
+        kinds = [kind for kind, _ in self.wrappers]
+        name = self.bare.name if 'typedef' not in kinds else ''     # (a u8 is a number)
+        return name == 'char' or name == 'unsigned char' and 'const' in kinds
 
     @property
     def is_network_order(self):
         """Whether a typedef says that its bytes are in network order."""
-        return self.kind in WRAPPERS and (self.name in ('__be16', '__be32', '__be64')
-                                          or self.target.is_network_order)
+        return any(name in ('__be16', '__be32', '__be64') for _, name in self.wrappers)
 
     def pointer(self):
         return self.to(Record('pointer', size=POINTER_SIZE, target=self.record))
@@ -664,21 +658,13 @@ class Type(object):
         """Return the Member of that name, None if there is none."""
         return next((member for member in self.members() if member.name == name), None)
 
-    def hint(self, name, depth):
-        """Return ': it is a.b' for a member `depth` structs inside, called so or alike; or ''."""
-        # Macros turn sk_state into __sk_common.skc_state.
-        alike = re.compile('%s$|[a-z]+%s$' % (re.escape(name), re.escape(
-            name[name.find('_'):] if '_' in name else ' ')))
+    def paths(self, depth):
+        """Yield the path, a.b, of each named member that lies at most `depth` structs inside."""
         for member in self.members():
-            if not member.type.is_aggregate:
-                continue
-            for each in member.type.members():
-                if alike.match(each.name):
-                    return ': it is %s.%s' % (member.name, each.name)
-            deeper = member.type.hint(name, depth - 1) if depth > 1 else ''
-            if deeper:
-                return deeper.replace('is ', 'is %s.' % member.name, 1)
-        return ''
+            yield member.name
+            is_deeper = depth and member.type.is_aggregate
+            for path in member.type.paths(depth - 1) if is_deeper else ():
+                yield '%s.%s' % (member.name, path)
 
     def names(self):
         """Return the (name, number) pairs of an enum, or of bool."""
@@ -1020,7 +1006,7 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
     def pointee(self):
         """Return the Place that a pointer, or an address, leads to."""
         target = self.type.bare.target
-        if ('type_tag', 'percpu') in target.qualifiers:
+        if ('type_tag', 'percpu') in target.wrappers:
             raise self.error('points at what each CPU has its own of: ftrace reads at one address')
         if self.kind == 'address':
             return self._replace(kind='memory', type=target)
@@ -1085,10 +1071,13 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
     def member(self, name):
         found = self.type.member(name)
         if found is None:
-            names = [member.name for member in self.type.members()]
-            hint = ': it is only declared in these types' if not names else (
-                self.type.hint(name, 1) or nearest(name, names)
-                or self.type.hint(name, 2) or "; --info '%s' lists them" % self.type.bare)
+            # Macros turn sk_state into __sk_common.skc_state.
+            alike = re.compile(r'[\w.]+\.%s$' % re.sub('^[^_]*_', '[^_.]*_', name))
+            near, deep = [next((': it is ' + path for path in self.type.paths(depth)
+                                if alike.match(path)), '') for depth in (1, 2)]
+            hint = ': it is only declared in these types' if self.type.is_declared_only else (
+                near or nearest(name, self.type.paths(0)) or deep
+                or "; --info '%s' lists them" % self.type.bare)
             raise TraceError("%s has no member '%s'%s" % (self.type.bare, name, hint))
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
@@ -1135,16 +1124,15 @@ NO_MEMBERS = {'void': ': cast it, !(struct NAME *)', 'array': ': take one elemen
               'pointer': ': put [0] before the ->, to follow one pointer more'}
 
 
-# Headers of packets: for each layer that one can be read from, the headers between.
-NETWORK = {'l2': ('ethhdr',), 'l3': ()}
-TRANSPORT = {'l2': ('ethhdr', 'iphdr'), 'l3': ('iphdr',), 'l4': ()}
-HEADERS = {'ethhdr': {'l2': ()}, 'vlan_hdr': NETWORK, 'iphdr': NETWORK, 'ipv6hdr': NETWORK,
-           'icmphdr': TRANSPORT, 'tcphdr': TRANSPORT, 'udphdr': TRANSPORT}
+# Headers of packets, by their layers; a packet of layer 2 begins with the first of CARRIERS.
+HEADERS = {'ethhdr': 2, 'vlan_hdr': 3, 'iphdr': 3, 'ipv6hdr': 3,
+           'icmphdr': 4, 'tcphdr': 4, 'udphdr': 4}
+CARRIERS = ('ethhdr', 'iphdr')
 # Where skb->data points at the entry of functions that are not at layer 3 (5.10 to 7.2).
-LAYERS = dict.fromkeys('__dev_queue_xmit dev_hard_start_xmit sch_direct_xmit'.split(), 'l2')
+LAYERS = dict.fromkeys('__dev_queue_xmit dev_hard_start_xmit sch_direct_xmit'.split(), 2)
 LAYERS.update(dict.fromkeys((
     'tcp_v4_rcv tcp_v6_rcv tcp_v4_do_rcv tcp_v6_do_rcv tcp_rcv_established tcp_rcv_state_process '
-    'udp_rcv udpv6_rcv __udp4_lib_rcv __udp6_lib_rcv icmp_rcv icmpv6_rcv igmp_rcv').split(), 'l4'))
+    'udp_rcv udpv6_rcv __udp4_lib_rcv __udp6_lib_rcv icmp_rcv icmpv6_rcv igmp_rcv').split(), 4))
 # What follows a header: of what its array is.
 PACKET_DATA = {'cdata': ('u8', 1), 'sdata': ('u16', 2), 'ldata': ('u32', 4), 'qdata': ('u64', 8),
                'Sdata': ('char', 1)}
@@ -1388,21 +1376,22 @@ class Compiler(object):
     def _packet(self, value, place):
         """Return the Place of a packet's header, or of the data behind it, and what follows."""
         header, layer = value.packet.header, value.packet.layer
-        layers, mark = HEADERS.get(header.text), layer.text if layer else 'l3'
-        if not layers:
+        last, mark = HEADERS.get(header.text), int(layer.text[1]) if layer else 3
+        if not last:
             raise TraceError('the headers are ' + ', '.join(sorted(HEADERS)), header.column)
-        if mark not in layers:
+        if mark > last:
             raise TraceError('struct %s is read from %s, and where none is named, l3 is taken' % (
-                header.text, ', '.join(sorted(layers))), header.column)
+                header.text, ', '.join(('l2', 'l3', 'l4')[:last - 1])), header.column)
         own = mark if self.is_inside or self.trace.kind == 'r' else LAYERS.get(self.symbol, mark)
         if own != mark:
-            self.warnings.append('in %s skb->data points at layer %s: %s' % (
-                self.symbol, own[1], 'write @(struct %s *)%s...' % (header.text, own)
-                if own in layers else 'the %s lies before it' % header.text))
+            self.warnings.append('in %s skb->data points at layer %d: %s' % (
+                self.symbol, own, 'write @(struct %s *)l%d...' % (header.text, own)
+                if own <= last else 'the %s lies before it' % header.text))
         data = self._packet_data(place, value)
         with pointing_at(header.column):
             found = find_type(self.source, 'struct ' + header.text)
-        before = sum(find_type(self.source, 'struct ' + name).size for name in layers[mark])
+        before = sum(find_type(self.source, 'struct ' + name).size
+                     for name in CARRIERS[mark - 2:last - 2])
         for operator, word in value.accesses[:1]:
             if operator == '->' and word.text in PACKET_DATA:
                 behind = found.to(Record('array', target=Record('int', *PACKET_DATA[word.text])))
@@ -1461,7 +1450,7 @@ def shown_single(letter, place, usual):
     held = place.type.bare
     if not letter and held.kind == 'pointer':
         if held.target.is_text:
-            is_user = ('type_tag', 'user') in held.target.qualifiers
+            is_user = ('type_tag', 'user') in held.target.wrappers
             return place.pointee().words, FetchType('ustring' if is_user else 'string'), None
         if held.target.bare.kind == 'function':
             return place.words, FetchType('symbol'), None
