@@ -358,8 +358,6 @@ def parse_value(scan):
     begin, raw = scan.at, scan.take(RAW)
     if raw:
         scan.need('(?!#)', "'#' begins a comment for the kernel, which would drop what follows")
-        if re.match(r'\\"[^"]*$', raw.text):
-            raise scan.error('the kernel takes no blank in a string that is a value')
         base = Base('raw', raw.text, raw.column)
         return Value(name, None, None, None, base, (), None, raw.text)
     letter, packet, cast = scan.take('[SUX](?=[%$@!])'), parse_packet(scan), parse_cast(scan)
@@ -922,14 +920,10 @@ def bytewise(size, base, shape, what, fetch_type=None):
     return Form(size, what, show, read, fetch_type)
 
 
-def array_bytes(text):
-    """Return the bytes of an array, {0x0,0x1}, as the kernel prints it."""
-    return bytes(bytearray(int(part, 16) for part in text.strip('{}').split(',')))
-
-
 def show_ip6(_, text):
     import socket       # few runs need it, and it is slow to load
-    return socket.inet_ntop(socket.AF_INET6, array_bytes(text))
+    numbers = [int(part, 16) for part in text.strip('{}').split(',')]       # {0x0,0x1}
+    return socket.inet_ntop(socket.AF_INET6, bytes(bytearray(numbers)))
 
 
 def show_name(form, text):
@@ -1348,29 +1342,28 @@ class Compiler(object):
         kinds: the Types of the arguments up to this one, None for one word.
         """
         names, by_reference = self.architecture.arguments, self.architecture.by_reference
-        used, stack = 0, self.architecture.stack
+        used, behind = 0, len(names)    # slots: registers, and behind them those on the stack
         if result and result.is_aggregate and result.size > 16 and not by_reference:
             used = 1                    # the address that the result is written to comes first
         for found in kinds:
             size = found.size if found and found.is_aggregate else POINTER_SIZE
             is_behind_pointer = size > 16 and by_reference
             count = 1 if is_behind_pointer else (size + 7) // 8
-            in_registers = count <= 2 and used + count <= len(names)
-            if in_registers:
-                first, used = used, used + count
+            if count <= 2 and used + count <= len(names):
+                slot, used = used, used + count
             else:
-                first, stack = stack, stack + count
+                slot, behind = behind, behind + count
                 used = len(names) if by_reference and count > 1 else used
-        is_struct, on_return = not in_registers and count > 1, self.trace.kind == 'r'
-        if on_return and not in_registers and (is_struct or by_reference):
+        on_stack, on_return = slot >= len(names), self.trace.kind == 'r'
+        stack = slot - len(names) + self.architecture.stack
+        if on_return and on_stack and (count > 1 or by_reference):
             raise TraceError('on return the kernel keeps no argument that lies in $stack%d: use an '
-                             'entry trace (p)' % first)
-        if is_struct:
-            return Place('memory', '$stack', 8 * first, found)
-        words = '%' + names[first] if in_registers else '$stack%d' % first
+                             'entry trace (p)' % stack)
+        if on_stack and count > 1:
+            return Place('memory', '$stack', 8 * stack, found)
+        words = '$stack%d' % stack if on_stack else '%' + names[slot]
         if on_return:
-            behind = 0 if in_registers else len(names) - self.architecture.stack
-            words = '$arg%d' % (1 + behind + first)
+            words = '$arg%d' % (1 + slot)
         return Place('memory' if is_behind_pointer else 'register', words, 0, found)
 
     def _packet(self, value, place):
