@@ -669,7 +669,7 @@ class Type(object):
         bare = self.bare
         if (bare.kind, bare.name) == ('int', '_Bool'):
             return (('false', 0), ('true', 1))
-        return tuple(self.source.enumerators(bare.record)) if bare.kind == 'enum' else ()
+        return self.source.enumerators(bare.record) if bare.kind == 'enum' else ()
 
     def __str__(self):
         return self.declare('')
@@ -972,9 +972,9 @@ def prefix_of(name):
     return name[:name.find('_') + 1]
 
 
-def names_form(found):
+def names_form(found, mask=-1):
     """Return the Form of a Type whose numbers have names, None if they have none."""
-    names = found.names()
+    names = tuple((name, number & mask) for name, number in found.names())
     return Form(None, None, show_name, read_name, None, names) if names else None
 
 
@@ -1118,10 +1118,9 @@ NO_MEMBERS = {'void': ': cast it, !(struct NAME *)', 'array': ': take one elemen
               'pointer': ': put [0] before the ->, to follow one pointer more'}
 
 
-# Headers of packets, by their layers; a packet of layer 2 begins with the first of CARRIERS.
+# Headers of packets, by their layers.
 HEADERS = {'ethhdr': 2, 'vlan_hdr': 3, 'iphdr': 3, 'ipv6hdr': 3,
            'icmphdr': 4, 'tcphdr': 4, 'udphdr': 4}
-CARRIERS = ('ethhdr', 'iphdr')
 # Where skb->data points at the entry of functions that are not at layer 3 (5.10 to 7.2).
 LAYERS = dict.fromkeys('__dev_queue_xmit dev_hard_start_xmit sch_direct_xmit'.split(), 2)
 LAYERS.update(dict.fromkeys((
@@ -1380,18 +1379,18 @@ class Compiler(object):
             self.warnings.append('in %s skb->data points at layer %d: %s' % (
                 self.symbol, own, 'write @(struct %s *)l%d...' % (header.text, own)
                 if own <= last else 'the %s lies before it' % header.text))
-        data = self._packet_data(place, value)
+        data = self._packet_data(place)
         with pointing_at(header.column):
             found = find_type(self.source, 'struct ' + header.text)
-        before = sum(find_type(self.source, 'struct ' + name).size
-                     for name in CARRIERS[mark - 2:last - 2])
+        between = ('ethhdr', 'iphdr')[mark - 2:last - 2]
+        before = sum(find_type(self.source, 'struct ' + name).size for name in between)
         for operator, word in value.accesses[:1]:
             if operator == '->' and word.text in PACKET_DATA:
                 behind = found.to(Record('array', target=Record('int', *PACKET_DATA[word.text])))
                 return Place('memory', data, before + found.size, behind), value.accesses[1:]
         return Place('address', data, before, found.pointer()), value.accesses
 
-    def _packet_data(self, place, value):
+    def _packet_data(self, place):
         """Return ftrace's words for sk_buff->data; a struct sk_buff ** is followed once more."""
         skb = find_type(self.source, 'struct sk_buff')
         if place.type is None:
@@ -1510,10 +1509,8 @@ def shown_bitfield(letter, place):
     if letter and letter.text in ('XS' if place.type.bare.signed else 'X'):
         raise TraceError('the kernel shows a bitfield, or a part of a register, in decimal and '
                          'without a sign: leave out the %s' % letter.text, letter.column)
-    form = None if letter else names_form(place.type)
-    if form:        # (without a sign, it is shown as so many bits)
-        form = form._replace(names=tuple(
-            (name, value & (1 << count) - 1) for name, value in form.names))
+    # (Without a sign, it is shown as so many bits.)
+    form = None if letter else names_form(place.type, (1 << count) - 1)
     return place.words, FetchType('b', count, first, unit[0]), form
 
 
