@@ -1624,7 +1624,7 @@ def kernel_operand(predicate, field, source, here):
         return text
     check_comparison(predicate, kind)
     is_number = re.match(DECIMAL_OR_HEXADECIMAL, text)
-    takes_numbers = kind == 'ip' or form and (form.names or form is ERROR_FORM)
+    takes_numbers = kind == 'ip' or form and form.names
     if form and form.read and not (is_number and takes_numbers):
         return formed(predicate, form)
     if kind in ('signed', 'unsigned', 'ip') or kind is None and re.match(CONSTANT, text):
