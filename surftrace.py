@@ -1580,30 +1580,29 @@ class Fields(dict):
 # Takes the Filter of a trace and the Fields that it may name, and gives a KernelFilter
 # (Documentation/trace/events.rst): the person's own text with other operands.
 
-# marks: (position in text, column in the trace) of each predicate.  asks_task: it depends
-# on the task alone, so that a call's entry may ask it: nested calls pass or fail together.
-KernelFilter = namedtuple('KernelFilter', 'text marks asks_task')
+# columns: where each predicate begins in the trace.  asks_task: it depends on the task alone,
+# so that a call's entry may ask it: nested calls pass or fail together.
+KernelFilter = namedtuple('KernelFilter', 'text columns asks_task')
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
 
 def compile_filter(written, fields, source, here):
     """Return the KernelFilter; here: this machine's macros apply."""
-    text, marks, moved = written.text, [], -written.column
+    text, end = '', 0
     for predicate in written.predicates:
-        name, operand = predicate.name, predicate.operand
-        marks.append((name.column + moved, name.column))
-        begin = operand.column + moved
-        field = fields.find(name, 'filter on')
+        field, operand = fields.find(predicate.name, 'filter on'), predicate.operand
+        begin = operand.column - written.column
         with pointing_at(operand.column):
             compared = kernel_operand(predicate, field, source, here)
-        if begin + len(compared) > FILTER_LIMIT:
+        text += written.text[end:begin] + compared
+        if len(text) > FILTER_LIMIT:
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
                              % FILTER_LIMIT, operand.column)
-        text = text[:begin] + compared + text[begin + len(operand.text):]
-        moved += len(compared) - len(operand.text)
-    asks_task = all(each.name.text in TASK_FIELDS for each in written.predicates)
-    return KernelFilter(text, tuple(marks), asks_task)
+        end = begin + len(operand.text)
+    names = [predicate.name for predicate in written.predicates]
+    return KernelFilter(text + written.text[end:], [name.column for name in names],
+                        all(name.text in TASK_FIELDS for name in names))
 
 
 # What may be meant by an operand that is no number.
@@ -2100,11 +2099,9 @@ def without(process, probes):
     """Return Probes that leave a process out by their filters, where a kernel has no other way."""
     condition, changed = 'common_pid!=%d' % process, []
     for probe in probes:
-        kept = KernelFilter(condition, (), True)
+        kept = KernelFilter(condition, [probe.column], True)
         if probe.filter:
-            marks = tuple((mark + 1, column) for mark, column in probe.filter.marks)
-            text = '(%s)&&%s' % (probe.filter.text, condition)
-            kept = probe.filter._replace(text=text, marks=marks)
+            kept = probe.filter._replace(text='(%s)&&%s' % (probe.filter.text, condition))
         changed.append(probe._replace(filter=kept))
     return changed
 
@@ -2764,16 +2761,16 @@ def refusal(step, error, tracefs, top):
         elif name not in [each.name for each in all_symbols(
                 tracefs.read_if_there('available_filter_functions'))]:
             reason += ", since it is not among ftrace's available_filter_functions"
-    columns = [0, probe.column] + [argument.column for argument in probe.arguments]
-    what, column = 'trace', columns[:len(before.split(' '))][-1]
+    # What the columns are of, and what stands between two of them.
+    what, columns, between = 'trace', [0, probe.column], ' '
+    columns += [argument.column for argument in probe.arguments]
     if kind == 'filter':
-        marks = [0] + [at for mark, at in probe.filter.marks if mark <= len(before)]
-        what, column = 'filter', max(marks)
+        what, columns, between = 'filter', probe.filter.columns, r'&&|\|\|'
     elif kind == 'trigger' and probe.histogram:
-        what, column = 'histogram', probe.histogram.column
+        what, columns = 'histogram', [probe.histogram.column]
     refused = Error('the kernel refused this %s: %s; %s was given: %s' % (
         what, reason, step.path, step.text))
-    refused.text, refused.column = probe.text, column
+    refused.text, refused.column = probe.text, columns[:len(re.split(between, before))][-1]
     return refused
 
 
