@@ -1973,23 +1973,19 @@ def compile_trace(tree, event, symbol, source, kernel):
 
 def as_compared(argument, written):
     """Return an Argument, with a warning if a Filter compares bytes that are in network order."""
-    operators = set()
-    for name, _, operator, operand, _ in written.predicates if written else ():
-        is_number = re.match(DECIMAL_OR_HEXADECIMAL, operand.text)
-        if name.text == argument.name and is_number and int(operand.text, 0):
-            operators.add(operator.text)
-    if not argument.order or not operators:
+    numbers = [predicate.word for predicate in (written.predicates if written else ())
+               if predicate.name.text == argument.name and argument.order]
+    if not any(re.match(DECIMAL_OR_HEXADECIMAL, each) and int(each, 0) for each in numbers):
         return argument
-    way = ': only ==, != and & mean anything'
-    if operators <= set(('==', '!=', '&')):
-        way = '; call it %s%s' % (argument.order, argument.name)
-    warning = 'its bytes are in network order, and the filter compares them as they lie' + way
+    warning = ('its bytes are in network order, and the filter compares them as they lie; call it '
+               '%s%s' % (argument.order, argument.name))
     return argument._replace(warnings=argument.warnings + (warning,))
 
 
 def check_names(tree):
-    of_call = ('us', CALL_KEY.name) if tree.kind == 'c' else ()
-    seen = set()
+    reserved, limit, seen = RESERVED_NAMES, ARGUMENT_LIMIT, set()
+    if tree.kind == 'c':
+        reserved, limit = reserved.union(('us', CALL_KEY.name)), CALL_LIMIT
     for value in tree.values:
         name = value.name.text
         for is_so, problem in (
@@ -1997,16 +1993,12 @@ def check_names(tree):
                  'is no name: letters, digits and _, a letter or _ first'),
                 (len(name) > NAME_LIMIT,
                  'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)),
-                (name in RESERVED_NAMES, "is the kernel's own name; choose another"),
-                (name in of_call, 'is of the call itself; choose another name'),
+                (name in reserved, "is the kernel's own name; choose another"),
                 (name in seen, 'is there twice; values need different names'),
-                (len(seen) == ARGUMENT_LIMIT,
-                 'is one too many: a trace holds at most %d values' % ARGUMENT_LIMIT)):
+                (len(seen) == limit,
+                 'is one too many: such a trace holds at most %d values' % limit)):
             if is_so:
                 raise wrong(value.name, problem)
-        if of_call and len(seen) == CALL_LIMIT:
-            raise TraceError('the kernel keeps %d values of a whole call, this is one too many'
-                             % CALL_LIMIT, value.name.column)
         seen.add(name)
 
 

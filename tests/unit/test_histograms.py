@@ -235,7 +235,7 @@ class Calls(OnABox):
     def test_how_many_values(self):
         values = ' '.join('a%d=%%0' % number for number in range(15))
         self.assertEqual(self.run_on('-S', 'c ip_rcv ' + values.rpartition(' ')[0]).status, 0)
-        self.assertIn('the kernel keeps 14 values of a whole call, this is one too many',
+        self.assertIn('is one too many: such a trace holds at most 14 values',
                       self.run_on('-S', 'c ip_rcv ' + values).err)
 
     def test_lines(self):
