@@ -2328,7 +2328,6 @@ Symbol = namedtuple('Symbol', 'name module')      # module None: the kernel itse
 DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and all kernels have it
 FORBIDDEN = '/sys/kernel/debug/kprobes/blacklist'
 NOT_A_FUNCTION = r'__(?:pfx|cfi|SCT_)_|.*\.cold$'      # pieces of code that go with one
-VARIANT = r'\.(?:constprop|isra)\.[0-9]+(?:\.(?:constprop|isra)\.[0-9]+)*$'
 # The names of one function over time.
 RENAMED = (('do_fork', '_do_fork', 'kernel_clone'), ('do_filp_open', 'do_file_open'),
            ('do_sys_open', 'do_sys_openat2'), ('generic_make_request', 'submit_bio_noacct'))
@@ -2497,8 +2496,8 @@ class Kernel(object):
 
     def module(self, name):
         """Return the module that a function lives in, None for the kernel's own."""
-        return next((symbol.module for symbol in symbols_like(self.listing('traceable'), name)
-                     if symbol.name == name), None)
+        like = symbols_like(self.listing('traceable'), name)
+        return next((symbol.module for symbol in like if symbol.name == name), None)
 
     def check_variable(self, base):
         """Raise the error that there is no symbol of that name; kallsyms may be unreadable."""
@@ -2519,15 +2518,13 @@ class Kernel(object):
         for each in lists:
             like = [symbol for symbol in symbols_like(self.listing(each), name)
                     if module in (None, symbol.module)]
-            names = set(symbol.name for symbol in like)
-            variants = [name] if name in names else sorted(
-                each for each in names if re.match(VARIANT, each[len(name):]))
-            if len(variants) > 1:
+            like = [symbol for symbol in like if symbol.name == name] or like
+            variants = sorted(set(symbol.name for symbol in like))
+            if variants[1:]:
                 raise TraceError("the compiler made several of '%s', trace the one you mean: %s"
                                  % (name, ', '.join(variants)), token.column)
-            if variants:
-                symbols = [each for each in like if each.name == variants[0]]
-                return self._chosen(symbols, name, console)
+            if like:
+                return self._chosen(like, name, console)
         listings = [self.listing(each) for each in lists]
         if not any(listings) or module and not self.here:
             return Symbol(name, module)
@@ -2609,10 +2606,9 @@ class Kernel(object):
         like = set(symbol for symbol in known if match(symbol.name) and
                    module in (None, symbol.module) and not re.match(NOT_A_FUNCTION, symbol.name))
         # (ftrace's list lacks some that the kernel counts all the same.)
-        copies = Counter()
-        for name in ('traceable', 'all'):
-            copies |= Counter(symbol.name for symbol in all_symbols(self.listing(name))
-                              if module in (None, symbol.module))
+        copies = Counter(
+            symbol.name for symbol in all_symbols(self.listing('all') or self.listing('traceable'))
+            if module in (None, symbol.module))
         forbidden = forbidden_functions() if self.here else ()
         found = sorted((symbol for symbol in like if copies[symbol.name] < 2
                         and symbol.name not in forbidden), key=lambda symbol: symbol.name)
@@ -2685,11 +2681,11 @@ def check_limit(found, limit, noun, token):
 
 
 def symbols_like(listing, name):
-    """Yield the Symbols called name, or name and a suffix, of the functions in a list."""
-    pattern = re.escape(name) + r'(\.\S+)?(?:[ \t]+\[(\S+)\])?$'
+    """Yield the Symbols called name, or variants of it, of the functions in a list."""
+    pattern = re.escape(name) + r'((?:\.(?:constprop|isra)\.[0-9]+)*)(?:[ \t]+\[(\S+)\])?$'
     for match in re.finditer(pattern, listing, re.M):
         if re.search(r'^$|\n$| [tTwW] $', listing[max(match.start() - 3, 0):match.start()]):
-            yield Symbol(name + (match.group(1) or ''), match.group(2))
+            yield Symbol(name + match.group(1), match.group(2))
 
 
 def all_symbols(listing):
