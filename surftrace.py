@@ -2380,6 +2380,14 @@ class Tracefs(object):
         """Return GROUP/EVENT of each line of kprobe_events; one event may have several."""
         return re.findall(r'(?m)^[^ :]+:(\S+)', self.read_if_there('kprobe_events'))
 
+    def events(self, top='', system=None):
+        """Return (SYSTEM, EVENT) of each event that can be enabled, in order; top: '' or DIR/."""
+        systems = [each for each in ([system] if system else self.names(top + 'events'))
+                   if self.has('%sevents/%s/' % (top, each))]
+        return sorted((each, event) for each in systems
+                      for event in self.names('%sevents/%s' % (top, each))
+                      if self.has('%sevents/%s/%s/enable' % (top, each, event)))
+
     def synthetic_events(self):
         return re.findall(r'(?m)^s:(?:synthetic/)?(\w+)', self.read_if_there('dynamic_events'))
 
@@ -2634,11 +2642,7 @@ class Kernel(object):
                 raise TraceError('which events there are can only be told where tracefs can be '
                                  'read; name one, SYSTEM/EVENT', token.column)
             return [(system, token.text)]
-        systems = self.tracefs.names('events')
-        all_events = [(each, event) for each in sorted(systems)
-                      if system in (None, each) and self.tracefs.has('events/%s/' % each)
-                      for event in sorted(self.tracefs.names('events/' + each))
-                      if self.tracefs.has('events/%s/%s/enable' % (each, event))]
+        all_events = self.tracefs.events(system=system)
         match = matcher(token.text, token.column)
         found = [each for each in all_events if match(each[1])]
         if not found and self.tracefs.has('events/%s/' % name):
@@ -2647,7 +2651,8 @@ class Kernel(object):
                              token.column)
         if not found:
             around = token if all_events else tree.system
-            likely = nearest(around.text, [event for _, event in all_events] or systems)
+            likely = nearest(around.text, [event for _, event in all_events]
+                             or self.tracefs.names('events'))
             raise TraceError("this kernel has no event '%s'%s" % (name, likely), around.column)
         if not is_pattern(token.text) and found[1:]:
             systems = ', '.join('/'.join(each) for each in found)
@@ -2721,8 +2726,6 @@ REFUSALS = {
     errno.EINVAL: 'invalid argument (dmesg may know more)',
     errno.ENOENT: 'it has no such function',
     errno.EILSEQ: 'the offset is not at the start of an instruction',
-    errno.EEXIST: 'an event of that name is there already',
-    errno.E2BIG: 'too many values',
     errno.EADDRNOTAVAIL: 'the symbol is not unique',
     errno.EOPNOTSUPP: 'this function cannot be probed',
 }
@@ -2930,32 +2933,19 @@ def sweep_run(run, tracefs, console):
     if found:
         # EBUSY here means that somebody reads it; from rmdir it may mean something else.
         os.close(tracefs.attempt(os.open, instance + '/trace_pipe', os.O_RDONLY | os.O_NONBLOCK))
-        remove_triggers(instance, tracefs)
+        # What opens a trigger so empties it: that of f0r, which uses f0's variables, goes first.
+        for event in reversed(tracefs.events(instance + '/')):
+            path = '%s/events/%s/%s/trigger' % ((instance,) + event)
+            if re.search('(?m)^[^#]', tracefs.read_if_there(path)):
+                os.close(tracefs.attempt(os.open, path, os.O_WRONLY | os.O_TRUNC))
         tracefs.attempt(os.rmdir, instance)
     probes = sorted(set(each for each in tracefs.probes() if each.startswith(run + '/')))
     calls = [event for event in tracefs.synthetic_events() if event.rpartition('_')[0] == run]
-    left = ['an instance'] if found else []
-    for path, events, noun in (('kprobe_events', probes, 'probe'),
-                               ('dynamic_events', calls, 'call')):
+    for path, events in ('kprobe_events', probes), ('dynamic_events', calls):
         if events:
             tracefs.write(path, '\n'.join('-:' + event for event in events), append=True)
-            left.append(count_of(len(events), noun))
-    if left:        # (else another run has just removed it)
-        console.note('removed what a killed run had left: %s of %s' % (' and '.join(left), run))
-
-
-def remove_triggers(instance, tracefs):
-    """Remove the triggers of an instance; those that use another's variables go first."""
-    found, events = [], instance + '/events/'
-    for system in tracefs.names(events):
-        if tracefs.has(events + system + '/'):
-            for event in tracefs.names(events + system):
-                path = '%s%s/%s/trigger' % (events, system, event)
-                text = tracefs.read_if_there(path)
-                if re.search('(?m)^[^#]', text):
-                    found.append((':onmatch(' not in text, path))
-    for _, path in sorted(found):       # opening it so empties it
-        os.close(tracefs.attempt(os.open, path, os.O_WRONLY | os.O_TRUNC))
+    if found or probes or calls:        # (else another run has just removed it)
+        console.note('removed what a killed run had left: ' + run)
 
 
 class Session(object):

@@ -213,7 +213,8 @@ class Options(OnABox):
             ['vfs_read', 'vfs_readv', 'xvfs_read', 'two.isra.0', 'two.constprop.1',
              'ext4_open [ext4]', 'twin', 'twin', 'bad_one', '__pfx_vfs_read', 'vfs_read.cold',
              'last', 'ip_rcv']) + '\n')
-        self.box.put('/proc/kallsyms', 'ffffffff81000009 t last\nffffffff8100000a t last\n')
+        self.box.put('/proc/kallsyms', ''.join(
+            'ffffffff8100000%d t %s\n' % each for each in enumerate(['last', 'twin'] * 2)))
         self.box.put(DEBUGFS + '/kprobes/blacklist',
                      '0x1-0x2\tbad_one\n0x3-0x4\tvfs_readv\n')
         for pattern, names, left_out in [
@@ -424,8 +425,7 @@ class Leftovers(OnABox):
                 self.box.probe(line)
             result = self.run_on()
             self.assertEqual(result.status, 0)
-            self.assertIn('removed what a killed run had left: an instance and 2 probes '
-                          'of ' + run, self.notes(result))
+            self.assertIn('removed what a killed run had left: ' + run, self.notes(result))
             self.assertEqual((self.box.probes(), self.box.names('instances')), ([], []))
 
     def test_probes_or_an_instance_alone(self):
@@ -433,9 +433,8 @@ class Leftovers(OnABox):
         self.box.probe('p:%s/f0 vfs_read' % runs[0])
         self.box.instance(runs[1] + '_1')
         said = self.notes(self.run_on())
-        for run, what in zip((runs[0], runs[1] + '_1'), ('1 probe', 'an instance')):
-            self.assertIn('removed what a killed run had left: %s of %s' % (what, run),
-                          said)
+        for run in runs[0], runs[1] + '_1':
+            self.assertIn('removed what a killed run had left: ' + run, said)
         self.assertEqual((self.box.probes(), self.box.names('instances')), ([], []))
 
     def test_what_is_not_left_behind_stays(self):
@@ -750,8 +749,6 @@ class Failures(OnABox):
                 (errno.EINVAL, 'invalid argument (dmesg may know more)'),
                 (errno.ENOENT, 'it has no such function'),
                 (errno.EILSEQ, 'the offset is not at the start of an instruction'),
-                (errno.EEXIST, 'an event of that name is there already'),
-                (errno.E2BIG, 'too many values'),
                 (errno.EADDRNOTAVAIL, 'the symbol is not unique'),
                 (errno.EOPNOTSUPP, 'this function cannot be probed'),
                 (errno.ENODEV, os.strerror(errno.ENODEV).lower())]:
