@@ -1534,8 +1534,8 @@ def shown_array(letter, place):
 
 # Like an Argument: what a filter or a histogram can name.  kind: an Argument's, or 'user string'
 # (a pointer into a program's memory), 'ip' (four bytes), 'other', None if it is not known.
-Field = namedtuple('Field', 'kind fetch_type form signed words')
-Field.__new__.__defaults__ = (FetchType('u'), None, '', '')
+Field = namedtuple('Field', 'kind fetch_type form signed order words')
+Field.__new__.__defaults__ = (FetchType('u'), None, '', '', '')
 
 # Fields that every event has, and the kernel's own.
 COMMON_FIELDS = dict((name, Field(fetch_type.kind, fetch_type)) for name, fetch_type in (
@@ -1581,20 +1581,24 @@ class Fields(dict):
 # (Documentation/trace/events.rst): the person's own text with other operands.
 
 # columns: where each predicate begins in the trace.  asks_task: it depends on the task alone,
-# so that a call's entry may ask it: nested calls pass or fail together.
-KernelFilter = namedtuple('KernelFilter', 'text columns asks_task')
+# so that a call's entry may ask it: nested calls pass or fail together.  warnings: (name, text).
+KernelFilter = namedtuple('KernelFilter', 'text columns asks_task warnings')
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
 
 
 def compile_filter(written, fields, source, here):
     """Return the KernelFilter; here: this machine's macros apply."""
-    text, end = '', 0
+    text, end, warnings = '', 0, []
     for predicate in written.predicates:
         field, operand = fields.find(predicate.name, 'filter on'), predicate.operand
         begin = operand.column - written.column
         with pointing_at(operand.column):
             compared = kernel_operand(predicate, field, source, here)
+        if field.order and re.search('[1-9a-fA-F]', compared):
+            name = predicate.name.text
+            warnings.append((name, 'its bytes are in network order, and the filter compares them '
+                             'as they lie; call it ' + field.order + name))
         text += written.text[end:begin] + compared
         if len(text) > FILTER_LIMIT:
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
@@ -1602,7 +1606,7 @@ def compile_filter(written, fields, source, here):
         end = begin + len(operand.text)
     names = [predicate.name for predicate in written.predicates]
     return KernelFilter(text + written.text[end:], [name.column for name in names],
-                        all(name.text in TASK_FIELDS for name in names))
+                        all(name.text in TASK_FIELDS for name in names), warnings)
 
 
 # What may be meant by an operand that is no number.
@@ -1878,6 +1882,7 @@ Probe = namedtuple('Probe', 'text kind event place arguments filter histogram co
 CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are the times
 
 
+@sound
 def compile_all(trees, sources, kernel, console, limit):
     """Return the Probes of all trees; limit is how many functions a pattern may take."""
     events, probes, warnings = set(), [], set()
@@ -1898,6 +1903,7 @@ def compile_all(trees, sources, kernel, console, limit):
             warnings.update((argument.name, warning) for warning in argument.warnings)
         for name in probe.histogram.from_zero if probe.histogram else ():
             warnings.add((name, 'counts from 0 on: negative numbers are left out'))
+        warnings.update(probe.filter.warnings if probe.filter else ())
     for warning in sorted(warnings):
         console.note("'%s': %s" % warning)
     return probes
@@ -1922,7 +1928,6 @@ def compile_each(tree, found, first, events, sources, kernel, console):
     return probes
 
 
-@sound
 def compile_event(tree, name, sources, kernel, events):
     """Return the Probe of a tree on the event called name, (system, event)."""
     if name in events:
@@ -1936,7 +1941,6 @@ def compile_event(tree, name, sources, kernel, events):
                  (tree.system or tree.event).column, is_pattern(tree.event.text))
 
 
-@sound
 def compile_trace(tree, event, symbol, source, kernel):
     """Return the Probe of a tree on a symbol, to be the event of that name."""
     place = tree.module.text + ':' + symbol if tree.module else symbol
@@ -1953,7 +1957,7 @@ def compile_trace(tree, event, symbol, source, kernel):
         tree = tree._replace(values=tree.values + (parse_value(Scanner(name + '=$comm')),))
     check_names(tree)
     compiler = Compiler(tree, symbol, source, kernel)
-    arguments = tuple(as_compared(compiler.compile(value), tree.filter) for value in tree.values)
+    arguments = tuple(compiler.compile(value) for value in tree.values)
     for argument in arguments if tree.kind == 'c' else ():
         if argument.kind == 'array':
             raise wrong(Token(argument.name, argument.column),
@@ -1969,17 +1973,6 @@ def compile_trace(tree, event, symbol, source, kernel):
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram,
                  tree.symbol.column, is_pattern(tree.symbol.text))
-
-
-def as_compared(argument, written):
-    """Return an Argument, with a warning if a Filter compares bytes that are in network order."""
-    numbers = [predicate.word for predicate in (written.predicates if written else ())
-               if predicate.name.text == argument.name and argument.order]
-    if not any(re.match(DECIMAL_OR_HEXADECIMAL, each) and int(each, 0) for each in numbers):
-        return argument
-    warning = ('its bytes are in network order, and the filter compares them as they lie; call it '
-               '%s%s' % (argument.order, argument.name))
-    return argument._replace(warnings=argument.warnings + (warning,))
 
 
 def check_names(tree):
@@ -2091,7 +2084,7 @@ def without(process, probes):
     """Return Probes that leave a process out by their filters, where a kernel has no other way."""
     condition, changed = 'common_pid!=%d' % process, []
     for probe in probes:
-        kept = KernelFilter(condition, [probe.column], True)
+        kept = KernelFilter(condition, [probe.column], True, ())
         if probe.filter:
             kept = probe.filter._replace(text='(%s)&&%s' % (probe.filter.text, condition))
         changed.append(probe._replace(filter=kept))
