@@ -257,12 +257,14 @@ def wrong(token, problem, at=None):
 class Scanner(object):
     """A trace that is read from left to right."""
 
+    compiled = {}       # patterns; re looks its own up in twice the time
+
     def __init__(self, text):
         self.text, self.at = text, 0
 
     def take(self, pattern):
         """Step over what a pattern matches here and return it as a Token, or None."""
-        match = re.compile(pattern).match(self.text, self.at)
+        match = self.sees(pattern)
         if not match:
             return None
         self.at = match.end()
@@ -277,7 +279,9 @@ class Scanner(object):
 
     def sees(self, pattern):
         """Return the match of a pattern here, None if there is none."""
-        return re.compile(pattern).match(self.text, self.at)
+        if pattern not in self.compiled:
+            self.compiled[pattern] = re.compile(pattern)
+        return self.compiled[pattern].match(self.text, self.at)
 
     def error(self, message):
         return TraceError(message, self.at)
@@ -349,10 +353,12 @@ def matcher(pattern, column=None):
 
 
 def parse_value(scan):
-    unnamed, compared = scan.sees(r'\$(\w+)(?!\w*=)'), scan.sees(r'\w+[<>~&!]\S*')
-    name = scan.need('[^ =]*(?==)', 'a value is written NAME=VALUE%s, and a filter f:%s' % (
-        ': %s=$%s' % (unnamed.groups() * 2) if unnamed else '',
-        compared.group() if compared else '...'))
+    name = scan.take('[^ =]*(?==)')
+    if name is None:
+        unnamed, compared = scan.sees(r'\$(\w+)'), scan.sees(r'\w+[<>~&!]\S*')
+        raise scan.error('a value is written NAME=VALUE%s, and a filter f:%s' % (
+            ': %s=$%s' % (unnamed.groups() * 2) if unnamed else '',
+            compared.group() if compared else '...'))
     scan.take('=')
     scan.need('(?=[^ ])', "a value is missing after '%s='; $NAME is there for the shell to take "
               'unless the trace stands in single quotes' % name.text)
@@ -640,9 +646,9 @@ class Type(object):
         return self.to(Record('pointer', size=POINTER_SIZE, target=self.record))
 
     def own_members(self, start=0):
-        """Return its Members, without a name too, with their Types, counted from bit `start`."""
-        return [Member(name, self.to(ref), start + bit_offset, bit_size)
-                for name, ref, bit_offset, bit_size in self.source.members(self.bare.record)]
+        """Yield its Members, without a name too, with their Types, counted from bit `start`."""
+        for name, ref, bit_offset, bit_size in self.source.members(self.bare.record):
+            yield Member(name, self.to(ref), start + bit_offset, bit_size)
 
     def members(self, start=0):
         """Yield the named Members, in nameless ones too, counted from bit `start`."""
@@ -1146,8 +1152,9 @@ class Compiler(object):
         """Return the Function that is traced, or None where it need not be known, or be one."""
         try:
             if self._functions is None:
-                self._functions = dict((prototype(self.source, each), each)
-                                       for each in self.source.functions(self.symbol))
+                listed = self.source.functions(self.symbol)
+                self._functions = dict((prototype(self.source, each) if listed[1:] else '', each)
+                                       for each in listed)
         except NoTypesError:
             if needs_types:
                 raise
@@ -4267,7 +4274,10 @@ class LazySource(object):
 
     def __getattr__(self, question):
         found = getattr(self._sources.open(self._module), question)
-        return sound(found) if callable(found) else found
+        if callable(found):
+            found = sound(found)
+            setattr(self, question, found)      # it is asked for once
+        return found
 
     def functions(self, name):
         if self._sources.lacks(self._module):
@@ -4351,6 +4361,7 @@ class Btf(Source):
         self.before = [0]   # how many records begin before each block of words, and in all
         for at in range(0, len(marks), BTF_BLOCK):
             self.before.append(self.before[-1] + marks.count(b'\1', at, at + BTF_BLOCK))
+        self.starts = []        # the first word of each record, once all names are indexed
         self.named = {}         # ids by name
         self.known = {0: Record('void')}        # by id
 
@@ -4385,6 +4396,8 @@ class Btf(Source):
     def _start(self, ref):
         if not 0 < ref <= self.before[-1]:
             raise IndexError(ref)
+        if self.starts:
+            return self.starts[ref - 1]
         block = bisect.bisect_left(self.before, ref) - 1
         at = BTF_BLOCK * block - 1
         for _ in range(ref - self.before[block]):
@@ -4441,8 +4454,10 @@ class Btf(Source):
 
     def make_index(self):
         words, index = array.array('I', self.types), {}
-        for ref, match in enumerate(re.finditer(b'\1', self.marks), 1):
-            offset, info = words[match.start() - 1], words[match.start()]
+        self.starts = array.array('I', [match.start() - 1
+                                        for match in re.finditer(b'\1', self.marks)])
+        for ref, start in enumerate(self.starts, 1):
+            offset, info = words[start], words[start + 1]
             if offset:
                 key = BTF_KINDS[info >> 24 & 0x1f], self._text(offset)
                 index.setdefault(key, []).append(ref)
@@ -5908,7 +5923,7 @@ class DatabaseWriter(object):
             base.kind not in TAGS or base.is_declared_only) else self._name(base))
 
     def _struct(self, name, found):
-        members = found.own_members() if found.kind != 'enum' else ()
+        members = list(found.own_members()) if found.kind != 'enum' else ()
         serial = self._insert('structs', name, len(members), found.size)
         for member in members:
             bits = '%d:%d' % (member.bit_offset % 8, member.bit_size) if member.bit_size else ''
@@ -6119,7 +6134,7 @@ def layout_lines(found, alias):
         head, tail = 'typedef %s {' % found.kind, '} ' + alias
     return [head] + [('%-*s  %s  %s' % (width, text, where, words)).rstrip()
                      for text, where, words in rows] + [
-        '%s; /* size: %d, members: %d */' % (tail, found.size, len(found.own_members()))]
+        '%s; /* size: %d, members: %d */' % (tail, found.size, len(list(found.own_members())))]
 
 
 def member_rows(found, start, path, depth):
