@@ -187,7 +187,7 @@ def nearest(name, names):
 # access    = ("->" | ".") NAME | "[" NUMBER "]" | cast       (a cast is not the first)
 # raw       = what is in ftrace's own words: +8(%sp), @0xff..., @sym+4, $arg1, \1
 # histogram = "h:" key {"," key} [":" NAME {"," NAME}]      (what is summed)
-# key       = NAME ["." WORD ["=" NUMBER]]
+# key       = NAME ["." WORD]
 # filter    = "f:" {"!" | "("} predicate {")"} {("&&" | "||") ...}
 # predicate = NAME ["." WORD] ("==" | "!=" | "<" | "<=" | ">" | ">=" | "&" | "~") operand
 # operand   = a quoted string, or all up to a blank, &, | or parenthesis
@@ -205,7 +205,7 @@ Packet = namedtuple('Packet', 'header layer')
 Base = namedtuple('Base', 'kind text column')       # kind: one of those in BASES, or raw
 Access = namedtuple('Access', 'operator word')      # operator: ->, ., [ or !, word: a Token
 Histogram = namedtuple('Histogram', 'column keys sums')
-Key = namedtuple('Key', 'name word width')          # width: of a bucket, =NUMBER, else ''
+Key = namedtuple('Key', 'name word')
 Filter = namedtuple('Filter', 'text column predicates')
 Predicate = namedtuple('Predicate', 'name suffix operator operand word')    # word: without quotes
 
@@ -243,7 +243,7 @@ RAW = r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!
 FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|u?string|symbol|symstr|'
               r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?(?= |$)')
 NAME = r'[A-Za-z_]\w*'
-KEY_WORD = r'(?:log2|buckets|hex|sym|syscall)(?!\w)'
+KEY_WORD = r'(?:log2|buckets=[1-9][0-9]{0,8}|hex|sym|syscall)(?!\w)'
 NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
 FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
 PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
@@ -433,10 +433,7 @@ def parse_histogram(scan):
         name = scan.need(NAME, 'what to count by is missing: h:NAME of a value, or h:stacktrace')
         word = scan.take(r'\.') and scan.need(
             KEY_WORD, 'a name to count by takes .log2, .buckets=N, .hex, .sym or .syscall')
-        has_width = word and word.text == 'buckets'
-        width = scan.need(r'=[1-9][0-9]{0,8}(?!\w)' if has_width else '',
-                          'a width is missing: .buckets=100')
-        keys.append(Key(name, word, width.text))
+        keys.append(Key(name, word))
     while scan.take(',' if sums else ':'):
         sums.append(scan.need(NAME, 'the name of a number to add up is missing'))
     scan.need(' *(?=f:|$)', 'h: is written h:KEY,KEY:SUM,SUM and only a filter, f:..., follows it')
@@ -1794,7 +1791,8 @@ def compile_histogram(written, fields, kernel):
 
 def histogram_column(key, fields, kernel):
     """Return the Column of a Key; raises TraceError if the kernel would not count by it."""
-    name, word = key.name.text, key.word and key.word.text
+    name, word = key.name.text, key.word.text if key.word else ''
+    kind = word.partition('=')[0]
     is_common = fields.get(name) is COMMON_FIELDS.get(name)
     if is_common and not word and name in TASK_COLUMNS:
         return TASK_COLUMNS[name]
@@ -1804,10 +1802,10 @@ def histogram_column(key, fields, kernel):
             raise wrong(key.name, 'is a string: .%s goes with numbers' % word, key.word)
         size = (field.fetch_type.bits or 0) // 8
         return Column(name, name, 'string', size or STRING_SIZE, field)
-    if word == 'buckets':
+    if kind == 'buckets':
         kernel.check_feature('buckets', Token('.buckets', key.word.column))
-    if word in KEY_KINDS:
-        return Column(name, '%s.%s%s' % (name, word, key.width), word, 8, field)
+    if kind in KEY_KINDS:
+        return Column(name, '%s.%s' % (name, word), kind, 8, field)
     if word:
         field = Field(field.kind, FetchType('x', 64) if word == 'hex' else FetchType('symbol'))
     return Column(name, name, 'number', 8, field)
