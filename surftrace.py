@@ -14,8 +14,8 @@ Needs Python 2.7 or 3.6 and later, nothing else; to trace also root, and a kerne
 
 The file reads in the order in which the data flows: language, types, values, fields, filters
 and histograms, traces, plan, kernel, session, output, and then the command line.  An appendix holds
-where types come from and what --info tells.  Only Kernel and Session change the kernel.
-Sizes and offsets are in bytes; what is in bits says so in its name.
+where types come from and what --info tells.  Only the sections Kernel and Session change the
+kernel.  Sizes and offsets are in bytes unless a name or a docstring says that they are in bits.
 """
 
 import sys
@@ -118,7 +118,7 @@ def count_of(count, noun):
 
 
 class Error(Exception):
-    """An error that main() prints; column is where in text, and line the FILE:LINE of that."""
+    """An error that main() prints; column is a place in text, line is text's FILE:LINE."""
 
     status, text, column, line = 1, None, None, ''
 
@@ -232,7 +232,7 @@ NO_SYMBOL = (
     ('(.*)', "'%s' is no function's name: --info 'vfs_*' lists functions, -l finds the place of "
      'FILE:LINE, and an event is traced with e'))
 NO_BASE = (
-    ('->', 'what -> starts from is missing: in single quotes the shell leaves $NAME there'),
+    ('->', 'nothing stands before ->: the shell leaves $NAME there only in single quotes'),
     (r'~?\(', 'a cast is written !(struct NAME *)%%0->...'),
     (r'\*+[$%]?(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
     (r'\w+\(', 'ftrace calls no functions: b16_NAME= swaps bytes, :ustring reads user memory'),
@@ -244,13 +244,13 @@ FETCH_TYPE = (r'(?:[sux](?:8|16|32|64)|b[0-9]+@[0-9]+/(?:8|16|32|64)|u?string|sy
               r'char|%p[dD])(?:\[(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\])?(?= |$)')
 NAME = r'[A-Za-z_]\w*'
 KEY_WORD = r'(?:log2|buckets=[1-9][0-9]{0,8}|hex|sym|syscall)(?!\w)'
-NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # less than 32 bits
+NUMBER = r'(?:0[xX][0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,8})(?!\w)'       # at most 32 bits
 FUNCTION = r'[A-Za-z_][A-Za-z0-9_.$]*$'
 PATTERN = r'[A-Za-z0-9_.$*?\[\]!-]+$'
 
 
 def wrong(token, problem, at=None):
-    """Return the error that a Token's text has a problem, which points at it or at another."""
+    """Return the error "'TEXT' problem" for a Token, which points at it or at another."""
     return TraceError("'%s' %s" % (token.text, problem), (at or token).column)
 
 
@@ -360,8 +360,8 @@ def parse_value(scan):
             ': %s=$%s' % (unnamed.groups() * 2) if unnamed else '',
             compared.group() if compared else '...'))
     scan.take('=')
-    scan.need('(?=[^ ])', "a value is missing after '%s='; $NAME is there for the shell to take "
-              'unless the trace stands in single quotes' % name.text)
+    scan.need('(?=[^ ])', "a value is missing after '%s='; the shell replaces $NAME unless the "
+              'trace is in single quotes' % name.text)
     begin, raw = scan.at, scan.take(RAW)
     if raw:
         scan.need('(?!#)', "'#' begins a comment for the kernel, which would drop what follows")
@@ -597,7 +597,7 @@ class Type(object):
 
     @property
     def wrappers(self):
-        """(kind, name) of each of these, from the outside in."""
+        """(kind, name) of each wrapper, outermost first."""
         return [self.record[:2]] + self.target.wrappers if self.kind in WRAPPERS else []
 
     @property
@@ -1015,7 +1015,7 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
         return bool(self.type) and self.type.bare.kind == 'pointer'
 
     def error(self, message):
-        return TraceError("this, '%s', %s" % (self.type, message))
+        return TraceError("this '%s' %s" % (self.type, message))
 
     def unshowable(self):
         """Return the error that ftrace cannot show what is here."""
@@ -1130,7 +1130,7 @@ LAYERS = dict.fromkeys('__dev_queue_xmit dev_hard_start_xmit sch_direct_xmit'.sp
 LAYERS.update(dict.fromkeys((
     'tcp_v4_rcv tcp_v6_rcv tcp_v4_do_rcv tcp_v6_do_rcv tcp_rcv_established tcp_rcv_state_process '
     'udp_rcv udpv6_rcv __udp4_lib_rcv __udp6_lib_rcv icmp_rcv icmpv6_rcv igmp_rcv').split(), 4))
-# What follows a header: of what its array is.
+# What follows a header: the name and size of its elements.
 PACKET_DATA = {'cdata': ('u8', 1), 'sdata': ('u16', 2), 'ldata': ('u32', 4), 'qdata': ('u64', 8),
                'Sdata': ('char', 1)}
 
@@ -1157,7 +1157,7 @@ class Compiler(object):
                 raise
             return None
         if len(self._functions) > 1 and needs_one:
-            raise TraceError('several functions have this name: %s; say which with a cast, !(TYPE)'
+            raise TraceError('several functions have this name: %s; cast %%N or $retval, !(TYPE)%%0'
                              % '; '.join(sorted(self._functions)))
         return list(self._functions.values())[0] if len(self._functions) == 1 else None
 
@@ -1208,13 +1208,14 @@ class Compiler(object):
     def _finished(self, value, words, fetch_type, form, held):
         """Return the Argument; held is the Type of what is read, None if it is not known."""
         prefix = prefix_of(value.name.text)
-        asked, turned = FORMS.get(prefix), held and held.is_network_order
+        asked, is_network_order = FORMS.get(prefix), held and held.is_network_order
         is_cast = value.cast or value.accesses and value.accesses[-1].operator == '!'
         swaps = asked and prefix[1:-1] in ('16', '32', '64')
-        if swaps and held and not (turned or value.packet or is_cast):
+        if swaps and held and not (is_network_order or value.packet or is_cast):
             self.warnings.append("%s swaps the bytes of this '%s', which is not in network order "
                                  'by its type' % (prefix, held))
-        order = {2: 'b16_', 4: 'ip_', 8: 'b64_'}.get(held.size) if turned and not asked else ''
+        order = {2: 'b16_', 4: 'ip_', 8: 'b64_'}.get(held.size) if (
+            is_network_order and not asked) else ''
         signed = 'S' + re.sub('^[UX](?=[%$@!])', '', value.text)
         if value.base.kind == 'raw' or value.fetch_type:
             signed = ''
@@ -1238,7 +1239,7 @@ class Compiler(object):
                 for kind, name in sorted(set(named)) if self.source.copies(kind, name) > 1]
 
     def suggested(self, name):
-        """Return what lets a filter name what a Token does, '' if that is no argument."""
+        """Return a hint to give an argument that a Token names a value, '' if it is none."""
         function = self.function(False, False)
         names = [each.name for each in function and function.parameters or ()]
         return ': add %s=$%s before the filter' % (name.text, name.text) if (
@@ -1443,7 +1444,7 @@ def shown(value, place):
 
 
 def shown_single(letter, place, usual):
-    """The same for a pointer, a number or an enum; usual is the letter of plain numbers."""
+    """Return what shown() does for a pointer, a number or an enum; usual: letter of numbers."""
     held = place.type.bare
     if not letter and held.kind == 'pointer':
         if held.target.is_text:
@@ -1462,7 +1463,7 @@ def shown_single(letter, place, usual):
 
 
 def shown_as_written(value, place, fetch_type):
-    """The same with a :type; a string or an array is read where a pointer points."""
+    """Return what shown() does with a :type; a string or array is read where a pointer points."""
     text, words = value.fetch_type.text, place.words
     is_in_memory = fetch_type.name in ('string', 'ustring') or fetch_type.length
     if place.kind == 'register' and place.bits:
@@ -1488,7 +1489,7 @@ def shown_as_written(value, place, fetch_type):
 
 
 def shown_bytes(value, place, asked):
-    """The same for a Form that takes bytes in memory, of a MAC or an IPv6 address."""
+    """Return what shown() does for a Form of bytes in memory, a MAC or an IPv6 address."""
     prefix, other = prefix_of(value.name.text), value.letter or value.fetch_type
     if other:
         raise TraceError('%s shows it in its own way: leave out the %s' % (prefix, other.text),
@@ -1506,7 +1507,7 @@ def shown_bytes(value, place, asked):
 
 
 def shown_bitfield(letter, place):
-    """The same for a bitfield, or a part of a register: the smallest unit that holds it."""
+    """Return what shown() does for a bitfield or a part of a register: the smallest unit."""
     first, count = place.bits
     unit = [bits for bits in (8, 16, 32, 64) if first + count <= bits]
     if not place.type.is_number:
@@ -1520,7 +1521,7 @@ def shown_bitfield(letter, place):
 
 
 def shown_array(letter, place):
-    """The same for a whole array: of char as a string, else as numbers."""
+    """Return what shown() does for a whole array: of char as a string, else as numbers."""
     held, element = place.type.bare, place.type.element
     place.check_memory('arrays')
     if not letter and held.target.is_text and held.target.bare.name == 'char':
@@ -1585,8 +1586,8 @@ class Fields(dict):
 # Takes the Filter of a trace and the Fields that it may name, and gives a KernelFilter
 # (Documentation/trace/events.rst): the person's own text with other operands.
 
-# columns: where each predicate begins in the trace.  asks_task: it depends on the task alone,
-# so that a call's entry may ask it: nested calls pass or fail together.  warnings: (name, text).
+# columns: where each predicate begins in the trace.  asks_task: it depends on the task alone, so
+# nested calls pass or fail together, and the entry can test it.  warnings: (name, text).
 KernelFilter = namedtuple('KernelFilter', 'text columns asks_task warnings')
 FILTER_LIMIT, OPERAND_LIMIT = 4094, 255      # characters
 DECIMAL_OR_HEXADECIMAL = r'-?(?:0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)$'      # (010 is 8 to the kernel)
@@ -1815,7 +1816,7 @@ def countable(name, fields):
     """Return the Field of a number or a string that a Token names."""
     field = fields.find(name, 'count by')
     if field.kind == 'user string':
-        raise wrong(name, "points into a program's memory: give a probe's value of it, :ustring")
+        raise wrong(name, "points into a program's memory: trace a probe with VALUE:ustring")
     if field.kind in ('array', 'other'):
         raise wrong(name, 'is an array, by which the kernel does not count')
     return field
@@ -1890,7 +1891,7 @@ CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are
 
 @sound
 def compile_all(trees, sources, kernel, console, limit):
-    """Return the Probes of all trees; limit is how many functions a pattern may take."""
+    """Return the Probes of all trees; limit: how many functions or events a pattern may take."""
     events, probes, warnings = set(), [], set()
     for tree in trees:
         try:
@@ -1916,7 +1917,7 @@ def compile_all(trees, sources, kernel, console, limit):
 
 
 def compile_each(tree, found, first, events, sources, kernel, console):
-    """Return the Probes of a tree on what it takes, numbered from first on, where it fits."""
+    """Return a tree's Probes on each of those found that it compiles for, numbered from first."""
     probes, errors = [], []
     for one in found:
         try:
@@ -1937,7 +1938,7 @@ def compile_each(tree, found, first, events, sources, kernel, console):
 def compile_event(tree, name, sources, kernel, events):
     """Return the Probe of a tree on the event called name, (system, event)."""
     if name in events:
-        raise TraceError('this event is there twice: join the filters with ||, and keys with ,',
+        raise TraceError('this event is given twice: join the filters with ||, and keys with ,',
                          (tree.system or tree.event).column)
     events.add(name)
     fields = Fields(dict(each[1:] for each in kernel.event_fields(*name)))
@@ -1993,7 +1994,7 @@ def check_names(tree):
                 (len(name) > NAME_LIMIT,
                  'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)),
                 (name in reserved, "is the kernel's own name; choose another"),
-                (name in seen, 'is there twice; values need different names'),
+                (name in seen, 'is given twice; values need different names'),
                 (len(seen) == limit,
                  'is one too many: such a trace holds at most %d values' % limit)):
             if is_so:
@@ -2049,7 +2050,8 @@ def make_plan(probes, options, run, changed=(), reader=None):
                   setting('set_event_pid', ' '.join(map(str, options.pids)))]
     if reader:
         start.append(setting('set_event_notrace_pid', str(reader)))
-    # (Histograms count while tracing is off, too, and by another clock: they begin last.)
+    # (Histograms count while tracing is off, too, and take its time from another clock: they begin
+    # last, or the first calls would be wrong by milliseconds.)
     start += enables + [with_undo(setting('tracing_on', '1'), '0')] + counts
     histograms = [(probe, event_directory(probe, run) + 'hist')
                   for probe in probes if probe.histogram]
@@ -2087,7 +2089,7 @@ def probe_steps(probe, options, run):
 
 
 def without(process, probes):
-    """Return Probes that leave a process out by their filters, where a kernel has no other way."""
+    """Return Probes whose filters leave a process out, where a kernel has no other way."""
     condition, changed = 'common_pid!=%d' % process, []
     for probe in probes:
         kept = KernelFilter(condition, [probe.column], True, ())
@@ -2128,8 +2130,8 @@ def histogram_steps(probe, path):
 
 # A whole call: a histogram of the entry keeps its time and its values by the stack that it runs on,
 # and one of the return takes them there and makes a synthetic event of them.  (Every task and every
-# CPU's interrupts have a stack of their own, 16 KB or more, and a call leaves where it has entered;
-# the number of the task is 0 on each CPU that is idle, and stays what it is in an interrupt.)
+# CPU's interrupts have a stack of their own, 16 KB or more, and a call returns on the stack that it
+# entered on; the task's number is 0 on every idle CPU, and does not change in an interrupt.)
 
 CALL_KEY = Argument('__stack', '%sp', FetchType('b', 50, 14, 64), None, 0, (), '', '')
 
@@ -2200,7 +2202,7 @@ find_tracefs() {
     done
     return 1
 }
-# On a terminal, control characters are shown as question marks.
+# On a terminal, what is not printable ASCII is shown as question marks.
 show() {
     [ ! -t 1 ] || exec tr '\\000-\\010\\013-\\037\\177-\\377' '?'
     exec cat
@@ -2324,7 +2326,7 @@ def script(probes, options, texts, made_for):
 
 Symbol = namedtuple('Symbol', 'name module')      # module None: the kernel itself
 
-DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # where the manual's lines and all kernels have it
+DEFAULT_ROOT = '/sys/kernel/debug/tracing'      # in the manual's examples, and on all kernels
 FORBIDDEN = '/sys/kernel/debug/kprobes/blacklist'
 NOT_A_FUNCTION = r'__(?:pfx|cfi|SCT_)_|.*\.cold$'      # pieces of code that go with one
 # The names of one function over time.
@@ -2334,7 +2336,7 @@ MOUNT = ('mount', '-t', 'tracefs', 'surftrace', '/sys/kernel/tracing')      # Li
 
 
 class KernelError(Error):
-    """A file of tracefs could not be read or written."""
+    """This kernel cannot be traced, or a file of tracefs not be read or written."""
 
     def __init__(self, message, error_number=None):
         Error.__init__(self, message)
@@ -2462,7 +2464,7 @@ class Kernel(object):
                                   if feature.sign in readme) if readme else USUAL_FEATURES
 
     def supported(self, fetch_type, token):
-        """Return a FetchType that this kernel has for a Token's, and a warning if it shows less."""
+        """Return this kernel's FetchType for a Token's, and a warning if it shows no array."""
         if fetch_type.name in FEATURES and fetch_type.name not in self.features:
             _, version, instead = FEATURES[fetch_type.name]
             if instead is None:
@@ -2477,7 +2479,7 @@ class Kernel(object):
             % FEATURES['array'].version)
 
     def check_feature(self, feature, token, instead=''):
-        """Raise the error that the kernel lacks what a Token takes."""
+        """Raise TraceError if the kernel lacks what a Token takes."""
         if feature not in self.features:
             raise TraceError('this kernel has no %s, which %s takes: Linux %s has%s' % (
                 feature, token.text, FEATURES[feature].version, instead), token.column)
@@ -2507,7 +2509,7 @@ class Kernel(object):
         return next((symbol.module for symbol in like if symbol.name == name), None)
 
     def check_variable(self, base):
-        """Raise the error that there is no symbol of that name; kallsyms may be unreadable."""
+        """Raise TraceError if there is no symbol of that name; kallsyms may be unreadable."""
         listing = self.listing('all')
         if not listing or re.search(r' %s(?:\t|$)' % re.escape(base.text), listing, re.M):
             return
@@ -2597,7 +2599,7 @@ class Kernel(object):
         return '%s+0x%x' % (name, address - place)
 
     def check_offset(self, offset, name):
-        """Raise the error that an offset, a Token, lies beyond a function."""
+        """Raise TraceError if an offset, a Token, lies beyond a function."""
         starts = [] if name in ('_text', '_stext') else self.addresses(name)
         behind = [address for address, _ in self.places() if starts and address > starts[0]]
         if behind and int(offset.text, 0) >= behind[0] - starts[0]:
@@ -2790,7 +2792,7 @@ class Signals(object):
     """The signals that end a run, taken while it is under way.
 
     One only marks the run for its end, and wakes whoever polls `wake`; what is being done is
-    finished first, and a second one changes nothing.
+    finished first.
     """
 
     def __enter__(self):
@@ -2879,7 +2881,7 @@ class Command(object):
 
 
 def runs(tracefs):
-    """Return the names of all runs: of instances, of groups of probes, and in names of calls."""
+    """Return all names that a run may have: of instances, groups of probes, and calls."""
     return set(tracefs.names('instances')).union(
         [probe.partition('/')[0] for probe in tracefs.probes()],
         [event.rpartition('_')[0] for event in tracefs.synthetic_events()])
@@ -2936,7 +2938,7 @@ def sweep_run(run, tracefs, console):
     if found:
         # EBUSY here means that somebody reads it; from rmdir it may mean something else.
         os.close(tracefs.attempt(os.open, instance + '/trace_pipe', os.O_RDONLY | os.O_NONBLOCK))
-        # What opens a trigger so empties it: that of f0r, which uses f0's variables, goes first.
+        # Opening a trigger like this empties it: f0r's, which uses f0's variables, goes first.
         for event in reversed(tracefs.events(instance + '/')):
             path = '%s/events/%s/%s/trigger' % ((instance,) + event)
             if re.search('(?m)^[^#]', tracefs.read_if_there(path)):
@@ -3147,8 +3149,8 @@ class Session(object):
             (lost, '%d lost%s: the ring buffer was full (-b makes it larger)' % (
                 lost, ', stacks among them' if output.stacks else '')),
             (left, '%d not read, as stdout took nothing' % left),
-            (returns, '%s missed: too many calls were under way at once (--maxactive lets there '
-                      'be more)' % count_of(returns, 'return')),
+            (returns, '%s missed: too many calls were under way at once (raise it with '
+                      '--maxactive)' % count_of(returns, 'return')),
             (missed, '%d missed, each while another probe was at work' % missed),
             (dropped, '%s dropped: too many threads call this (-p, or a filter on COMM or '
                       'common_pid alone, makes them fewer)' % count_of(dropped, 'call')))
@@ -3361,7 +3363,7 @@ class ShownValues(dict):
 
 
 def make_rewriter(probes, symbol_at):
-    """Return what shows values with Forms, and calls, in bytes of whole lines; None for none."""
+    """Return a function that rewrites values with Forms, and calls, in whole lines, or None."""
     alike = {}      # the events of a pattern of functions have the same values
     calls = dict((probe.event, probe) for probe in probes if probe.kind == 'c')
     for probe in probes:
@@ -3392,7 +3394,7 @@ def make_rewriter(probes, symbol_at):
 
 
 def call_rewriter(calls, symbol_at):
-    """Return a function that shows the lines of whole calls, Probes by event, like others."""
+    """Return a function that makes the lines of whole calls (Probes by event) look like others."""
     # The kernel's have decimal numbers, and strings without quotes; one may look like the next.
     patterns = dict((event, re.compile('(?s)us=([0-9]+)' + ''.join(
         ' %s=(?P<%s>%s)' % (each.name, each.name, '.*?' if each.kind == 'string' else '-?[0-9]+')
@@ -3420,9 +3422,9 @@ def call_rewriter(calls, symbol_at):
 def values_pattern(arguments):
     """Return what matches the values in a line of an event; each that has a Form is a group.
 
-    (The group before it ends there, and another begins.)  $comm may hold anything, and of other
-    strings the last one quotes: a second one that may would make the search slow, at the will of
-    whoever chose the string.
+    (The group before it ends there, and another begins.)  $comm may hold anything, and the last of
+    the other strings may hold quotes: if a second one might, whoever chose the string could make
+    the search slow.
     """
     text = ''
     strings = [argument for argument in arguments
@@ -3550,7 +3552,7 @@ def terminal_width():
 # The help declares the options; main() runs what they ask for, and tells errors.
 
 VERSION = '2.0'
-MAX_PROBES = 100        # functions
+MAX_PROBES = 100        # functions or events of a pattern
 
 
 def above_zero(text, kind=int, what='a number', below=1 << 31):
@@ -3643,7 +3645,7 @@ OPTIONS = (
     ('', '--max-probes', 'N', 'what a pattern may take (%d)' % MAX_PROBES, {'type': above_zero}),
     ('-S', '--show', '', 'show the lines, and touch nothing'),
     ('-F', '--func', 'FUNC', 'disassemble a function (needs gdb and a vmlinux)'),
-    ('-l', '--line', 'FILE:LINE', 'disassemble a line of the source (the same)'),
+    ('-l', '--line', 'FILE:LINE', 'disassemble a source line (needs both, too)'),
     ('', '--info', 'NAME', 'show a function, a type, an event, or those like\n'
      "'tcp_*' or 'sched/*'"),
     ('', '--make-db', 'FILE', 'write all types into a database for -d'),
@@ -3712,7 +3714,7 @@ def parse_arguments(argv):
     for name, values in vars(options).items():
         if isinstance(values, list):
             if values[1:]:
-                raise UsageError('--%s is there twice' % name.replace('_', '-'))
+                raise UsageError('--%s is given twice' % name.replace('_', '-'))
             setattr(options, name, values[0])
     options.traces, options.command = traces, argv[cut + 1:]
     if '--' in argv and not options.command:
@@ -3747,8 +3749,7 @@ def read_options(argv):
         options.program = executable(options.command[0])
     counting = [tree for tree in options.trees if tree.histogram]
     if counting and options.count:
-        raise UsageError('-c ends after so many lines, and h: prints none until the end; -t ends '
-                         'it, too')
+        raise UsageError('-c N ends after N events are shown, and h: shows none: use -t')
     if counting and options.stack and len(counting) == len(options.trees):
         raise UsageError('-s shows the stack of each line, and h: prints none: count by it, '
                          'h:stacktrace')
@@ -3972,7 +3973,7 @@ def new_session(options, probes, tracefs, signals, console):
 def main(argv):
     gc.set_threshold(100000)    # looking for cycles, which are rare, takes a third of --make-db
     for taken in ending_signals():
-        # By way of all that is to be closed; a live run has its own way.
+        # SystemExit runs every finally; a live run has its own handlers.
         signal.signal(taken, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)       # stty tostop holds up no clean-up
     opened = [os.open(os.devnull, os.O_RDWR)]
@@ -4048,7 +4049,7 @@ class Sources(object):
             self.gdb.close()
 
     def retried(self, question):
-        """Return a question's answer, by gdb if only that reads it and it was ours to choose."""
+        """Return a question's answer, from gdb if only that can read it and the mode is auto."""
         try:
             return question()
         except UnknownDebugInfo as unknown:
@@ -4144,8 +4145,8 @@ class Sources(object):
             status = os.stat(here)
             if status.st_uid == os.geteuid() and not status.st_mode & 0o022:
                 return here
-            self.console.note('%s is not taken: it is not yours, or others may write to it; '
-                              '-d names it' % here)
+            self.console.note('%s is ignored: it is not yours, or others may write to it; -d takes '
+                              'it all the same' % here)
         beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.path.basename(here))
         return beside if os.path.exists(beside) else None
 
@@ -4588,8 +4589,8 @@ class Elf(object):
             self.relocatable, self.architecture = False, None
             return
         if head[:6] != b'\x7fELF\2\1':
-            raise SourceError('%s: neither BTF nor an ELF file of 64 bits, little-endian; what is '
-                              "compressed, the kernel's scripts/extract-vmlinux unpacks" % path)
+            raise SourceError("%s: neither BTF nor a 64-bit little-endian ELF file; the kernel's "
+                              'scripts/extract-vmlinux unpacks a compressed one' % path)
         kind, machine, table, count, names = struct.unpack_from('<HH20xQ12xHH', head, 16)
         self.relocatable = kind == ELF_RELOCATABLE
         self.architecture = ELF_MACHINES.get(machine, 'machine %d' % machine)
@@ -4824,6 +4825,8 @@ class Dwarf(Source):
             kind, width, table = struct.unpack_from('<BBI', head, 6)
         else:
             table, width = struct.unpack_from('<IB', head, 6)
+        if length == 0xffffffff:
+            raise self.elf.unknown('64-bit DWARF')
         if not 2 <= version <= 5 or kind not in (1, 3) or width != 8:
             raise self.elf.unknown('DWARF version %d, units of kind %d, addresses of %d bytes' % (
                 version, kind, width))
@@ -5269,7 +5272,7 @@ TEXT_LIMIT = 4096       # characters of a type
 
 
 def c_layer(text):
-    """Return the outermost Record of a C type, whose target is words; or words that need none."""
+    """Return a C type's outermost Record, its target in words; or the words of a base type."""
     # A name would stand after the base type, or after the stars in the innermost parentheses.
     at = re.match(r'[^()[\]]*(?:\( *\*[^()[\]]*)*', text).end()
     before, behind = text[:at].rstrip(), text[at:]
@@ -5423,7 +5426,7 @@ def text_members(rows):
 # -- gdb: what only gdb reads, as its own Python tells it; and instructions ---
 #
 # One gdb process a run: it reads a vmlinux for seconds before the first answer, and answers the
-# rest at once.  No text out of a file is ever part of a question: GDB_PROGRAM, which runs inside
+# rest at once.  No text out of a file is ever a command of gdb's: GDB_PROGRAM, which runs inside
 # gdb, looks names up, numbers the types that it finds, and takes these numbers.
 
 GDB_SECONDS = 300               # for one answer; the first one of a large vmlinux takes 20
@@ -5976,8 +5979,7 @@ class Server(TextTypes):
             result = answer['res'][0]
             code, log, found = answer['code'], result['log'], result['res']
         except (ValueError, TypeError, LookupError):
-            raise self.failed('the answer is not of the form that is asked for: is it the right '
-                              'server?')
+            raise self.failed('the answer has an unexpected form: is this the right server?')
         if code != 200 or log != 'ok.':
             raise self.failed('it has nothing on kernel %s, %s: it says %s' % (
                 self.release, self.architecture, json.dumps(log)[:200]))

@@ -647,13 +647,13 @@ class Files(FileTest):
 
     def test_elf_of_another_kind(self):
         path = self.write('vmlinux', elf([], IDENT[:4] + b'\1' + IDENT[5:]))
-        self.refused('neither BTF nor an ELF file of 64 bits, little-endian', '-S', '-v',
+        self.refused('neither BTF nor a 64-bit', '-S', '-v',
                      path, self.TRACE)
 
     def test_big_endian(self):
         data = btf.sample().data()
         path = self.write('raw', b'\xeb\x9f' + data[2:])
-        self.refused('neither BTF nor an ELF file of 64 bits, little-endian', '-S', '-v', path,
+        self.refused('neither BTF nor a 64-bit', '-S', '-v', path,
                      self.TRACE)
 
     def test_no_file(self):
@@ -679,7 +679,7 @@ class Files(FileTest):
                      self.TRACE)
         path = self.write('text', b'this is a text')
         for trace in ('p f a=%di:u32', self.TRACE):
-            self.refused('%s: neither BTF nor an ELF file' % path, '-S', '-v', path, trace)
+            self.refused('%s: neither BTF nor a 64-bit' % path, '-S', '-v', path, trace)
 
     def test_too_large(self):
         """A kernel's has up to 32 MB; of more than 64 MB nothing is read."""
@@ -699,8 +699,8 @@ class Files(FileTest):
         for head in (b'\x1f\x8b\x08', b'MZ'.ljust(514, b'\0') + b'HdrS'):
             path = self.write('vmlinuz', head.ljust(2000, b'\0'))
             for mode in ('auto', 'btf', 'dwarf'):
-                self.refused("%s: neither BTF nor an ELF file of 64 bits, little-endian; what is "
-                             "compressed, the kernel's scripts/extract-vmlinux unpacks" % path,
+                self.refused("%s: neither BTF nor a 64-bit little-endian ELF file; the kernel's "
+                             'scripts/extract-vmlinux unpacks a compressed one' % path,
                              '-S', '-m', mode, '-v', path, self.TRACE)
 
 

@@ -125,8 +125,8 @@ class Order(Choosing):
             os.chmod('info-6.1.db', mode)
             self.box.user = user
             text = self.fails('there is no info-6.1.db here', '-m', 'local')
-            self.assertIn('./info-6.1.db is not taken: it is not yours, or others may write to it; '
-                          '-d names it\n', text)
+            self.assertIn('./info-6.1.db is ignored: it is not yours, or others may write to it; '
+                          '-d takes it all the same\n', text)
             self.said('-S', '-d', 'info-6.1.db', TRACE, on=self.box)
 
     def test_nothing_there_lists_the_ways_out(self):
@@ -531,7 +531,7 @@ class Files(Choosing):
         for name, data in (('text', b'this is a text\n'), ('empty', b'')):
             self.write(name, data)
             for mode in ('auto', 'gdb', 'dwarf', 'btf'):
-                self.fails('%s: neither BTF nor an ELF file' % name, '-m', mode, '-v', name)
+                self.fails('%s: neither BTF nor a 64-bit' % name, '-m', mode, '-v', name)
         self.write('raw', types(8))
         for mode in ('gdb', 'dwarf'):
             self.fails('raw: no vmlinux, or stripped: no symbols', '-m', mode, '-v', 'raw')

@@ -261,7 +261,7 @@ class Units(DebugInfo):
         for version in (4, 5):
             types = self.made(tree, version=version)
             self.assertEqual(types.find('struct', 's').places(), [('x', 32, 0)])
-            self.unknown('DWARF version', self.made, tree, version=version, wide=True)
+            self.unknown('64-bit DWARF', self.made, tree, version=version, wide=True)
         for version in (1, 2, 3, 6):
             self.unknown('DWARF version %d' % version, self.opened, unit(b'\1', version),
                          abbreviations([ROOT_ROW]))

@@ -39,7 +39,7 @@ class Sections(FileTest):
             path = self.write('vmlinux', elf.elf([BTF], ident))
             with self.assertRaises(tool.SourceError) as caught:
                 tool.btf_section(path)
-            self.assertIn('%s: neither BTF nor an ELF file of 64 bits, little-endian' % path,
+            self.assertIn('%s: neither BTF nor a 64-bit little-endian ELF file' % path,
                           str(caught.exception))
 
     def test_cut_anywhere(self):

@@ -277,8 +277,8 @@ class Answers(Fakes):
                                                              trace='p f a=S%0->x')))
         others = 'functions', [self.F, [[['first', self.U64]], self.INT]]
         find = 'find", "struct", "s"', self.S
-        self.refused('several functions have this name: int f(struct s *, int); int f(u64); say '
-                     'which with a cast', *self.ask(*self.answers(others)), status=2)
+        self.refused('several functions have this name: int f(struct s *, int); int f(u64); cast '
+                     '%N or $retval, !(TYPE)%0', *self.ask(*self.answers(others)), status=2)
         self.assertIn('a=+0x8(%di):s32', self.said(*self.ask(
             *self.answers(others, find), trace='p f a=S!(struct s *)%0->x')))
 

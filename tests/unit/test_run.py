@@ -150,7 +150,7 @@ class Runs(OnABox):
         self.box.missed = {'kprobes/f0': 100, RUN + '/f0': 7, RUN + '/f1': 1}
         self.box.probe('p:kprobes/f0 vfs_read')
         said = self.notes(self.run_on())[-1]
-        self.assertIn('and 1 return missed: too many calls were under way at once (--maxactive',
+        self.assertIn('and 1 return missed: too many calls were under way at once (raise it with',
                       said)
         self.assertIn('and 7 missed, each', said)
 

@@ -115,14 +115,14 @@ class Wrong(ServerTest):
         for message, answer in [
                 ('not HTTP', b''), ('not HTTP', b'SSH-2.0-OpenSSH_9.2\r\n'),
                 ('not HTTP', b'HTTP/2.0 200 OK\r\n\r\n'), ('not HTTP', b'x' + answered(cell())),
-                ('not of the form', http(b'')), ('not of the form', http(b'<html>hello</html>')),
-                ('damaged', http(b'[' * 1000000)), ('not of the form', http(b'\xff\xfe')),
+                ('unexpected form', http(b'')), ('unexpected form', http(b'<html>hello</html>')),
+                ('damaged', http(b'[' * 1000000)), ('unexpected form', http(b'\xff\xfe')),
                 ('status 404', http(b'', b'404 Not Found')),
                 ('status 201', http(answered(cell()).partition(b'\r\n\r\n')[2], b'201 Created')),
-                ('not of the form', http(b'1')), ('not of the form', http(b'{"code": 200}')),
-                ('not of the form', http(b'{"res": [{"log": "ok.", "res": null}]}')),
-                ('not of the form', http(b'{"code": 200, "res": []}')),
-                ('not of the form', http(b'{"code": 404, "res": null}'))]:
+                ('unexpected form', http(b'1')), ('unexpected form', http(b'{"code": 200}')),
+                ('unexpected form', http(b'{"res": [{"log": "ok.", "res": null}]}')),
+                ('unexpected form', http(b'{"code": 200, "res": []}')),
+                ('unexpected form', http(b'{"code": 404, "res": null}'))]:
             self.told(message, answer)
 
     def test_refusals(self):
@@ -175,7 +175,7 @@ class Wrong(ServerTest):
         self.told('timed out; is -r right', [b'', b''], limit=0.2, pause=60)
 
     def test_too_much(self):
-        self.told('not of the form', [http(b'x' * 4000000)] * 5)
+        self.told('unexpected form', [http(b'x' * 4000000)] * 5)
 
     def test_nobody_there(self):
         self.refused('Connection refused; is -r right, and can it be reached from here?', '-S',
