@@ -287,7 +287,7 @@ class Scanner(object):
         return TraceError(message, self.at)
 
 
-def meant(table, text):
+def message_for(table, text):
     """Return a table's message for a text, by the first pattern that matches."""
     for pattern, message in table:
         match = re.match(pattern, text)
@@ -304,7 +304,7 @@ def parse_trace(text):
     scan.take(' *')
     kind = scan.take(r'[prce](?= |$)')
     if kind is None:
-        raise scan.error(meant(NO_TRACE, text[scan.at:]))
+        raise scan.error(message_for(NO_TRACE, text[scan.at:]))
     scan.take(' *')
     return (parse_event if kind.text == 'e' else parse_probe)(scan, kind.text)
 
@@ -326,7 +326,7 @@ def parse_probe(scan, kind):
     symbol = scan.need('[^ +]+', 'the name of a kernel function is missing; a trace is one '
                        'argument, in single quotes')
     if not re.match(PATTERN if is_pattern(symbol.text) else FUNCTION, symbol.text):
-        raise TraceError(meant(NO_SYMBOL, symbol.text), symbol.column)
+        raise TraceError(message_for(NO_SYMBOL, symbol.text), symbol.column)
     offset = scan.take(r'\+') and scan.need(NUMBER, 'the offset, a number of bytes, is missing')
     if offset and is_pattern(symbol.text):
         raise TraceError('a pattern of functions takes no offset', offset.column)
@@ -406,7 +406,7 @@ def parse_base(scan):
         token = scan.take(pattern)
         if token:
             return Base(kind, token.text if kind == 'variable' else token.text[1:], token.column)
-    raise scan.error(meant(NO_BASE, scan.text[scan.at:]))
+    raise scan.error(message_for(NO_BASE, scan.text[scan.at:]))
 
 
 def parse_accesses(scan):
@@ -917,7 +917,7 @@ def bytewise(size, base, shape, what, fetch_type=None):
 
     def read(form, text):
         parts = enumerate(re.split('[.:]', text))
-        number = '0x%x' % sum(int(part, base) << 8 * place for place, part in parts)
+        number = '0x%x' % sum(int(part, base) << 8 * index for index, part in parts)
         if show(form, number) != text.lower():
             raise ValueError(text)
         return number
@@ -1635,7 +1635,7 @@ def kernel_operand(predicate, field, source, here):
     is_number = re.match(DECIMAL_OR_HEXADECIMAL, text)
     takes_numbers = kind == 'ip' or form and form.names
     if form and form.read and not (is_number and takes_numbers):
-        return formed(predicate, form)
+        return read_operand(predicate, form)
     if kind in ('signed', 'unsigned', 'ip') or kind is None and re.match(CONSTANT, text):
         number = text if is_number else named_number(predicate, field, source, here)
         if kind:
@@ -1671,7 +1671,7 @@ def check_number(predicate, field, number):
     """Check that a number, as text, fits a Field; the kernel would cut off what does not."""
     name, operand = predicate.name, predicate.operand
     if number is None:
-        hint = meant(NO_NUMBER, predicate.word)
+        hint = message_for(NO_NUMBER, predicate.word)
         raise wrong(name, "is a number, '%s' is not%s" % (
             operand.text, hint.replace('NAME', name.text)), operand)
     value, bits, is_signed = int(number, 0), field.fetch_type.bits or 64, field.kind == 'signed'
@@ -1693,15 +1693,15 @@ def named_number(predicate, field, source, here):
     if is_quoted and len(word) == 1 and not word.isdigit() and field.fetch_type.bits == 8:
         return '%d' % ord(word)
     if field.kind in ('signed', None) and re.match('-E[A-Z]', word):
-        return formed(predicate, ERROR_FORM)
-    numbers = enumerators(word, source) or (macros(word) if here else [])
+        return read_operand(predicate, ERROR_FORM)
+    numbers = enumerator_numbers(word, source) or (macro_numbers(word) if here else [])
     if len(numbers) > 1:
         raise TraceError("'%s' is %s, in different enums: write the number" % (
             word, ' or '.join(map(str, numbers))))
     return '%d' % numbers[0] if numbers else None
 
 
-def enumerators(word, source):
+def enumerator_numbers(word, source):
     """Return the numbers that have this name in the enums of these types, in order."""
     if not re.match(r'[A-Za-z_]\w*$', word):
         return []
@@ -1712,7 +1712,7 @@ def enumerators(word, source):
     return sorted(set(dict(enum.names()).get(word, 0) for enum in enums))
 
 
-def macros(word):
+def macro_numbers(word):
     """Return the number, in a list, of a macro of C that Python knows (never 0)."""
     import socket       # few filters need it, and it is slow to load
     for prefix, owner in (('O_', os), ('SIG(?!_)', signal), ('AF_', socket)):
@@ -1721,7 +1721,7 @@ def macros(word):
     return []
 
 
-def formed(predicate, form):
+def read_operand(predicate, form):
     """Return what a Form makes of the operand, as text for the kernel."""
     name, _, operator, operand, word = predicate
     if form.size and operator.text not in ('==', '!=', '&'):
@@ -1769,10 +1769,10 @@ def compile_histogram(written, fields, kernel):
                              names[limit].column)
     columns = [histogram_column(key, fields, kernel) for key in written.keys]
     # One of two strings can be the task's name, for which the kernel can use its number.
-    for place, column in enumerate(columns):
+    for index, column in enumerate(columns):
         is_task_name = column.kind == 'string' and column.field.words == '$comm'
         if is_task_name and sum(each.size for each in columns) > KEY_SIZE:
-            columns[place] = TASK_NAME._replace(name=column.name)
+            columns[index] = TASK_NAME._replace(name=column.name)
     if sum(column.size for column in columns) > KEY_SIZE:
         raise TraceError('the kernel counts by one string at most; beside it go numbers, or a '
                          'stacktrace alone', keys[-1].column)
@@ -1883,13 +1883,12 @@ TASK_COLUMNS = {
 # Takes the trees of all traces, the Sources of types and the Kernel, and gives Probes: what the
 # plan writes.  Here patterns become many probes.
 
-# text: the person's.  kind: p, r, c or e.  event: its name; place: what is probed, or the event's
+# text: the person's.  kind: p, r, c or e.  event: its name; target: what is probed, or the event's
 # system.  column: where that stands in the text.  matched: it is one of those a pattern takes.
-Probe = namedtuple('Probe', 'text kind event place arguments filter histogram column matched')
+Probe = namedtuple('Probe', 'text kind event target arguments filter histogram column matched')
 CALL_LIMIT = 14         # values; of 16 variables, TRACING_MAP_VARS_MAX, two are the times
 
 
-@sound
 def compile_all(trees, sources, kernel, console, limit):
     """Return the Probes of all trees; limit: how many functions or events a pattern may take."""
     events, probes, warnings = set(), [], set()
@@ -1935,6 +1934,7 @@ def compile_each(tree, found, first, events, sources, kernel, console):
     return probes
 
 
+@sound
 def compile_event(tree, name, sources, kernel, events):
     """Return the Probe of a tree on the event called name, (system, event)."""
     if name in events:
@@ -1948,11 +1948,12 @@ def compile_event(tree, name, sources, kernel, events):
                  (tree.system or tree.event).column, is_pattern(tree.event.text))
 
 
+@sound
 def compile_trace(tree, event, symbol, source, kernel):
     """Return the Probe of a tree on a symbol, to be the event of that name."""
-    place = tree.module.text + ':' + symbol if tree.module else symbol
+    target = tree.module.text + ':' + symbol if tree.module else symbol
     if tree.offset:
-        place += '+' + tree.offset.text
+        target += '+' + tree.offset.text
         if tree.kind != 'p':
             raise TraceError('a return or a whole call takes no offset', tree.offset.column)
         kernel.check_offset(tree.offset, symbol)
@@ -1970,7 +1971,7 @@ def compile_trace(tree, event, symbol, source, kernel):
             raise wrong(Token(argument.name, argument.column),
                         'is an array, and from the entry to the return the kernel keeps '
                         'numbers and strings alone: take an element, or trace it with p')
-    size = len(place) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
+    size = len(target) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
     if size > LINE_LIMIT - NAME_LIMIT:
         raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
                          'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.symbol.column)
@@ -1978,7 +1979,7 @@ def compile_trace(tree, event, symbol, source, kernel):
     fields.update((each.name, each) for each in arguments)
     condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
-    return Probe(tree.text, tree.kind, event, place, arguments, condition, histogram,
+    return Probe(tree.text, tree.kind, event, target, arguments, condition, histogram,
                  tree.symbol.column, is_pattern(tree.symbol.text))
 
 
@@ -2013,8 +2014,8 @@ Step = namedtuple('Step', 'action path text undo origin')
 Step.__new__.__defaults__ = (None, None, None)
 # create makes the instance and the probes, start makes them fire.  At the end start is undone, the
 # rest of the ring buffer and the histograms are read, and create is undone.  histograms: (Probe,
-# path); calls: the path of each table that whole calls are made of.  traced: how many Probes.
-Plan = namedtuple('Plan', 'create start histograms calls traced')
+# path); call_tables: the path of each table that whole calls are made of.
+Plan = namedtuple('Plan', 'create start histograms call_tables probe_count')
 
 CALLS = 1024                # of one function that can be under way at once, unless --maxactive says
 RUN_NAME = 'surftrace'      # begins the name of each run's instance and group; -S shows it alone
@@ -2067,7 +2068,7 @@ def with_undo(step, text, origin=None):
 
 def event_directory(probe, run):
     """Return the path of the event that a Probe's lines or counts come from, with its last /."""
-    group = {'e': probe.place, 'c': 'synthetic'}.get(probe.kind, run)
+    group = {'e': probe.target, 'c': 'synthetic'}.get(probe.kind, run)
     return 'instances/%s/events/%s/%s%s/' % (
         run, group, run + '_' if probe.kind == 'c' else '', probe.event)
 
@@ -2088,7 +2089,7 @@ def probe_steps(probe, options, run):
     return made, filters, [enable], counts
 
 
-def without(process, probes):
+def excluding_process(process, probes):
     """Return Probes whose filters leave a process out, where a kernel has no other way."""
     condition, changed = 'common_pid!=%d' % process, []
     for probe in probes:
@@ -2101,7 +2102,7 @@ def without(process, probes):
 
 def kprobe_step(probe, maxactive, run):
     maxactive = str(maxactive or '') if probe.kind == 'r' else ''
-    words = ['%s%s:%s/%s' % (probe.kind, maxactive, run, probe.event), probe.place]
+    words = ['%s%s:%s/%s' % (probe.kind, maxactive, run, probe.event), probe.target]
     words += ['%s=%s' % (each.name, each.text) for each in probe.arguments]
     return with_undo(Step('append', 'kprobe_events', ' '.join(words)),
                      '-:%s/%s' % (run, probe.event), probe)
@@ -2299,13 +2300,13 @@ def script(probes, options, texts, made_for):
     """Return a script for /bin/sh, dash and busybox ash; made_for is as Sources has it."""
     plan = make_plan(probes, options, SCRIPT_RUN)
     lines, undo = [], []
-    for place, step in enumerate((plan.create + plan.start)[1:], 1):
+    for number, step in enumerate((plan.create + plan.start)[1:], 1):
         what = step.origin.text if step.origin else step.path.rpartition('/')[2]
         lines.append('%s || give_up %s\ndone_with %d' % (
-            shell_line(step), quoted('the kernel refused: ' + what), place))
+            shell_line(step), quoted('the kernel refused: ' + what), number))
         if step.undo:
             undo.insert(0, '    [ "$step" -lt %d ] || %s || warn %s' % (
-                place, shell_line(step.undo), quoted(step.undo.path)))
+                number, shell_line(step.undo), quoted(step.undo.path)))
     first, made = len([step for step in plan.start if step.undo]), len(plan.create) - 1
     roots = ([options.tracefs] if options.tracefs else []) + [MOUNT[-1], DEFAULT_ROOT]
     return SCRIPT % {
@@ -2458,7 +2459,7 @@ class Kernel(object):
 
     def __init__(self, architecture, tracefs=None, here=True, vmlinux=None):
         self.architecture, self.tracefs, self.here = architecture, tracefs, here
-        self.vmlinux, self.lists, self._places = vmlinux, {}, None
+        self.vmlinux, self.listings, self._in_order = vmlinux, {}, None
         readme = tracefs.read_if_there('README') if tracefs else ''
         self.features = frozenset(name for name, feature in FEATURES.items()
                                   if feature.sign in readme) if readme else USUAL_FEATURES
@@ -2488,7 +2489,7 @@ class Kernel(object):
 
     def listing(self, name):
         """Return ftrace's list, 'traceable', or kallsyms, 'all'; '' if it cannot be read."""
-        if name not in self.lists:
+        if name not in self.listings:
             text = ''
             if self.here and name == 'all':
                 text = text_if_there('/proc/kallsyms')
@@ -2496,8 +2497,8 @@ class Kernel(object):
                 text = text_if_there(self.tracefs.path('available_filter_functions'))
             elif self.vmlinux and not self.here and name == 'traceable':    # as far as it tells
                 text = '\n'.join(Elf(self.vmlinux).function_names())
-            self.lists[name] = text
-        return self.lists[name]
+            self.listings[name] = text
+        return self.listings[name]
 
     def functions(self):
         """Return the Symbols of the functions that can be traced, as far as a list tells."""
@@ -2569,9 +2570,9 @@ class Kernel(object):
             if len(own) < len(symbols):
                 way = '; MODULE:%s takes that of a module' % symbol.name
             elif self.addresses('_text'):
-                places = ['_text+0x%x' % (place - self.addresses('_text')[0])
-                          for place in self.addresses(symbol.name)]
-                way = '; each has a place of its own, ' + ' or '.join(places)
+                ways = ['_text+0x%x' % (address - self.addresses('_text')[0])
+                        for address in self.addresses(symbol.name)]
+                way = '; each has an address of its own, ' + ' or '.join(ways)
             console.note("%d functions are named '%s': older kernels trace the first, newer ones "
                          'refuse%s' % (len(symbols), symbol.name, way))
         if symbol.name != asked:
@@ -2580,28 +2581,29 @@ class Kernel(object):
         return symbol
 
     def addresses(self, name):
-        """Return the addresses of all symbols of a name, as far as places() has them."""
-        return [address for address, other in self.places() if other == name]
+        """Return the addresses of all symbols of a name, as far as symbols_in_order() has them."""
+        return [address for address, other in self.symbols_in_order() if other == name]
 
-    def places(self):
+    def symbols_in_order(self):
         """Return (address, name) of each symbol, in order; none if they are not for us to see."""
-        if self._places is None:
-            self._places = sorted((int(address, 16), name) for address, name in re.findall(
+        if self._in_order is None:
+            self._in_order = sorted((int(address, 16), name) for address, name in re.findall(
                 r'(?m)^([0-9a-f]+) [^aA] (\S+)', self.listing('all')) if address.strip('0'))
-        return self._places
+        return self._in_order
 
     def symbol_at(self, address):
         """Return NAME+0xOFFSET of an address, 0x... if no symbol lies before it, or none after."""
-        at = bisect.bisect(self.places(), (address + 1,))
-        if not 0 < at < len(self.places()):
+        at = bisect.bisect(self.symbols_in_order(), (address + 1,))
+        if not 0 < at < len(self.symbols_in_order()):
             return '0x%x' % address
-        place, name = self.places()[at - 1]
-        return '%s+0x%x' % (name, address - place)
+        start, name = self.symbols_in_order()[at - 1]
+        return '%s+0x%x' % (name, address - start)
 
     def check_offset(self, offset, name):
         """Raise TraceError if an offset, a Token, lies beyond a function."""
         starts = [] if name in ('_text', '_stext') else self.addresses(name)
-        behind = [address for address, _ in self.places() if starts and address > starts[0]]
+        behind = [address for address, _ in self.symbols_in_order()
+                  if starts and address > starts[0]]
         if behind and int(offset.text, 0) >= behind[0] - starts[0]:
             raise TraceError("'%s' has %d bytes" % (name, behind[0] - starts[0]), offset.column)
 
@@ -2750,7 +2752,7 @@ def refusal(step, error, tracefs, top):
         if command.split() == step.text.split():
             reason = logged[:1].lower() + logged[1:]
             before = command[:len(caret) - len('  Command: ')]
-    name = probe.place.rpartition(':')[2].partition('+')[0]
+    name = probe.target.rpartition(':')[2].partition('+')[0]
     if kind == 'kprobe_events' and reason.startswith(('failed to register', 'invalid argument')):
         if name in forbidden_functions():
             reason += ', since kprobes must not touch it (%s)' % FORBIDDEN
@@ -2880,7 +2882,7 @@ class Command(object):
             console.note('%s (%d) is left running' % (self.words[0], self.pid))
 
 
-def runs(tracefs):
+def run_names(tracefs):
     """Return all names that a run may have: of instances, groups of probes, and calls."""
     return set(tracefs.names('instances')).union(
         [probe.partition('/')[0] for probe in tracefs.probes()],
@@ -2889,7 +2891,7 @@ def runs(tracefs):
 
 def sweep(tracefs, console):
     """Remove what killed runs have left: what is named after a process that is no more."""
-    for run in sorted(runs(tracefs)):
+    for run in sorted(run_names(tracefs)):
         match = re.match(RUN_NAME + r'_([0-9]{1,9})(?:_1)*$', run)
         if match and is_left_behind(int(match.group(1))):
             try:
@@ -2985,13 +2987,13 @@ class Session(object):
 
     def set_up(self):
         """Perform the plan until a signal comes; of a pattern, without what the kernel refuses."""
-        refused = {}        # errors by place
+        refused = {}        # errors by target
         for steps, done in ((self.plan.create, self.created), (self.plan.start, self.started)):
             for step in steps:
                 if self.signals.received:
                     return
-                place = step.origin and (step.origin.text, step.origin.place)
-                if place in refused:
+                target = step.origin and (step.origin.text, step.origin.target)
+                if target in refused:
                     continue
                 try:
                     self._perform(step)
@@ -2999,7 +3001,7 @@ class Session(object):
                     error = refusal(step, error, self.tracefs, self.top)
                     if step.path != 'kprobe_events' or not step.origin.matched:
                         raise error
-                    refused[place] = error
+                    refused[target] = error
                     continue
                 done.append(step)
                 if self.pipe is None and step.path.endswith('/tracing_on'):
@@ -3011,7 +3013,7 @@ class Session(object):
                     self._add_threads(step)
             if refused and done is self.created:
                 first = refused[min(refused)]
-                if len(refused) == len(set((step.origin.text, step.origin.place)
+                if len(refused) == len(set((step.origin.text, step.origin.target)
                                            for step in steps if step.path == 'kprobe_events')):
                     raise first
                 self.console.note('left out: %s that the kernel refused (%s)' % (
@@ -3063,7 +3065,7 @@ class Session(object):
     def _tell_hits(self):
         """Show how many are counted, where nothing else is shown; return when to do so again."""
         if (not self.console.writer.is_terminal or self.command
-                or len(self.plan.histograms) < self.plan.traced):
+                or len(self.plan.histograms) < self.plan.probe_count):
             return float('inf')
         begun = clock()
         self.console.progress('%d counted so far' % sum(
@@ -3090,7 +3092,7 @@ class Session(object):
     def stop(self, output):
         """Undo all, and count in between; return a summary, None if nothing had been started."""
         summary = None
-        dropped = sum(totals(self._text(path)).dropped for path in self.plan.calls)
+        dropped = sum(totals(self._text(path)).dropped for path in self.plan.call_tables)
         self._undo(self.started)
         if self.started:
             self._tolerate(self._drain, output)
@@ -3145,7 +3147,7 @@ class Session(object):
         lost, left = self._statistics(LOST), self._statistics('entries')
         missed, returns = self._missed('p'), self._missed('r')
         told = (
-            (len(self.plan.histograms) < self.plan.traced, count_of(seen, 'event')),
+            (len(self.plan.histograms) < self.plan.probe_count, count_of(seen, 'event')),
             (lost, '%d lost%s: the ring buffer was full (-b makes it larger)' % (
                 lost, ', stacks among them' if output.stacks else '')),
             (left, '%d not read, as stdout took nothing' % left),
@@ -3371,7 +3373,7 @@ def make_rewriter(probes, symbol_at):
         if forms and probe.kind != 'c':
             layout = r'(?:%%s): \([^()\n]*\)%s' % values_pattern(probe.arguments), forms
             alike.setdefault(layout, []).append(probe.event)
-        elif (probe.kind, probe.place, probe.event[:9]) == ('e', 'syscalls', 'sys_exit_'):
+        elif (probe.kind, probe.target, probe.event[:9]) == ('e', 'syscalls', 'sys_exit_'):
             layout = 'sys_(?:%s) -> )(0x[0-9a-f]+)(', (RESULT_FORM,)
             alike.setdefault(layout, []).append(probe.event[9:])
     patterns = []
@@ -3383,8 +3385,8 @@ def make_rewriter(probes, symbol_at):
         for pattern, numbers in patterns:
             # What is between the lines, then text and number by turns, and the end of the line.
             parts, each = pattern.split(data), 2 * len(numbers) + 2
-            for place, shown in enumerate(numbers):
-                at = slice(2 * place + 2, None, each)
+            for index, shown in enumerate(numbers):
+                at = slice(2 * index + 2, None, each)
                 parts[at] = map(shown.__getitem__, parts[at])
             data = b''.join(parts)
         return show_calls(data) if calls else data
@@ -3414,7 +3416,7 @@ def call_rewriter(calls, symbol_at):
             text = found.group(each.name)
             texts.append('%s=%s' % (each.name, '"%s"' % text if each.kind == 'string' else
                                     shown_number(text, each, symbol_at)))
-        where = '(%s) ' % probe.place if probe.matched else ''
+        where = '(%s) ' % probe.target if probe.matched else ''
         return match.group(1) + to_bytes('%s: %s%s' % (event, where, ' '.join(texts)))
     return lambda data: frames.sub(b'\\1', line.sub(shown, data))
 
@@ -3465,13 +3467,13 @@ def one_table(counted, symbol_at):
         ', '.join(r'[\w.]+:' + KEY_KINDS[column.kind][0] for column in columns),
         ''.join(r' +%s: +([0-9]+)' % name for name, _ in sums))
     for each, text in counted:
-        place = () if not probe.matched else (each.event if noun == 'event' else each.place,)
+        first = () if not probe.matched else (each.event if noun == 'event' else each.target,)
         for parts in re.findall(pattern, text):
             numbers = [int(part) for part in parts[len(columns):]]
             for at, (_, argument) in enumerate(sums, 1):
                 if argument.kind == 'signed' and numbers[at] >> 63:
                     numbers[at] -= 1 << 64
-            texts = place + tuple(KEY_KINDS[column.kind][1](word, column.field, symbol_at)
+            texts = first + tuple(KEY_KINDS[column.kind][1](word, column.field, symbol_at)
                                   for column, word in zip(columns, parts))
             before = rows.get(texts, [0] * len(numbers))
             rows[texts] = [sum(pair) for pair in zip(before, numbers)]
@@ -3533,8 +3535,8 @@ def bar_lines(rows, probe, noun):
 def aligned(cells, texts):
     """Return rows of cells as lines; the first columns, so many, are texts, not numbers."""
     widths = [max(map(len, column)) for column in zip(*cells)]
-    return ['  '.join(cell.ljust(width) if place < texts else cell.rjust(width)
-                      for place, (cell, width) in enumerate(zip(line, widths))).rstrip()
+    return ['  '.join(cell.ljust(width) if index < texts else cell.rjust(width)
+                      for index, (cell, width) in enumerate(zip(line, widths))).rstrip()
             for line in cells]
 
 
@@ -3728,7 +3730,7 @@ def read_options(argv):
         return options
     options.action = chosen_action(options)
     choose_source(options)
-    check_machine(options)
+    choose_machine(options)
     options.pids = threads_of(options)
     options.trees = []
     for text, line in [(trace, '') for trace in options.traces] + read_trace_file(options.file):
@@ -3781,7 +3783,7 @@ def chosen_action(options):
     return actions[0] if actions else show if options.show else trace_live
 
 
-def check_machine(options):
+def choose_machine(options):
     """Settle whose registers are taken, and whether this kernel is the one that is traced."""
     here, is_live = os.uname()[4], options.action is trace_live
     if options.vmlinux and not (options.arch or is_live):
@@ -3849,7 +3851,7 @@ def compiled(options, sources, kernel, console):
     """Return the Probes of all traces, once the script that is asked for is written."""
     if not kernel.tracefs and kernel.here and any(tree.kind == 'e' for tree in options.trees):
         console.note('no tracefs can be read here: the names of events and fields are not checked')
-    probes = sources.retried(functools.partial(
+    probes = sources.with_gdb_fallback(functools.partial(
         compile_all, options.trees, sources, kernel, console, options.max_probes or MAX_PROBES))
     if options.output is not None:
         write_script(options, probes, sources.made_for(), console)
@@ -3952,7 +3954,7 @@ def run_session(options, probes, kernel, signals, console):
 
 def new_session(options, probes, tracefs, signals, console):
     """Return the Session of a run, with its command, if there is one, held."""
-    run, taken, command = '%s_%d' % (RUN_NAME, os.getpid()), runs(tracefs), None
+    run, taken, command = '%s_%d' % (RUN_NAME, os.getpid()), run_names(tracefs), None
     while run in taken:         # by another container's process of that number
         run += '_1'
     number = own_number(tracefs, run)
@@ -3965,7 +3967,7 @@ def new_session(options, probes, tracefs, signals, console):
     changed = [(name, value) for name, value in DISPLAY
                if tracefs.read_if_there('options/' + name).strip() not in ('', value)]
     if not tracefs.has('set_event_notrace_pid'):        # before Linux 5.7
-        probes, number = without(number, probes), None
+        probes, number = excluding_process(number, probes), None
     plan = make_plan(probes, options, run, changed, number)
     return Session(tracefs, plan, console, signals, lambda: threads_of(options), command)
 
@@ -4048,7 +4050,7 @@ class Sources(object):
         if self.gdb:
             self.gdb.close()
 
-    def retried(self, question):
+    def with_gdb_fallback(self, question):
         """Return a question's answer, from gdb if only that can read it and the mode is auto."""
         try:
             return question()
@@ -4056,7 +4058,7 @@ class Sources(object):
             if self.options.mode != 'auto':
                 raise
             self.console.note('%s; gdb reads it instead' % unknown)
-        self.opened = {None: self._told(self._gdb())}
+        self.opened = {None: self._announced(self._gdb())}
         return question()
 
     def disassembler(self):
@@ -4070,7 +4072,8 @@ class Sources(object):
     def open(self, module):
         """Return the source of a module's types, or of the kernel's, opened."""
         if module not in self.opened:
-            self.opened[module] = self._of_module(module) if module else self._told(self._chosen())
+            self.opened[module] = (self._of_module(module) if module else
+                                   self._announced(self._chosen()))
         return self.opened[module]
 
     def lacks(self, module):
@@ -4094,7 +4097,7 @@ class Sources(object):
         if not (options.here or options.vmlinux or options.database):
             raise NoTypesError("the types of this machine's kernel would be wrong for %s: name a "
                                "file with that kernel's types with -v or -d" % options.arch)
-        # (Where _dwarf() finds no file, _gdb() finds none; what only gdb reads, retried() has.)
+        # (Where _dwarf() finds no file, _gdb() finds none.)
         for name in ('btf', 'dwarf', 'local') if mode == 'auto' else (mode,):
             source = getattr(self, '_' + name)()
             if source is not None:
@@ -4102,7 +4105,7 @@ class Sources(object):
         raise NoTypesError(NOTHING_FOUND[mode] % {
             'release': options.release, 'package': debug_package(options.release)})
 
-    def _told(self, source):
+    def _announced(self, source):
         registers = '' if self.options.here else ', registers of ' + self.options.arch
         self.console.note('types from %s (%s)%s' % (source.name, source.kind, registers))
         return source
@@ -4164,7 +4167,7 @@ class Sources(object):
                      for name in names if module_of(name) == module]
             for path in found:
                 if path.endswith(('.ko', '.ko.debug')):
-                    return self._told(Dwarf(self._debug_elf(path), self.console))
+                    return self._announced(Dwarf(self._debug_elf(path), self.console))
                 self.console.note('%s is compressed, and so not read; unpack it' % path)
         return kernel
 
@@ -4425,7 +4428,7 @@ class Btf(Source):
 
     # Names
 
-    def _places(self, name):
+    def _occurrences(self, name):
         """Yield (id, number of the word) of the records in which a name's offset stands."""
         sought = b'\0' + to_bytes(name) + b'\0'
         at = self.strings.find(sought)
@@ -4444,7 +4447,7 @@ class Btf(Source):
     def _ids(self, kind, name):
         """Return the ids of all types of that kind and name, in order."""
         if not self.index and name not in self.named:
-            self.named[name] = [ref for ref, word in self._places(name) if not word]
+            self.named[name] = [ref for ref, word in self._occurrences(name) if not word]
             if len(self.named) > BTF_NAMES_SINGLY:
                 self.index = self.make_index()
         if self.index:
@@ -4491,12 +4494,12 @@ class Btf(Source):
 
     def variable(self, name):
         ref = self.find('variable', name)
-        per_cpu = [row[0] for section, word in self._places(PER_CPU_SECTION) if not word
+        per_cpu = [row[0] for section, word in self._occurrences(PER_CPU_SECTION) if not word
                    for row in self._record(section)[4]]
         return ref and Variable(self._record(ref)[3], ref in per_cpu)
 
     def enums_of(self, name):
-        enums = set((ref, self.describe(ref)) for ref, word in self._places(name) if word >= 3)
+        enums = set((ref, self.describe(ref)) for ref, word in self._occurrences(name) if word >= 3)
         return self._own([ref for ref, record in enums
                           if record.kind == 'enum' and name in dict(self.enumerators(record))])
 
@@ -4528,8 +4531,8 @@ class Btf(Source):
         if record.target is None:       # it is only declared
             return []
         _, flag, _, _, rows = self._record(record.target)
-        return [Member(self._text(name), ref, place & 0xffffff, place >> 24) if flag else
-                Member(self._text(name), ref, place, 0) for name, ref, place in rows]
+        return [Member(self._text(name), ref, bits & 0xffffff, bits >> 24) if flag else
+                Member(self._text(name), ref, bits, 0) for name, ref, bits in rows]
 
     def enumerators(self, record):
         _, _, _, size, rows = self._record(record.target)
@@ -4598,8 +4601,8 @@ class Elf(object):
         rows = [struct.unpack_from('<IIQ8xQQ', data, 64 * i) for i in range(count)]
         texts = self._read(*rows[names][3:]) if rows else b''
         self.section_names, self.sections = [], {}
-        for place, kind, flags, offset, size in rows:
-            name = to_text(texts[place:texts.index(b'\0', place)])
+        for name_at, kind, flags, offset, size in rows:
+            name = to_text(texts[name_at:texts.index(b'\0', name_at)])
             self.section_names.append(name)
             if kind != ELF_NO_BITS:     # a debug file lacks what these hold
                 self.sections[name] = Extent(offset, size, bool(flags & ELF_COMPRESSED))
@@ -4650,12 +4653,12 @@ class Elf(object):
         data, table, symbols = bytearray(data), self.whole('.rela' + name), self.whole('.symtab')
         sizes = RELOCATIONS.get(self.architecture, {})
         for at in range(0, len(table), 24):
-            place, info, addend = struct.unpack_from('<QQq', table, at)
+            offset, info, addend = struct.unpack_from('<QQq', table, at)
             size = sizes.get(info & 0xffffffff)
             if size is None:
                 raise self.unknown('%s has relocations of type %d' % (name, info & 0xffffffff))
             value, = struct.unpack_from('<Q', symbols, 24 * (info >> 32) + 8)
-            struct.pack_into('<Q' if size == 8 else '<I', data, place,
+            struct.pack_into('<Q' if size == 8 else '<I', data, offset,
                              (value + addend) & ((1 << 8 * size) - 1))
         return bytes(data)
 
@@ -4667,8 +4670,8 @@ class Elf(object):
             return self.kept[name][at:at + size]
         return self._read(self.sections[name].offset + at, size)
 
-    def places(self, name, keys):
-        """Yield (place, key) where any of the keys stands in a section, window by window."""
+    def occurrences(self, name, keys):
+        """Yield (offset, key) where any of the keys stands in a section, window by window."""
         total, overlap = self.size(name), max(map(len, keys)) - 1
         for first in range(0, total, SEARCH_WINDOW):
             data = self.part(name, first, min(SEARCH_WINDOW + overlap, total - first))
@@ -4728,8 +4731,8 @@ TAG_ENUMERATOR, TAG_ANNOTATION = 0x28, 0x6000
 ATTRIBUTES = {
     1: 'sibling', 2: 'location', 3: 'name', 11: 'byte_size', 12: 'bit_offset', 13: 'bit_size',
     17: 'low_pc', 19: 'language', 28: 'constant', 47: 'upper_bound', 49: 'origin', 55: 'count',
-    56: 'place', 59: 'line', 60: 'declaration', 62: 'encoding', 71: 'specification', 73: 'type',
-    85: 'ranges', 107: 'data_bit_offset', 114: 'string_base', 115: 'address_base',
+    56: 'member_offset', 59: 'line', 60: 'declaration', 62: 'encoding', 71: 'specification',
+    73: 'type', 85: 'ranges', 107: 'data_bit_offset', 114: 'string_base', 115: 'address_base',
     118: 'other_file', 0x2130: 'other_file'}
 ENCODING_FLOATS, ENCODING_SIGNED = (3, 4), (5, 6)
 LANGUAGE_ASSEMBLER = 0x8001
@@ -4910,11 +4913,11 @@ class Dwarf(Source):
     def _text(self, entry, attribute='name'):
         value = entry.values.get(attribute, b'')
         if isinstance(value, tuple):
-            section, place = value
+            section, offset = value
             if section == 'string_base':
-                section, place = '.debug_str', self._indexed(entry.unit, section, place)
+                section, offset = '.debug_str', self._indexed(entry.unit, section, offset)
             strings = self.elf.whole(section)
-            value = strings[place:strings.index(b'\0', place)]
+            value = strings[offset:strings.index(b'\0', offset)]
         if not isinstance(value, bytes):
             raise ValueError(value)
         return to_text(value)
@@ -4981,36 +4984,34 @@ class Dwarf(Source):
             if self.index:
                 refs = self.index.get((kind, name), ())
             else:
-                tag = NAMED_TAGS[kind]
-                # First those in the units at hand.
-                places = itertools.chain([(unit, None) for unit in sorted(self.at_hand)],
-                                         self._places(name, tag))
-                refs = (ref for ref in self._definitions(places, tag)
+                tag, at_hand = NAMED_TAGS[kind], [(unit, None) for unit in sorted(self.at_hand)]
+                occurrences = itertools.chain(at_hand, self._occurrences(name, tag))
+                refs = (ref for ref in self._definitions(occurrences, tag)
                         if self._text(self._entry(ref)) == name)
             self.found[kind, name] = next(iter(refs), None)
         return self.found[kind, name]
 
-    def _places(self, name, tag):
-        """Yield (Unit, place) where a name may be that of a tag's definition.
+    def _occurrences(self, name, tag):
+        """Yield (Unit, offset) where a name may be that of a tag's definition.
 
-        Linkers let one string end another: task_struct may stand in put_task_struct.  The place is
+        Linkers let one string end another: task_struct may stand in put_task_struct.  The offset is
         None in a unit that names strings by number (clang, DWARF 5).
         """
         text = to_bytes(name) + b'\0'
         keys = [struct.pack('<I', match.start())
                 for match in re.finditer(re.escape(text), self.elf.whole('.debug_str'))]
         bases = self._bases(keys) if keys else []
-        for place, key in self.elf.places('.debug_info', keys + [text] + bases):
-            unit = self._unit_at(place)
+        for offset, key in self.elf.occurrences('.debug_info', keys + [text] + bases):
+            unit = self._unit_at(offset)
             data, table, _ = self._at_hand(unit)
             # A name is mostly the first attribute; before it stands the abbreviation's number.
-            before = data[place - unit.start - 1]
+            before = data[offset - unit.start - 1]
             if key in bases:
                 yield unit, None
             elif any(each.defines == tag and (
                     each.names[:1] != ['name'] or before == (code if code < 0x80 else code >> 7))
                      for code, each in table.items()):
-                yield unit, place
+                yield unit, offset
 
     def _bases(self, keys):
         """Return, as bytes, the bases of units that name one of these strings by number."""
@@ -5018,23 +5019,23 @@ class Dwarf(Source):
         while at < self.elf.size(section):
             starts.append(at + 8)
             at += 4 + NUMBER_READERS[4](self.elf.part(section, at, 4), 0)[0]
-        found = set(starts[bisect.bisect(starts, max(place, 8)) - 1]
-                    for place, _ in self.elf.places(section, keys))
+        found = set(starts[bisect.bisect(starts, max(offset, 8)) - 1]
+                    for offset, _ in self.elf.occurrences(section, keys))
         return [struct.pack('<I', start) for start in sorted(found)]
 
-    def _definitions(self, places, tag):
-        """Yield the references of a tag's definitions at (Unit, place), in all of it if None."""
-        for unit, place in places:
+    def _definitions(self, occurrences, tag):
+        """Yield the references of a tag's definitions at (Unit, offset), in all of it if None."""
+        for unit, offset in occurrences:
             top = self._top(unit)
-            if place is not None:
-                behind = bisect.bisect(top, (place,))
+            if offset is not None:
+                behind = bisect.bisect(top, (offset,))
                 top = top[behind - 1:behind]
             for ref, abbreviation in top:
                 if abbreviation.defines == tag:
                     yield ref
 
     def enums_of(self, name):
-        for ref in self._definitions(self._places(name, TAG_ENUMERATOR),
+        for ref in self._definitions(self._occurrences(name, TAG_ENUMERATOR),
                                      NAMED_TAGS['enum']):
             if name in dict(self.enumerators(self.describe(ref))):
                 return [ref]
@@ -5101,7 +5102,7 @@ class Dwarf(Source):
         units = set(self._unit_at(ref) for _, _, ref in around)
         if not any(first <= address for first, _, _ in around):
             # A compiler may leave out .debug_aranges (clang), or they cover assembler files only.
-            units.update(unit for unit, _ in self._places(name, NAMED_TAGS['function']))
+            units.update(unit for unit, _ in self._occurrences(name, NAMED_TAGS['function']))
         return [(unit, None) for unit in sorted(units)]
 
     def _ranges(self):
@@ -5243,7 +5244,7 @@ class Dwarf(Source):
 
     def _member(self, entry):
         values, bits = entry.values, self._number(entry, 'bit_size')
-        first = 8 * values.get('place', 0) + values.get('data_bit_offset', 0)
+        first = 8 * values.get('member_offset', 0) + values.get('data_bit_offset', 0)
         if 'bit_offset' in values:      # counted from the most significant bit of a unit
             unit = 8 * (self._number(entry, 'byte_size') or Type(self, values['type']).size)
             # (Below 0, where the bits begin before the unit, clang writes it as 64 bits.)
@@ -5523,8 +5524,8 @@ def variable(name):
 def functions(symbol):
     """Return (parameters, result) of each function that a symbol is of, with parameters' names."""
     found, plain = {}, re.match(r"([A-Za-z_]\w*)(?:\.[\w.]+)?\Z", symbol).group(1)
-    for place in gdb.decode_line(plain)[1] or ():
-        block = gdb.block_for_pc(place.pc)
+    for location in gdb.decode_line(plain)[1] or ():
+        block = gdb.block_for_pc(location.pc)
         while block and not (block.function and block.superblock.is_static):   # it may be inlined
             block = block.superblock
         if not block:
@@ -5720,22 +5721,22 @@ class Disassembler(object):
     def _symbol(self, address):
         return self._ask('info symbol 0x%x' % address).split(' in section')[0].replace(' + ', '+')
 
-    def line(self, place):
+    def line(self, location):
         """Return the lines of the instructions of a FILE:LINE, each range below its place."""
-        match = re.match(r'([\w./+-]+):([0-9]{1,7})\Z', place)
+        match = re.match(r'([\w./+-]+):([0-9]{1,7})\Z', location)
         if not match:
             raise UsageError('-l takes FILE:LINE, like fs/read_write.c:455')
         path, line = match.groups()
-        said = self._ask('info line ' + place)      # reads the file's line tables
+        said = self._ask('info line ' + location)      # reads the file's line tables
         tables = self._ask('maint info line-table ' + re.escape(os.path.basename(path)))
         table = line_table(tables, path)
         ranges = sorted(set(part for number, part in table if number == int(line)))
         if not ranges:
-            raise UsageError('-l %s: %s' % (place, 'that line has no code' if table else said))
+            raise UsageError('-l %s: %s' % (location, 'that line has no code' if table else said))
         lines = []
         for first, end in ranges:
             said = self._from_symbol(self._ask('disassemble 0x%x,0x%x' % (first, end)))
-            lines += ['%s is at %s' % (place, self._symbol(first))] + said.splitlines()[1:-1]
+            lines += ['%s is at %s' % (location, self._symbol(first))] + said.splitlines()[1:-1]
         return lines
 
 
@@ -5874,8 +5875,8 @@ class DatabaseWriter(object):
                 while self.waiting:
                     self._struct(*self.waiting.pop())
         self.console.progress('')
-        for place in ('structs (name)', 'members (fid)', 'types (name)', 'funs (func)'):
-            self.connection.execute('CREATE INDEX by_%s ON %s' % (place.split()[0], place))
+        for indexed in ('structs (name)', 'members (fid)', 'types (name)', 'funs (func)'):
+            self.connection.execute('CREATE INDEX by_%s ON %s' % (indexed.split()[0], indexed))
         self.connection.commit()
         self.connection.close()
 
@@ -6145,7 +6146,7 @@ def member_rows(found, start, path, depth):
         name = member.name + (':%d' % member.bit_size if member.bit_size else '')
         words = indent + member.type.declare(name)
         if not inner:
-            yield words + ';', where, reading(member, path + member.name)
+            yield words + ';', where, access_path(member, path + member.name)
             continue
         # '{...} name' is what C says of it: the dots are to be spelled out.
         head, _, tail = words.partition('{...}')
@@ -6167,7 +6168,7 @@ def place_comment(member):
     return '/* %5d:%2d %2d */' % (at // (8 * unit) * unit, at % (8 * unit), size)
 
 
-def reading(member, path):
+def access_path(member, path):
     """Return what a trace has to say to read a member; dots where that goes on."""
     held = member.type.bare
     if held.kind == 'array' and not (held.target.is_text and held.length):
