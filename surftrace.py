@@ -174,7 +174,7 @@ def nearest(name, names):
 
 # -- Language: a trace as typed -> syntax tree --------------------------------
 #
-# Gives a Trace or an EventTrace, whose tokens know their columns, for errors to point at.
+# Gives a Trace, whose tokens know their columns, for errors to point at.
 
 # trace     = ("p" | "r" | "c") SPACE [MODULE ":"] SYMBOL ["+" NUMBER] {SPACE value} rest
 #           | "e" SPACE [SYSTEM ("/" | ":")] EVENT rest
@@ -196,9 +196,9 @@ def nearest(name, names):
 # A blank is what separates the words of a trace.
 
 Token = namedtuple('Token', 'text column')
-# line: the FILE:LINE that it stands in, '' on the command line.
-Trace = namedtuple('Trace', 'text kind module symbol offset values histogram filter line')
-EventTrace = namedtuple('EventTrace', 'text kind system event histogram filter line')
+# name: of a function or an event; owner: its module or system, or None.  line: the FILE:LINE that
+# the trace stands in, '' on the command line.
+Trace = namedtuple('Trace', 'text kind owner name offset values histogram filter line')
 # text: all that stands after the =.
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type text')
 Packet = namedtuple('Packet', 'header layer')
@@ -296,7 +296,7 @@ def message_for(table, text):
 
 
 def parse_trace(text):
-    """Return the Trace or EventTrace that text spells; raises TraceError."""
+    """Return the Trace that text spells; raises TraceError."""
     control = re.search(r'[\x00-\x09\x0b-\x1f\x7f]', text)       # (a string may have a newline)
     if control:
         raise TraceError('a control character cannot be part of a trace', control.start())
@@ -317,7 +317,8 @@ def parse_event(scan, kind):
     scan.take(' *')
     scan.need('(?=[fh]:|$)', 'an event takes only a histogram, h:..., and a filter, f:...; it has '
               'its own values')
-    return EventTrace(scan.text, kind, system, event, parse_histogram(scan), parse_filter(scan), '')
+    return Trace(scan.text, kind, system, event, None, (), parse_histogram(scan),
+                 parse_filter(scan), '')
 
 
 def parse_probe(scan, kind):
@@ -526,7 +527,7 @@ DAMAGE = (LookupError, TypeError, ValueError, struct.error, RuntimeError, Overfl
           MemoryError)
 
 
-def sound(question):
+def reporting_damage(question):
     """Turn a function's errors over damaged types into a SourceError, with the source's name."""
     def asked(*arguments):
         try:
@@ -798,14 +799,15 @@ RESERVED_NAMES = frozenset((
     '__probe_ip', '__probe_ret_ip', '__probe_func'))
 
 
-class Argument(namedtuple('Argument', 'name words fetch_type form column warnings signed order')):
+class Argument(namedtuple(
+        'Argument', 'name words fetch_type form column warnings with_sign swap_prefix')):
     """A value of a probe.
 
     words -- what stands after NAME=, without the type
     form -- a Form, None if the kernel's text is shown as it is
     warnings -- what is less than was asked for, or perhaps not what was meant
-    signed -- how it would be written with a sign, '' if it cannot be
-    order -- if it is in network order and shown as it lies, the prefix that turns it around, or ''
+    with_sign -- how it would be written with a sign, '' if it cannot be
+    swap_prefix -- the prefix that would swap it, if it is in network order and has none, or ''
     """
 
     @property
@@ -1214,13 +1216,14 @@ class Compiler(object):
         if swaps and held and not (is_network_order or value.packet or is_cast):
             self.warnings.append("%s swaps the bytes of this '%s', which is not in network order "
                                  'by its type' % (prefix, held))
-        order = {2: 'b16_', 4: 'ip_', 8: 'b64_'}.get(held.size) if (
-            is_network_order and not asked) else ''
-        signed = 'S' + re.sub('^[UX](?=[%$@!])', '', value.text)
+        swap_prefix = ''
+        if is_network_order and not asked:
+            swap_prefix = {2: 'b16_', 4: 'ip_', 8: 'b64_'}.get(held.size)
+        with_sign = 'S' + re.sub('^[UX](?=[%$@!])', '', value.text)
         if value.base.kind == 'raw' or value.fetch_type:
-            signed = ''
+            with_sign = ''
         argument = Argument(value.name.text, words, fetch_type, asked or form, value.base.column,
-                            tuple(self.warnings), signed, order)
+                            tuple(self.warnings), with_sign, swap_prefix)
         if len(argument.text) > VALUE_LIMIT:
             raise TraceError('the kernel takes values of up to %d characters, not %s: start from a '
                              'register nearer to it' % (VALUE_LIMIT, argument.text))
@@ -1540,7 +1543,7 @@ def shown_array(letter, place):
 
 # Like an Argument: what a filter or a histogram can name.  kind: an Argument's, or 'user string'
 # (a pointer into a program's memory), 'ip' (four bytes), 'other', None if it is not known.
-Field = namedtuple('Field', 'kind fetch_type form signed order words')
+Field = namedtuple('Field', 'kind fetch_type form with_sign swap_prefix words')
 Field.__new__.__defaults__ = (FetchType('u'), None, '', '', '')
 
 # Fields that every event has, and the kernel's own.
@@ -1601,10 +1604,10 @@ def compile_filter(written, fields, source, here):
         begin = operand.column - written.column
         with pointing_at(operand.column):
             compared = kernel_operand(predicate, field, source, here)
-        if field.order and re.search('[1-9a-fA-F]', compared):
+        if field.swap_prefix and re.search('[1-9a-fA-F]', compared):
             name = predicate.name.text
             warnings.append((name, 'its bytes are in network order, and the filter compares them '
-                             'as they lie; call it ' + field.order + name))
+                             'as they lie; call it ' + field.swap_prefix + name))
         text += written.text[end:begin] + compared
         if len(text) > FILTER_LIMIT:
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
@@ -1676,7 +1679,8 @@ def check_number(predicate, field, number):
             operand.text, hint.replace('NAME', name.text)), operand)
     value, bits, is_signed = int(number, 0), field.fetch_type.bits or 64, field.kind == 'signed'
     if not is_signed and (value < 0 or not value and predicate.operator.text == '<'):
-        way = ': with a sign it is %s=%s' % (name.text, field.signed) if field.signed else ' here'
+        way = ': with a sign it is %s=%s' % (name.text, field.with_sign) if (
+            field.with_sign) else ' here'
         raise wrong(name, 'is unsigned' + way, operand)
     # In hexadecimal the bits are meant: 0xffffffff is -1, too.
     is_decimal = number[:2] not in ('0x', '0X') or bits >= 64
@@ -1896,7 +1900,7 @@ def compile_all(trees, sources, kernel, console, limit):
         try:
             if tree.kind == 'e':
                 found = kernel.events(tree, limit, console)
-            elif is_pattern(tree.symbol.text):
+            elif is_pattern(tree.name.text):
                 found = kernel.matching(tree, limit, console)
             else:
                 found = [kernel.named(tree, console)]
@@ -1934,31 +1938,31 @@ def compile_each(tree, found, first, events, sources, kernel, console):
     return probes
 
 
-@sound
+@reporting_damage
 def compile_event(tree, name, sources, kernel, events):
     """Return the Probe of a tree on the event called name, (system, event)."""
     if name in events:
         raise TraceError('this event is given twice: join the filters with ||, and keys with ,',
-                         (tree.system or tree.event).column)
+                         (tree.owner or tree.name).column)
     events.add(name)
     fields = Fields(dict(each[1:] for each in kernel.event_fields(*name)))
     condition = tree.filter and compile_filter(tree.filter, fields, sources.of(None), kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, name[1], name[0], (), condition, histogram,
-                 (tree.system or tree.event).column, is_pattern(tree.event.text))
+                 (tree.owner or tree.name).column, is_pattern(tree.name.text))
 
 
-@sound
+@reporting_damage
 def compile_trace(tree, event, symbol, source, kernel):
     """Return the Probe of a tree on a symbol, to be the event of that name."""
-    target = tree.module.text + ':' + symbol if tree.module else symbol
+    target = tree.owner.text + ':' + symbol if tree.owner else symbol
     if tree.offset:
         target += '+' + tree.offset.text
         if tree.kind != 'p':
             raise TraceError('a return or a whole call takes no offset', tree.offset.column)
         kernel.check_offset(tree.offset, symbol)
     if tree.kind == 'c':
-        kernel.check_feature('synthetic events', Token('c', tree.symbol.column),
+        kernel.check_feature('synthetic events', Token('c', tree.name.column),
                              ': trace the entry and the return, p and r, side by side')
     keys = set(key.name.text for key in tree.histogram.keys) if tree.histogram else set()
     for name in sorted(keys & COMM_NAMES - set(value.name.text for value in tree.values)):
@@ -1974,13 +1978,13 @@ def compile_trace(tree, event, symbol, source, kernel):
     size = len(target) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
     if size > LINE_LIMIT - NAME_LIMIT:
         raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
-                         'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.symbol.column)
+                         'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.name.column)
     fields = Fields(PROBE_FIELDS[tree.kind], compiler.suggested)
     fields.update((each.name, each) for each in arguments)
     condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, event, target, arguments, condition, histogram,
-                 tree.symbol.column, is_pattern(tree.symbol.text))
+                 tree.name.column, is_pattern(tree.name.text))
 
 
 def check_names(tree):
@@ -2521,7 +2525,7 @@ class Kernel(object):
 
     def named(self, tree, console):
         """Return the Symbol that a trace names, or its only variant; tell if that may be wrong."""
-        token, module = tree.symbol, tree.module and tree.module.text
+        token, module = tree.name, tree.owner and tree.owner.text
         name = token.text
         # (With an offset, kprobes take what ftrace does not list.  The other list is long.)
         lists = ('all',) if tree.offset else ('traceable', 'all')
@@ -2609,7 +2613,7 @@ class Kernel(object):
 
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit."""
-        token, module, known = tree.symbol, tree.module and tree.module.text, self.functions()
+        token, module, known = tree.name, tree.owner and tree.owner.text, self.functions()
         if not known:
             raise TraceError('which functions match can only be told on the machine itself, or '
                              'from a vmlinux that has symbols (-v)', token.column)
@@ -2638,7 +2642,7 @@ class Kernel(object):
 
     def events(self, tree, limit, console):
         """Return (system, event) of each event that a trace names, no more than limit."""
-        system, token = tree.system and tree.system.text, tree.event
+        system, token = tree.owner and tree.owner.text, tree.name
         name = '%s/%s' % (system, token.text) if system else token.text
         if not self.tracefs:
             if not system or is_pattern(token.text):
@@ -2653,7 +2657,7 @@ class Kernel(object):
                              "this is a system of events: --info '%s/*' lists them" % name,
                              token.column)
         if not found:
-            around = token if all_events else tree.system
+            around = token if all_events else tree.owner
             likely = nearest(around.text, [event for _, event in all_events]
                              or self.tracefs.names('events'))
             raise TraceError("this kernel has no event '%s'%s" % (name, likely), around.column)
@@ -4277,7 +4281,7 @@ class LazySource(object):
     def __getattr__(self, question):
         found = getattr(self._sources.open(self._module), question)
         if callable(found):
-            found = sound(found)
+            found = reporting_damage(found)
             setattr(self, question, found)      # it is asked for once
         return found
 
@@ -4285,7 +4289,7 @@ class LazySource(object):
         if self._sources.lacks(self._module):
             return []       # the kernel may have another function of that name
         # Clang's link-time optimization only renames: NAME.llvm.123.
-        functions = sound(self._sources.open(self._module).functions)
+        functions = reporting_damage(self._sources.open(self._module).functions)
         return functions(re.sub(r'\.llvm\.[0-9]+$', '', name))
 
 
@@ -4341,7 +4345,7 @@ class Btf(Source):
     kind = 'BTF'
     lists_quickly = True
 
-    @sound
+    @reporting_damage
     def __init__(self, data, name, kernel=None):
         self.name = name
         if data[:3] != BTF_MAGIC + b'\1' or len(data) < 24:
@@ -4545,7 +4549,7 @@ class Btf(Source):
         return [(self._text(name), (number ^ sign) - sign) for name, number in rows]
 
 
-@sound
+@reporting_damage
 def btf_architecture(types):
     """Return the architecture of the kernel whose Btf it is, by its registers; None if untold."""
     ref = types.find('struct', 'pt_regs')
@@ -4576,7 +4580,7 @@ class Elf(object):
     linked yet.  sections: their Extents by name.
     """
 
-    @sound
+    @reporting_damage
     def __init__(self, path):
         self.path = self.name = path
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -4623,7 +4627,7 @@ class Elf(object):
         extent = self.sections.get(name, NO_EXTENT)
         return len(self.whole(name)) if extent.packed or self.relocatable else extent.size
 
-    @sound
+    @reporting_damage
     def whole(self, name):
         """Return the bytes of a section, which are kept; none if there is no such section."""
         if name not in self.kept:
@@ -4687,7 +4691,7 @@ class Elf(object):
         table = self.whole('.symtab')
         return array.array('I', table[:len(table) // 24 * 24])[::6]
 
-    @sound
+    @reporting_damage
     def function_names(self):
         strings, offsets = self.whole('.strtab'), self._name_offsets()
         kinds = bytearray(self.whole('.symtab')[4::24])
@@ -4795,7 +4799,7 @@ class Dwarf(Source):
 
     kind = 'DWARF'
 
-    @sound
+    @reporting_damage
     def __init__(self, elf, console):
         self.name, self.elf, self.console = elf.path, elf, console
         self.at_hand = {}           # by unit: its bytes, its abbreviations, its top entries
@@ -5853,7 +5857,7 @@ class DatabaseWriter(object):
         self.taken = set()      # names of structs
         self.waiting = []       # structs that have a name and are not written yet
 
-    @sound
+    @reporting_damage
     def write(self, path):
         import sqlite3
         # (In a directory of its own nobody else can lay a journal for SQLite.)
@@ -6036,7 +6040,7 @@ EVENT_FILTERS = {'string': 'f:FIELD==TEXT', 'user string': 'f:FIELD.ustring==TEX
                  'ip': 'f:FIELD==10.0.0.1', 'signed': 'f:FIELD==-1', 'unsigned': 'f:FIELD==1'}
 
 
-@sound
+@reporting_damage
 def information(source, name, kernel):
     """Return the lines on a function or a type, or on the functions like a pattern."""
     names = [symbol.name for symbol in kernel.functions()]

@@ -155,7 +155,7 @@ Function = collections.namedtuple('Function', 'prototype parameters result')
 
 def asked(question):
     """A property: what is asked of a type, as the tool's own callers ask damaged ones."""
-    return property(lambda self: surftrace.sound(question)(self.found))
+    return property(lambda self: surftrace.reporting_damage(question)(self.found))
 
 
 class CType(object):
@@ -205,7 +205,8 @@ class CType(object):
         return [where for _, where, _ in surftrace.member_rows(self.found.bare, 0, '->', 1)]
 
     def member(self, name):
-        return self._member(surftrace.sound(lambda found: found.bare.member(name))(self.found))
+        member = surftrace.reporting_damage(lambda found: found.bare.member(name))
+        return self._member(member(self.found))
 
     def values(self):
         """(name, number) of each value of an enum."""
@@ -279,7 +280,7 @@ class Source(object):
         return found
 
     def prototypes(self, name):
-        prototype = surftrace.sound(surftrace.prototype)
+        prototype = surftrace.reporting_damage(surftrace.prototype)
         return [prototype(self.types, each) for each in self.types.functions(name)]
 
     def values_with(self, name):
@@ -436,7 +437,7 @@ def compiled_trace(text, source, architecture='x86_64', readme=None, event='f0')
         kernel.tracefs = None
         [name] = kernel.events(tree, 1, None)
         return surftrace.compile_event(tree, name, OneSource(types), kernel, set())
-    return surftrace.compile_trace(tree, event, tree.symbol.text, types, kernel)
+    return surftrace.compile_trace(tree, event, tree.name.text, types, kernel)
 
 
 def planned(texts, source=None, root='/t', architecture='x86_64'):
