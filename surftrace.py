@@ -1822,7 +1822,7 @@ def countable(name, fields):
     if field.kind == 'user string':
         raise wrong(name, "points into a program's memory: trace a probe with VALUE:ustring")
     if field.kind in ('array', 'other'):
-        raise wrong(name, 'is an array, by which the kernel does not count')
+        raise wrong(name, 'is no number or string, which alone the kernel counts by')
     return field
 
 
@@ -6060,7 +6060,7 @@ def information(source, name, kernel):
         return ['%s: a function without a known prototype' % name]
     if source.lists_quickly:
         names += source.names('struct') + source.names('function')
-    raise UsageError("there is no function, struct, union or enum '%s'%s" % (
+    raise UsageError("there is no function or type '%s'%s" % (
         name, nearest(tag, names)))
 
 

@@ -373,7 +373,7 @@ class Modules(Choosing):
         self.box.put('/sys/kernel/btf/nf_tables', self.module(12))
         self.box.put('/sys/kernel/btf/other', b'this is a text')
         self.assertIn('struct own {', self.said('--info', 'struct own', on=self.box))
-        self.refused("there is no function, struct, union or enum 'struct owm'", '--info',
+        self.refused("there is no function or type 'struct owm'", '--info',
                      'struct owm', status=2, on=self.box)
 
     def test_debug_info_that_is_compressed(self):

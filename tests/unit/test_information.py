@@ -267,7 +267,7 @@ class Information(FileTest):
         for pattern in ('__pfx_*', '*.cold'):
             self.refused("no function matches '%s'" % pattern, '-v', path, '--info', pattern,
                          status=2)
-        self.refused("there is no function, struct, union or enum 'readr': did you mean", '-v',
+        self.refused("there is no function or type 'readr': did you mean", '-v',
                      path, '--info', 'readr', status=2)
 
     def test_typedefs_of_numbers(self):
@@ -295,7 +295,7 @@ class Information(FileTest):
                            ('enum pair', ''), ('nothing', None),
                            ('no_reslt', ": did you mean 'no_result'?"), ('a b c', ''), ('int', ''),
                            ('x;y', ''), ('', ''), (' ', '')):
-            text = self.refused("there is no function, struct, union or enum '%s'" % name, '-v',
+            text = self.refused("there is no function or type '%s'" % name, '-v',
                                 self.raw, '--info', name, status=2)
             if near:
                 self.assertIn(near, text)
