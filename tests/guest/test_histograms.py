@@ -213,7 +213,7 @@ class Histograms(Live):
 class Mistakes(Live):
 
     def test_what_does_not_go_together(self):
-        self.refused('-c ends after so many lines', '-c', '3', 'p vfs_read h:common_pid')
+        self.refused('-c N ends after N events', '-c', '3', 'p vfs_read h:common_pid')
         self.refused('h:stacktrace', '-s', 'p vfs_read h:common_pid')
 
 
