@@ -234,7 +234,8 @@ NO_SYMBOL = (
 NO_BASE = (
     ('->', 'nothing stands before ->: the shell leaves $NAME there only in single quotes'),
     (r'~?\(', 'a cast is written !(struct NAME *)%%0->...'),
-    (r'\*+[$%]?(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
+    (r'\*+([$%]\w+)', 'what a pointer points at is its element [0]: %s[0]'),
+    (r'\*+(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
     (r'\w+\(', 'ftrace calls no functions: b16_NAME= swaps bytes, :ustring reads user memory'),
     (r'arg([0-9])(?!\w)', 'arguments are counted from 0: %%%s'),
     (r'([A-Za-z_]\w*)', 'an argument is written $NAME: did you mean $%s?'),
