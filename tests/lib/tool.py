@@ -299,7 +299,7 @@ class Source(object):
     def information(self, name, names=(), architecture='x86_64'):
         """What --info says of a name, as lines; names are the functions that can be traced."""
         kernel = surftrace.Kernel(surftrace.ARCHITECTURES[architecture])
-        kernel.lists = {'traceable': '\n'.join(names), 'all': ''}
+        kernel.listings = {'traceable': '\n'.join(names), 'all': ''}
         return surftrace.information(self.types, name, kernel)
 
 
