@@ -196,9 +196,9 @@ def nearest(name, names):
 # A blank is what separates the words of a trace.
 
 Token = namedtuple('Token', 'text column')
-# name: of a function or an event; owner: its module or system, or None.  line: the FILE:LINE that
+# traced: a function or an event; owner: its module or system, or None.  line: the FILE:LINE that
 # the trace stands in, '' on the command line.
-Trace = namedtuple('Trace', 'text kind owner name offset values histogram filter line')
+Trace = namedtuple('Trace', 'text kind owner traced offset values histogram filter line')
 # text: all that stands after the =.
 Value = namedtuple('Value', 'name letter packet cast base accesses fetch_type text')
 Packet = namedtuple('Packet', 'header layer')
@@ -1901,7 +1901,7 @@ def compile_all(trees, sources, kernel, console, limit):
         try:
             if tree.kind == 'e':
                 found = kernel.events(tree, limit, console)
-            elif is_pattern(tree.name.text):
+            elif is_pattern(tree.traced.text):
                 found = kernel.matching(tree, limit, console)
             else:
                 found = [kernel.named(tree, console)]
@@ -1944,13 +1944,13 @@ def compile_event(tree, name, sources, kernel, events):
     """Return the Probe of a tree on the event called name, (system, event)."""
     if name in events:
         raise TraceError('this event is given twice: join the filters with ||, and keys with ,',
-                         (tree.owner or tree.name).column)
+                         (tree.owner or tree.traced).column)
     events.add(name)
     fields = Fields(dict(each[1:] for each in kernel.event_fields(*name)))
     condition = tree.filter and compile_filter(tree.filter, fields, sources.of(None), kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, name[1], name[0], (), condition, histogram,
-                 (tree.owner or tree.name).column, is_pattern(tree.name.text))
+                 (tree.owner or tree.traced).column, is_pattern(tree.traced.text))
 
 
 @reporting_damage
@@ -1963,7 +1963,7 @@ def compile_trace(tree, event, symbol, source, kernel):
             raise TraceError('a return or a whole call takes no offset', tree.offset.column)
         kernel.check_offset(tree.offset, symbol)
     if tree.kind == 'c':
-        kernel.check_feature('synthetic events', Token('c', tree.name.column),
+        kernel.check_feature('synthetic events', Token('c', tree.traced.column),
                              ': trace the entry and the return, p and r, side by side')
     keys = set(key.name.text for key in tree.histogram.keys) if tree.histogram else set()
     for name in sorted(keys & COMM_NAMES - set(value.name.text for value in tree.values)):
@@ -1979,13 +1979,13 @@ def compile_trace(tree, event, symbol, source, kernel):
     size = len(target) + sum(len(argument.name + argument.text) + 2 for argument in arguments)
     if size > LINE_LIMIT - NAME_LIMIT:
         raise TraceError('the kernel takes a line of %d characters, this needs %d: split it into '
-                         'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.name.column)
+                         'two traces' % (LINE_LIMIT, size + NAME_LIMIT), tree.traced.column)
     fields = Fields(PROBE_FIELDS[tree.kind], compiler.suggested)
     fields.update((each.name, each) for each in arguments)
     condition = tree.filter and compile_filter(tree.filter, fields, source, kernel.here)
     histogram = tree.histogram and compile_histogram(tree.histogram, fields, kernel)
     return Probe(tree.text, tree.kind, event, target, arguments, condition, histogram,
-                 tree.name.column, is_pattern(tree.name.text))
+                 tree.traced.column, is_pattern(tree.traced.text))
 
 
 def check_names(tree):
@@ -2526,7 +2526,7 @@ class Kernel(object):
 
     def named(self, tree, console):
         """Return the Symbol that a trace names, or its only variant; tell if that may be wrong."""
-        token, module = tree.name, tree.owner and tree.owner.text
+        token, module = tree.traced, tree.owner and tree.owner.text
         name = token.text
         # (With an offset, kprobes take what ftrace does not list.  The other list is long.)
         lists = ('all',) if tree.offset else ('traceable', 'all')
@@ -2614,7 +2614,7 @@ class Kernel(object):
 
     def matching(self, tree, limit, console):
         """Return the Symbols that a trace's pattern takes, which are to be no more than limit."""
-        token, module, known = tree.name, tree.owner and tree.owner.text, self.functions()
+        token, module, known = tree.traced, tree.owner and tree.owner.text, self.functions()
         if not known:
             raise TraceError('which functions match can only be told on the machine itself, or '
                              'from a vmlinux that has symbols (-v)', token.column)
@@ -2643,7 +2643,7 @@ class Kernel(object):
 
     def events(self, tree, limit, console):
         """Return (system, event) of each event that a trace names, no more than limit."""
-        system, token = tree.owner and tree.owner.text, tree.name
+        system, token = tree.owner and tree.owner.text, tree.traced
         name = '%s/%s' % (system, token.text) if system else token.text
         if not self.tracefs:
             if not system or is_pattern(token.text):

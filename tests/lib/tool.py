@@ -437,7 +437,7 @@ def compiled_trace(text, source, architecture='x86_64', readme=None, event='f0')
         kernel.tracefs = None
         [name] = kernel.events(tree, 1, None)
         return surftrace.compile_event(tree, name, OneSource(types), kernel, set())
-    return surftrace.compile_trace(tree, event, tree.name.text, types, kernel)
+    return surftrace.compile_trace(tree, event, tree.traced.text, types, kernel)
 
 
 def planned(texts, source=None, root='/t', architecture='x86_64'):

@@ -143,7 +143,7 @@ class Refusing(WithFiles):
                 (['-S', '-v', self.btf, TASK + '->x'], 2, 'take one element'),
                 (['--info', 'x', '-F', 'y'], 2, 'one at a time'),
                 (['--info', 'x', TASK], 2, 'traces do not go with'),
-                (['-v', self.btf, '--info', ''], 2, "there is no function, struct"),
+                (['-v', self.btf, '--info', ''], 2, "there is no function or type"),
                 (['-v', self.btf, '--info', 'task_strct'], 2, "did you mean 'task_struct'"),
                 (['-S', '-v', self.btf, '-d', 'x', TASK], 2, 'take one'),
                 (['-S', '-r', 'x', '-v', self.btf, TASK], 2, 'no release of a kernel'),
