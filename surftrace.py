@@ -1607,8 +1607,11 @@ def compile_filter(written, fields, source, here):
             compared = kernel_operand(predicate, field, source, here)
         if field.swap_prefix and re.search('[1-9a-fA-F]', compared):
             name = predicate.name.text
+            way = '; call it ' + field.swap_prefix + name
+            if predicate.operator.text not in ('==', '!=', '&'):
+                way = ': only ==, != and & mean anything'
             warnings.append((name, 'its bytes are in network order, and the filter compares them '
-                             'as they lie; call it ' + field.swap_prefix + name))
+                             'as they lie' + way))
         text += written.text[end:begin] + compared
         if len(text) > FILTER_LIMIT:
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
@@ -2768,6 +2771,7 @@ def refusal(step, error, tracefs, top):
     what, columns, between = 'trace', [0, probe.column], ' '
     columns += [argument.column for argument in probe.arguments]
     if kind == 'filter':
+        before = re.sub(r'"[^"]*"|\'[^\']*\'', '', before)
         what, columns, between = 'filter', probe.filter.columns, r'&&|\|\|'
     elif kind == 'trigger' and probe.histogram:
         what, columns = 'histogram', [probe.histogram.column]
@@ -4274,7 +4278,7 @@ NOTHING_FOUND['gdb'] = NOTHING_FOUND['dwarf']
 
 
 class LazySource(object):
-    """The source of a module's symbols, or the kernel's: opened when it is asked, and sound."""
+    """The source of a module's symbols, or the kernel's: opened when it is asked."""
 
     def __init__(self, sources, module):
         self._sources, self._module = sources, module
