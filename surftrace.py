@@ -367,6 +367,8 @@ def parse_value(scan):
     begin, raw = scan.at, scan.take(RAW)
     if raw:
         scan.need('(?!#)', "'#' begins a comment for the kernel, which would drop what follows")
+        if re.match(r'\\"[^"]*$', raw.text):
+            raise scan.error('the kernel takes no blank in a string that is a value')
         base = Base('raw', raw.text, raw.column)
         return Value(name, None, None, None, base, (), None, raw.text)
     letter, packet, cast = scan.take('[SUX](?=[%$@!])'), parse_packet(scan), parse_cast(scan)
@@ -1243,7 +1245,7 @@ class Compiler(object):
                 for kind, name in sorted(set(named)) if self.source.copies(kind, name) > 1]
 
     def suggested(self, name):
-        """Return a hint to give an argument that a Token names a value, '' if it is none."""
+        """Return a hint to add the argument that a Token names as a value, '' if it names none."""
         function = self.function(False, False)
         names = [each.name for each in function and function.parameters or ()]
         return ': add %s=$%s before the filter' % (name.text, name.text) if (
@@ -1448,7 +1450,7 @@ def shown(value, place):
 
 
 def shown_single(letter, place, usual):
-    """Return what shown() does for a pointer, a number or an enum; usual: letter of numbers."""
+    """Return what shown() does for a pointer, number or enum; usual: the letter of a number."""
     held = place.type.bare
     if not letter and held.kind == 'pointer':
         if held.target.is_text:
@@ -1511,7 +1513,7 @@ def shown_bytes(value, place, asked):
 
 
 def shown_bitfield(letter, place):
-    """Return what shown() does for a bitfield or a part of a register: the smallest unit."""
+    """Return what shown() does for a bitfield or a part of a register, in its smallest unit."""
     first, count = place.bits
     unit = [bits for bits in (8, 16, 32, 64) if first + count <= bits]
     if not place.type.is_number:
@@ -1826,7 +1828,7 @@ def countable(name, fields):
     if field.kind == 'user string':
         raise wrong(name, "points into a program's memory: trace a probe with VALUE:ustring")
     if field.kind in ('array', 'other'):
-        raise wrong(name, 'is no number or string, which alone the kernel counts by')
+        raise wrong(name, 'is no number or string, and the kernel counts by nothing else')
     return field
 
 
@@ -1992,9 +1994,9 @@ def compile_trace(tree, event, symbol, source, kernel):
 
 
 def check_names(tree):
-    reserved, limit, seen = RESERVED_NAMES, ARGUMENT_LIMIT, set()
+    of_call, limit, seen = (), ARGUMENT_LIMIT, set()
     if tree.kind == 'c':
-        reserved, limit = reserved.union(('us', CALL_KEY.name)), CALL_LIMIT
+        of_call, limit = ('us', CALL_KEY.name), CALL_LIMIT
     for value in tree.values:
         name = value.name.text
         for is_so, problem in (
@@ -2002,7 +2004,8 @@ def check_names(tree):
                  'is no name: letters, digits and _, a letter or _ first'),
                 (len(name) > NAME_LIMIT,
                  'is %d characters long, the kernel takes %d' % (len(name), NAME_LIMIT)),
-                (name in reserved, "is the kernel's own name; choose another"),
+                (name in RESERVED_NAMES, "is the kernel's own name; choose another"),
+                (name in of_call, 'is of the call itself; choose another name'),
                 (name in seen, 'is given twice; values need different names'),
                 (len(seen) == limit,
                  'is one too many: such a trace holds at most %d values' % limit)):
@@ -2059,8 +2062,8 @@ def make_plan(probes, options, run, changed=(), reader=None):
                   setting('set_event_pid', ' '.join(map(str, options.pids)))]
     if reader:
         start.append(setting('set_event_notrace_pid', str(reader)))
-    # (Histograms count while tracing is off, too, and take its time from another clock: they begin
-    # last, or the first calls would be wrong by milliseconds.)
+    # (Histograms count while tracing is off, too, and then by another clock: they begin last, or
+    # the first calls would be wrong by milliseconds.)
     start += enables + [with_undo(setting('tracing_on', '1'), '0')] + counts
     histograms = [(probe, event_directory(probe, run) + 'hist')
                   for probe in probes if probe.histogram]
@@ -2741,6 +2744,8 @@ REFUSALS = {
     errno.EINVAL: 'invalid argument (dmesg may know more)',
     errno.ENOENT: 'it has no such function',
     errno.EILSEQ: 'the offset is not at the start of an instruction',
+    errno.EEXIST: 'an event of that name is there already',
+    errno.E2BIG: 'too many values',
     errno.EADDRNOTAVAIL: 'the symbol is not unique',
     errno.EOPNOTSUPP: 'this function cannot be probed',
 }
@@ -3160,8 +3165,8 @@ class Session(object):
             (lost, '%d lost%s: the ring buffer was full (-b makes it larger)' % (
                 lost, ', stacks among them' if output.stacks else '')),
             (left, '%d not read, as stdout took nothing' % left),
-            (returns, '%s missed: too many calls were under way at once (raise it with '
-                      '--maxactive)' % count_of(returns, 'return')),
+            (returns, '%s missed: too many calls were under way at once (--maxactive '
+                      'allows more)' % count_of(returns, 'return')),
             (missed, '%d missed, each while another probe was at work' % missed),
             (dropped, '%s dropped: too many threads call this (-p, or a filter on COMM or '
                       'common_pid alone, makes them fewer)' % count_of(dropped, 'call')))

@@ -150,7 +150,7 @@ class Runs(OnABox):
         self.box.missed = {'kprobes/f0': 100, RUN + '/f0': 7, RUN + '/f1': 1}
         self.box.probe('p:kprobes/f0 vfs_read')
         said = self.notes(self.run_on())[-1]
-        self.assertIn('and 1 return missed: too many calls were under way at once (raise it with',
+        self.assertIn('and 1 return missed: too many calls were under way at once (--maxactive',
                       said)
         self.assertIn('and 7 missed, each', said)
 
@@ -733,6 +733,12 @@ class Failures(OnABox):
         self.assertIn('the kernel refused this filter: field not found; ', said[at - 1])
         self.assertTrue(said[at][said[at + 1].index('^'):].startswith('n==80'))
 
+    def test_a_string_in_a_refused_filter_may_hold_what_joins(self):
+        trace = 'p ip_rcv comm=$comm n=%0->len f:comm=="x&&y||z" && n==80 && n!=1'
+        said = self.refused({'&& n': (errno.EINVAL, 'Field not found', 'n==')}, trace)
+        [at] = [at for at, line in enumerate(said) if line == '  ' + trace]
+        self.assertTrue(said[at][said[at + 1].index('^'):].startswith('n==80'))
+
     def test_another_runs_reason_is_not_ours(self):
         log = ('[ 1.0] trace_kprobe: error: Some other run\n'
                '  Command: p:surftrace_1/f0 foo\n           ^\n')
@@ -749,6 +755,8 @@ class Failures(OnABox):
                 (errno.EINVAL, 'invalid argument (dmesg may know more)'),
                 (errno.ENOENT, 'it has no such function'),
                 (errno.EILSEQ, 'the offset is not at the start of an instruction'),
+                (errno.EEXIST, 'an event of that name is there already'),
+                (errno.E2BIG, 'too many values'),
                 (errno.EADDRNOTAVAIL, 'the symbol is not unique'),
                 (errno.EOPNOTSUPP, 'this function cannot be probed'),
                 (errno.ENODEV, os.strerror(errno.ENODEV).lower())]:
