@@ -28,7 +28,7 @@ if __name__ == '__main__' and __package__ is None and not (
 
 import signal
 
-if __name__ == '__main__' and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.SIG_DFL)        # until main() takes it
 
 import argparse
@@ -3988,9 +3988,6 @@ def new_session(options, probes, tracefs, signals, console):
 
 def main(argv):
     gc.set_threshold(100000)    # looking for cycles, which are rare, takes a third of --make-db
-    for taken in ending_signals():
-        # SystemExit runs every finally; a live run has its own handlers.
-        signal.signal(taken, lambda number, _: sys.exit(128 + number))
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)       # stty tostop holds up no clean-up
     opened = [os.open(os.devnull, os.O_RDWR)]
     while opened[-1] < 3:       # a pipe of ours must not take the place of one that is closed
@@ -4004,6 +4001,10 @@ def main(argv):
         if options.help or options.version:
             print_lines([help_text() if options.help else 'surftrace.py ' + VERSION])
             return 0
+        for taken in ending_signals():
+            # SystemExit runs every finally; a live run has its own handlers.  (Not sooner: until
+            # here nothing is to be undone, and argparse's imports may swallow an exception.)
+            signal.signal(taken, lambda number, _: sys.exit(128 + number))
         sources = Sources(options, console)
         try:
             return options.action(options, sources, console) or 0
