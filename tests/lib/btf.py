@@ -229,4 +229,5 @@ def sample():
     w.function('vfs_read', ulong, [('file', w.pointer(0)), ('buf', text), ('count', ulong)])
     w.add('typedef', 'u16', short)
     w.add('typedef', '__be64', ulong)
+    w.function('by_array', integer, [('address', in6), ('p', task_pointer)])
     return w

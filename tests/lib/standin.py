@@ -54,9 +54,9 @@ READMES = {
             'type: s8/16/32/64, u8/16/32/64, x8/16/32/64, char, string, symbol,\n'
             '      b<bit-width>@<bit-offset>/<container-size>, ustring,\n'
             '      symstr, %pd/%pD, <type>\\[<array-size>\\]\n' + HISTOGRAMS}
-FUNCTIONS = ('by_single by_struct by_value either_way from_user in_one_register in_registers '
-             'ip_rcv large_result many no_result odd_float odd_packed odd_wide open_file '
-             'receive_core tcp_close twice udp_rcv unknown vfs_read wake_up_new_task '
+FUNCTIONS = ('by_array by_single by_struct by_value either_way from_user in_one_register '
+             'in_registers ip_rcv large_result many no_result odd_float odd_packed odd_wide '
+             'open_file receive_core tcp_close twice udp_rcv unknown vfs_read wake_up_new_task '
              'free_pid'.split())
 MOUNT = '''#!/bin/sh
 [ -z "$(cat %(root)s/refuses-mounts)" ] || { echo "mount: $4: permission denied." >&2; exit 32; }

@@ -97,6 +97,11 @@ class Order(Choosing):
             (b'.debug_info', b'x')]))
         self.fails('/boot/vmlinux-6.1 is damaged')
 
+    def test_what_needs_none(self):
+        """What is wrong with it is told all the same."""
+        self.refused("this trace has no 'count' to filter on: there is ", '-S',
+                     'p vfs_read n=%2 f:count==1', status=2, on=self.box)
+
     def test_other_releases(self):
         self.box.put('/boot/vmlinux-6.12', debug(8))
         self.said('-v', self.write('types', types(8)), '--make-db', 'info-6.12.db')
@@ -388,10 +393,11 @@ class Modules(Choosing):
     def test_debug_info(self):
         """As distributions install it; not of another module whose name begins so."""
         self.box.put('/boot/vmlinux-6.1', debug(4))
-        for directory in ('/usr/lib/debug/lib/modules/6.1/kernel/net',
-                          '/usr/lib/debug/usr/lib/modules/6.1/kernel/net',
-                          '/usr/lib/debug/lib/modules/6.1/extra'):
-            path = directory + '/nf-tables.ko.debug'
+        for directory, name in (('lib/modules/6.1/kernel/net', 'nf-tables.ko.debug'),
+                                ('usr/lib/modules/6.1/kernel/net', 'nf_tables.ko'),
+                                ('lib/modules/6.1/extra', 'nf-tables.ko.debug')):
+            directory = '/usr/lib/debug/' + directory
+            path = '%s/%s' % (directory, name)
             self.box.put(path, debug(12))
             self.box.put(directory + '/nf.ko.debug', debug(16))
             self.box.put(directory + '/nf-tables.txt', b'')
