@@ -436,7 +436,8 @@ def parse_histogram(scan):
     while not keys or scan.take(','):
         name = scan.need(NAME, 'what to count by is missing: h:NAME of a value, or h:stacktrace')
         word = scan.take(r'\.') and scan.need(
-            KEY_WORD, 'a name to count by takes .log2, .buckets=N, .hex, .sym or .syscall')
+            KEY_WORD, 'a name to count by takes .log2, .buckets=N (N from 1 on), .hex, .sym or '
+            '.syscall')
         keys.append(Key(name, word))
     while scan.take(',' if sums else ':'):
         sums.append(scan.need(NAME, 'the name of a number to add up is missing'))
@@ -1078,9 +1079,10 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             alike = re.compile(r'[\w.]+\.%s$' % re.sub('^[^_]*_', '[^_.]*_', name))
             near, deep = [next((': it is ' + path for path in self.type.paths(depth)
                                 if alike.match(path)), '') for depth in (1, 2)]
-            hint = ': it is only declared in these types' if self.type.is_declared_only else (
-                near or nearest(name, self.type.paths(0)) or deep
-                or "; --info '%s' lists them" % self.type.bare)
+            names = list(self.type.paths(0))
+            hint = ': it is empty, or only declared in these types' if not names else (
+                near or nearest(name, names) or deep or "; --info '%s' lists them"
+                % self.type.bare)
             raise TraceError("%s has no member '%s'%s" % (self.type.bare, name, hint))
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
@@ -1609,11 +1611,9 @@ def compile_filter(written, fields, source, here):
             compared = kernel_operand(predicate, field, source, here)
         if field.swap_prefix and re.search('[1-9a-fA-F]', compared):
             name = predicate.name.text
-            way = '; call it ' + field.swap_prefix + name
-            if predicate.operator.text not in ('==', '!=', '&'):
-                way = ': only ==, != and & mean anything'
             warnings.append((name, 'its bytes are in network order, and the filter compares them '
-                             'as they lie' + way))
+                             'as they lie; call it %s%s, and compare with ==, != or &'
+                             % (field.swap_prefix, name)))
         text += written.text[end:begin] + compared
         if len(text) > FILTER_LIMIT:
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
@@ -1826,9 +1826,11 @@ def countable(name, fields):
     """Return the Field of a number or a string that a Token names."""
     field = fields.find(name, 'count by')
     if field.kind == 'user string':
-        raise wrong(name, "points into a program's memory: trace a probe with VALUE:ustring")
+        raise wrong(name, "points into a program's memory: trace a function that is given it, "
+                    'p FUNCTION n=%1:ustring h:n')
     if field.kind in ('array', 'other'):
-        raise wrong(name, 'is no number or string, and the kernel counts by nothing else')
+        raise wrong(name, 'is no number or string, and the kernel counts by nothing else; of an '
+                    'array, take an element')
     return field
 
 
@@ -1970,9 +1972,11 @@ def compile_trace(tree, event, symbol, source, kernel):
     if tree.kind == 'c':
         kernel.check_feature('synthetic events', Token('c', tree.traced.column),
                              ': trace the entry and the return, p and r, side by side')
-    keys = set(key.name.text for key in tree.histogram.keys) if tree.histogram else set()
-    for name in sorted(keys & COMM_NAMES - set(value.name.text for value in tree.values)):
-        tree = tree._replace(values=tree.values + (parse_value(Scanner(name + '=$comm')),))
+    names = COMM_NAMES - set(value.name.text for value in tree.values)
+    for name in [key.name for key in tree.histogram.keys] if tree.histogram else ():
+        if name.text in names:
+            value = parse_value(Scanner(name.text + '=$comm'))._replace(name=name)
+            tree = tree._replace(values=tree.values + (value,))
     check_names(tree)
     compiler = Compiler(tree, symbol, source, kernel)
     arguments = tuple(compiler.compile(value) for value in tree.values)
@@ -1994,9 +1998,9 @@ def compile_trace(tree, event, symbol, source, kernel):
 
 
 def check_names(tree):
-    of_call, limit, seen = (), ARGUMENT_LIMIT, set()
+    of_call, holder, limit, seen = (), 'a probe', ARGUMENT_LIMIT, set()
     if tree.kind == 'c':
-        of_call, limit = ('us', CALL_KEY.name), CALL_LIMIT
+        of_call, holder, limit = ('us', CALL_KEY.name), 'a whole call', CALL_LIMIT
     for value in tree.values:
         name = value.name.text
         for is_so, problem in (
@@ -2008,7 +2012,7 @@ def check_names(tree):
                 (name in of_call, 'is of the call itself; choose another name'),
                 (name in seen, 'is given twice; values need different names'),
                 (len(seen) == limit,
-                 'is one too many: such a trace holds at most %d values' % limit)):
+                 'is one too many: %s has at most %d values' % (holder, limit))):
             if is_so:
                 raise wrong(value.name, problem)
         seen.add(name)
@@ -2214,7 +2218,7 @@ find_tracefs() {
     done
     return 1
 }
-# On a terminal, what is not printable ASCII is shown as question marks.
+# On a terminal, control characters and what is not ASCII are shown as question marks.
 show() {
     [ ! -t 1 ] || exec tr '\\000-\\010\\013-\\037\\177-\\377' '?'
     exec cat
@@ -4460,7 +4464,7 @@ class Btf(Source):
             at = self.strings.find(sought, at + 1)
 
     def _ids(self, kind, name):
-        """Return the ids of all types of that kind and name, in order."""
+        """Return the ids of that kind and name, in order: a module's own, if it has any."""
         if not self.index and name not in self.named:
             self.named[name] = [ref for ref, word in self._occurrences(name) if not word]
             if len(self.named) > BTF_NAMES_SINGLY:

@@ -223,6 +223,16 @@ class Units(DebugInfo):
             held = types.find('struct', 'user').member('t').type.target
             self.assertEqual((held.words, held.size, held.places()), ('struct task', 0, []))
 
+    def test_a_member_of_what_is_defined_nowhere(self):
+        declared = Entry(STRUCT, (NAME, 'task'), (DECLARED, True))
+        to_declared = dwarf.pointer(declared)
+        function = dwarf.function('f', [('p', to_declared)], (LOW_PC, dwarf.address(0x1000)))
+        path = self.write('vmlinux', elf.elf(
+            dwarf.sections([dwarf.root(declared, to_declared, function)])
+            + elf.symbols([('f', 0x1000, 4)])))
+        self.refused("struct task has no member 'pid': it is empty, or only declared", '-S', '-a',
+                     'x86_64', '-v', path, 'p f a=%0->pid', status=2)
+
     def test_the_function_s_own_file_comes_first(self):
         """Of several structs of one name, that of the unit that was read last is taken."""
         def own(size):

@@ -235,8 +235,12 @@ class Calls(OnABox):
     def test_how_many_values(self):
         values = ' '.join('a%d=%%0' % number for number in range(15))
         self.assertEqual(self.run_on('-S', 'c ip_rcv ' + values.rpartition(' ')[0]).status, 0)
-        self.assertIn('is one too many: such a trace holds at most 14 values',
+        self.assertIn("'a14' is one too many: a whole call has at most 14 values",
                       self.run_on('-S', 'c ip_rcv ' + values).err)
+        # The name of the task is one, too.
+        trace = 'c ip_rcv %s h:us,COMM' % values.rpartition(' ')[0]
+        self.assertIn('\n  %s\n  %s^\n' % (trace, ' ' * trace.index('COMM')),
+                      self.run_on('-S', trace).err)
 
     def test_lines(self):
         """Numbers as a probe shows them, strings in quotes, all in the order of the trace."""
