@@ -160,6 +160,10 @@ class UnknownDebugInfo(SourceError):
     """Debug info of a kind that only gdb reads."""
 
 
+def did_you_mean(names):
+    return ': did you mean %s?' % ' or '.join("'%s'" % name for name in names) if names else ''
+
+
 def nearest(name, names):
     """Return ": did you mean 'x' or 'y'?" for the names most like name, or ''."""
     import difflib      # only a mistake needs it, and it is slow to load
@@ -168,8 +172,7 @@ def nearest(name, names):
         likeness = 0.7
         names = [other for other in names if abs(len(other) - len(name)) <= 4
                  and other.lstrip('_')[:1] == name.lstrip('_')[:1]]
-    close = difflib.get_close_matches(name, names, 3, likeness)
-    return ': did you mean %s?' % ' or '.join("'%s'" % other for other in close) if close else ''
+    return did_you_mean(difflib.get_close_matches(name, names, 3, likeness))
 
 
 # -- Language: a trace as typed -> syntax tree --------------------------------
@@ -219,12 +222,12 @@ BEGINNING = "a trace begins with p, r, c or e: did you mean '%s %%s'?"
 NO_TRACE = (
     (r'u(?:ret)?(?:probe)?:|/', PROGRAMS),
     (r'(\w+=\S*|[fh]:\S*)', "'%s' belongs to the trace before it: one pair of quotes around both"),
-    (r'p:\S+ +([^ =]+(?: .*)?)$', BEGINNING % 'p'),
-    (r'(?:r:\S+|k?ret|kretprobe) +([^ =]+(?: .*)?)$', BEGINNING % 'r'),
+    (r'(?:p:\S+|kprobe) +([A-Za-z_][^ =]*(?: .*)?)$', BEGINNING % 'p'),
+    (r'(?:r:\S+|k?ret|kretprobe) +([A-Za-z_][^ =]*(?: .*)?)$', BEGINNING % 'r'),
     (r'(?:kprobe|kfunc|fentry|p)[:/](\S+)', BEGINNING % 'p'),
     (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', BEGINNING % 'r'),
     (r'(?:(?:event|tracepoint|t|e)[: ] *)?(\w+[:/]\w+.*)', BEGINNING % 'e'),
-    (r'(\w\w+(?: .*)?)$', BEGINNING % 'p'),
+    (r'(\w\w+(?: .*)?)$', BEGINNING % 'p' + ' (a command to run stands after --)'),
     ('', "a trace starts with 'p ' (entry), 'r ' (return), 'c ' (whole call) or 'e ' (event)"))
 NO_SYMBOL = (
     ('/', PROGRAMS),
@@ -233,11 +236,13 @@ NO_SYMBOL = (
      'FILE:LINE, and an event is traced with e'))
 NO_BASE = (
     ('->', 'nothing stands before ->: the shell leaves $NAME there only in single quotes'),
+    ('=', 'a comparison stands in the filter: f:NAME==...'),
     (r'~?\(', 'a cast is written !(struct NAME *)%%0->...'),
     (r'\*+([$%]\w+)', 'what a pointer points at is its element [0]: %s[0]'),
     (r'\*+(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
     (r'\w+\(', 'ftrace calls no functions: b16_NAME= swaps bytes, :ustring reads user memory'),
     (r'arg([0-9])(?!\w)', 'arguments are counted from 0: %%%s'),
+    (r'(?:pid|tid)(?!\w)', "the task's number stands in each line; f: and h: call it common_pid"),
     (r'([A-Za-z_]\w*)', 'an argument is written $NAME: did you mean $%s?'),
     ('', 'a value starts from %%0 or $NAME, %%REGISTER, $retval, $comm, $stackN or @SYMBOL'))
 RAW = r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!\w))[^ #]*'
@@ -440,7 +445,8 @@ def parse_histogram(scan):
             '.syscall')
         keys.append(Key(name, word))
     while scan.take(',' if sums else ':'):
-        sums.append(scan.need(NAME, 'the name of a number to add up is missing'))
+        sums.append(scan.need(NAME, 'the name of a number to add up is missing; a value is given '
+                              'one before h:, size=%2'))
     scan.need(' *(?=f:|$)', 'h: is written h:KEY,KEY:SUM,SUM and only a filter, f:..., follows it')
     return Histogram(column, tuple(keys), tuple(sums))
 
@@ -460,6 +466,7 @@ def parse_filter(scan):
         if scan.at == len(scan.text):
             break
         scan.need('(?!h:)', 'h: stands before f:')
+        scan.need(r'(?!\w+=[^=])', 'values stand before f:')
         scan.need(r'&&|\|\|', '&& or || is missing here; a string with a blank, & or | in it needs '
                   'quotes: comm=="a b"')
     if depth:
@@ -868,10 +875,10 @@ FEATURES = {
     '%pd': Feature('%pd/%pD', '6.9', None), '%pD': Feature('%pd/%pD', '6.9', None),
     'checks of types': Feature('<argname>', '6.5', None),       # it knows what functions return
     'arguments on return': Feature('%pd', '6.9', None),         # (the sign is of 6.10)
-    'histograms': Feature('hist trigger', '4.7 with CONFIG_HIST_TRIGGERS', None),
+    'histograms': Feature('hist trigger', '4.7, and need CONFIG_HIST_TRIGGERS', None),
     'buckets': Feature('.buckets=', '5.15', None),
     'synthetic events': Feature(
-        's:[synthetic/]', '5.0 with CONFIG_HIST_TRIGGERS and CONFIG_SYNTH_EVENTS', None),
+        's:[synthetic/]', '5.0, and need CONFIG_HIST_TRIGGERS and CONFIG_SYNTH_EVENTS', None),
 }
 # What is assumed of a kernel that cannot be asked; `char` has a good substitute.
 USUAL_FEATURES = frozenset(FEATURES) - frozenset(['char'])
@@ -1081,8 +1088,8 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
                                 if alike.match(path)), '') for depth in (1, 2)]
             names = list(self.type.paths(0))
             hint = ': it is empty, or only declared in these types' if not names else (
-                near or nearest(name, names) or deep or "; --info '%s' lists them"
-                % self.type.bare)
+                '_' in name and near or nearest(name, names) or near or deep
+                or "; --info '%s' lists them" % self.type.bare)
             raise TraceError("%s has no member '%s'%s" % (self.type.bare, name, hint))
         if self.kind == 'memory':
             bits = (found.bit_offset % 8, found.bit_size) if found.bit_size else None
@@ -1250,8 +1257,9 @@ class Compiler(object):
         """Return a hint to add the argument that a Token names as a value, '' if it names none."""
         function = self.function(False, False)
         names = [each.name for each in function and function.parameters or ()]
-        return ': add %s=$%s before the filter' % (name.text, name.text) if (
-            name.text in names) else ''
+        value = 'S$retval' if name.text in ('ret', 'retval') and self.trace.kind != 'p' else (
+            '$' + name.text if name.text in names else '')
+        return value and ': add %s=%s before the filter' % (name.text, value)
 
     def _base_register(self, _, base):
         registers = self.architecture.registers
@@ -1312,7 +1320,7 @@ class Compiler(object):
                              'register, and cast: !(struct NAME *)%%0->...' % self.symbol)
         if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
             raise TraceError('this kernel keeps no arguments until the return, as Linux 6.9 does: '
-                             'use an entry trace (p)')
+                             'trace the whole call, with c (Linux 5.0), or the entry, with p')
         return place
 
     def _parameter(self, base, function):
@@ -1555,8 +1563,8 @@ Field.__new__.__defaults__ = (FetchType('u'), None, '', '', '')
 COMMON_FIELDS = dict((name, Field(fetch_type.kind, fetch_type)) for name, fetch_type in (
     ('common_type', FetchType('u', 16)), ('common_flags', FetchType('u', 8)),
     ('common_preempt_count', FetchType('u', 8)), ('common_pid', FetchType('s', 32)),
-    ('CPU', FetchType('u', 32)), ('COMM', FetchType('string')),
-    ('cpu', FetchType('u', 32)), ('comm', FetchType('string'))))
+    ('CPU', FetchType('u', 32)), ('COMM', FetchType('string', 128)),
+    ('cpu', FetchType('u', 32)), ('comm', FetchType('string', 128))))
 # What each kind of probe adds to them.
 ADDRESS = Field('unsigned', FetchType('symbol'))
 PROBE_FIELDS = {'p': {'__probe_ip': ADDRESS}, 'c': {'us': Field('unsigned', FetchType('u', 64))},
@@ -1581,12 +1589,13 @@ class Fields(dict):
         """Return the Field that a Token names; use is what cannot be done if there is none."""
         if name.text in self or not self.is_known:
             return self.setdefault(name.text, Field(None))
-        own = sorted(set(self) - set(COMMON_FIELDS) - RESERVED_NAMES)
-        hint = self.suggested(name) or nearest(name.text, self)
+        own = sorted(set(self) - set(COMMON_FIELDS) - RESERVED_NAMES) or ['common_pid']
+        own += ['COMM', 'CPU', 'stacktrace'] if use == 'count by' else []
+        hint = self.suggested(name) or nearest(name.text, set(self).union(own))
         if name.text in ('pid', 'tid'):
             hint = ": common_pid is the task's"
         raise TraceError("this trace has no '%s' to %s%s" % (
-            name.text, use, hint or ': there is ' + ', '.join(own or ['common_pid'])), name.column)
+            name.text, use, hint or ': there is ' + ', '.join(own)), name.column)
 
 
 # -- Filters: what a person compares -> the filter that the kernel takes ------
@@ -1609,11 +1618,7 @@ def compile_filter(written, fields, source, here):
         begin = operand.column - written.column
         with pointing_at(operand.column):
             compared = kernel_operand(predicate, field, source, here)
-        if field.swap_prefix and re.search('[1-9a-fA-F]', compared):
-            name = predicate.name.text
-            warnings.append((name, 'its bytes are in network order, and the filter compares them '
-                             'as they lie; call it %s%s, and compare with ==, != or &'
-                             % (field.swap_prefix, name)))
+        warnings += [(predicate.name.text, doubt) for doubt in doubts(predicate, field, compared)]
         text += written.text[end:begin] + compared
         if len(text) > FILTER_LIMIT:
             raise TraceError('the kernel takes a filter of %d characters, this one is longer'
@@ -1624,11 +1629,33 @@ def compile_filter(written, fields, source, here):
                         all(name.text in TASK_FIELDS for name in names), warnings)
 
 
+def doubts(predicate, field, compared):
+    """Yield what is perhaps not meant by a comparison that the kernel takes."""
+    name, operator, word = predicate.name.text, predicate.operator.text, predicate.word
+    if field.swap_prefix and re.search('[1-9a-fA-F]', compared):
+        yield ('its bytes are in network order, and the filter compares them as they lie; call it '
+               '%s%s, and compare with ==, != or &' % (field.swap_prefix, name))
+    if compared[0] not in '"\'':
+        return
+    room = 16 if field.words == '$comm' else (field.fetch_type.bits or 0) // 8
+    if operator == '~' and not is_pattern(word):
+        yield "'%s' is no pattern, *%s* is" % (word, word)
+    elif operator != '~' and '*' in word:
+        yield "%s takes '%s' as it is; ~ compares with a pattern" % (operator, word)
+    elif field.kind == 'string' and 0 < room <= len(to_bytes(word)):
+        yield "it has %d characters at most, '%s' has more" % (room - 1, word)
+    elif field.kind is None and re.match(CONSTANT, word):
+        yield "'%s' is compared as a string, since no number of that name is known here" % word
+
+
 # What may be meant by an operand that is no number.
 NO_NUMBER = ((r'[0-9]+(?:\.[0-9]+){3}', '; call it ip_NAME to compare addresses'),
-             ('-?E[A-Z]+$', '; errors are written -ENOENT, of a value with S'),
+             ('-?E[A-Z]+$', '; an error, as -ENOENT, is negative: it goes with signed values (S)'),
              ('-?0[0-9]', '; a zero in front would make it octal'),
-             ('[A-Z_]+$', '; macros are not in the types: write the number'), ('', ''))
+             (r'-?[0-9]+(?:[,_.]|[a-zA-Z]+$)', '; write its digits alone, times in microseconds'),
+             ('sys_', '; one system call is e syscalls/sys_enter_...'),
+             ('[A-Z][A-Z0-9_]+$', '; no enum here has it, and macros are not in the types: write '
+              'the number'), ('', ''))
 # What is taken for a constant, if there is one, even where the field's kind is not known.
 CONSTANT = '-E[A-Z]|[A-Z][A-Z0-9]*_[A-Z0-9_]+$|SIG[A-Z]'
 
@@ -1805,7 +1832,9 @@ def histogram_column(key, fields, kernel):
     name, word = key.name.text, key.word.text if key.word else ''
     kind = word.partition('=')[0]
     is_common = fields.get(name) is COMMON_FIELDS.get(name)
-    if is_common and not word and name in TASK_COLUMNS:
+    if is_common and name in TASK_COLUMNS and (not word or name == 'stacktrace'):
+        if word:
+            raise wrong(key.name, 'is counted by as it is', key.word)
         return TASK_COLUMNS[name]
     field = countable(key.name, fields)
     if field.kind == 'string':
@@ -2497,7 +2526,7 @@ class Kernel(object):
     def check_feature(self, feature, token, instead=''):
         """Raise TraceError if the kernel lacks what a Token takes."""
         if feature not in self.features:
-            raise TraceError('this kernel has no %s, which %s takes: Linux %s has%s' % (
+            raise TraceError('this kernel has no %s, which %s takes; they came with Linux %s%s' % (
                 feature, token.text, FEATURES[feature].version, instead), token.column)
 
     # Symbols
@@ -2669,8 +2698,10 @@ class Kernel(object):
                              token.column)
         if not found:
             around = token if all_events else tree.owner
-            likely = nearest(around.text, [event for _, event in all_events]
-                             or self.tracefs.names('events'))
+            names = [event for _, event in all_events] or self.tracefs.names('events')
+            # (Where exec is wanted, sched_process_exec is.)
+            longer = sorted(set(each for each in names if each.endswith('_' + around.text)))
+            likely = did_you_mean(longer[:3]) or nearest(around.text, names)
             raise TraceError("this kernel has no event '%s'%s" % (name, likely), around.column)
         if not is_pattern(token.text) and found[1:]:
             systems = ', '.join('/'.join(each) for each in found)
@@ -3907,22 +3938,29 @@ def print_lines(lines, wake=None):
 
 def show_information(options, sources, console):
     name, kernel = options.info, kernel_of(options)
-    if re.match(r'[\w-]+[/:][\w*?\[\]!-]+$', name):
+    owner, mark, rest = re.match(r'(?:([\w-]+)([/:]))?(.*)', name).groups()
+    if mark == ':' and kernel.tracefs and not kernel.tracefs.has('events/' + owner):
+        print_lines(information(sources.of(owner), rest, kernel, owner))
+        return
+    if mark:
         print_lines(event_lines(name, kernel))
         return
     try:
         lines = information(sources.of(kernel.module(name)), name, kernel)
-    except UsageError:
-        modules = sources.modules_that_name(name.rpartition(' ')[2])
-        if not modules:
-            raise
-        lines = [line for module in modules
+    except UsageError as error:
+        lines = [line for module in sources.modules_that_name(name.rpartition(' ')[2])
                  for line in information(sources.of(module), name, kernel)]
+        if kernel.tracefs and name in [event for _, event in kernel.tracefs.events()]:
+            lines = event_lines(name, kernel)
+        if not lines:
+            raise error
     print_lines(lines)
 
 
 def make_database(options, sources, console):
-    write_database(options.make_db, sources.of(None), options.arch, console)
+    source = sources.open(None)
+    release = dict([sources.made_for()]).get('release', '')
+    write_database(options.make_db, source, (options.arch, release), console)
 
 
 def show_instructions(options, sources, console):
@@ -4211,9 +4249,13 @@ class Sources(object):
         self._check_machine(elf)
         if not is_whole:
             raise SourceError("%s: it has no kernel's BTF; -m dwarf reads its debug info" % path)
-        source = Btf(elf.whole('.BTF'), path)
+        source, own = Btf(elf.whole('.BTF'), path), os.path.join(RUNNING_BTF, 'vmlinux')
         if self.options.vmlinux:
             self._check_architecture(path, btf_architecture(source))
+            if self.options.here and list(elf.sections) == ['.BTF'] and os.path.exists(own) and (
+                    read_file(own) != elf.whole('.BTF')):
+                raise SourceError('%s is not of the running kernel, %s, whose own BTF differs: '
+                                  'leave out the -v' % (path, self.options.release))
         return source
 
     def _dwarf(self):
@@ -4229,6 +4271,9 @@ class Sources(object):
         source = path and Database(path)
         if source:
             self._check_architecture(path, source.architecture)
+            if self.options.here and source.release not in (None, self.options.release):
+                raise SourceError('%s is of kernel %s, not of the running one, %s'
+                                  % (path, source.release, self.options.release))
         return source
 
     def _start_gdb(self, path, arguments, debug_info=True):
@@ -5786,7 +5831,7 @@ DATABASE_TABLES = {
     'members': 'id INTEGER PRIMARY KEY, fid INTEGER, types VARCHAR, name VARCHAR, '
                'offset INTEGER, bytes INTEGER, bits VARCHAR DEFAULT ""',
     'types': 'id INTEGER PRIMARY KEY, name VARCHAR, alias VARCHAR, bytes INTEGER',
-    'kernel': 'architecture VARCHAR',       # our own
+    'kernel': 'architecture VARCHAR, release VARCHAR',      # our own
 }
 
 
@@ -5822,8 +5867,9 @@ class Database(TextTypes):
         self.names_column = 'argi' if 'argi' in tables['funs'] else "'[]'"
         named = re.match(r'info-(.*)\.db$', os.path.basename(path))
         self.release, self.architecture = named and named.group(1), None
-        for row in self._query('SELECT architecture FROM kernel') if 'kernel' in tables else ():
+        for row in self._query('SELECT * FROM kernel') if 'kernel' in tables else ():
             self.architecture = row[0]
+            self.release = ''.join(map(str, row[1:])) or self.release
 
     def _query(self, question, *values):
         import sqlite3
@@ -5866,8 +5912,8 @@ class Database(TextTypes):
 class DatabaseWriter(object):
     """A database in the making, from a source of types."""
 
-    def __init__(self, source, architecture, console):
-        self.source, self.architecture, self.console = source, architecture, console
+    def __init__(self, source, of_kernel, console):
+        self.source, self.of_kernel, self.console = source, of_kernel, console
         self.named = {}         # what distinguishes a struct -> its name
         self.taken = set()      # names of structs
         self.waiting = []       # structs that have a name and are not written yet
@@ -5881,7 +5927,7 @@ class DatabaseWriter(object):
         for table in sorted(DATABASE_TABLES):
             self.connection.execute('CREATE TABLE %s (%s)' % (table, DATABASE_TABLES[table]))
         self.connection.execute("INSERT INTO files VALUES (1, '')")
-        self.connection.execute('INSERT INTO kernel VALUES (?)', (self.architecture,))
+        self.connection.execute('INSERT INTO kernel VALUES (?, ?)', self.of_kernel)
         for kind in TAGS + ('typedef', 'function'):
             names = self.source.names(kind)
             for count, name in enumerate(names):
@@ -5952,13 +5998,13 @@ class DatabaseWriter(object):
                          member.bit_offset // 8, member.type.size, bits)
 
 
-def write_database(path, source, architecture, console):
-    """Write all that a source of types knows into a new database file."""
+def write_database(path, source, of_kernel, console):
+    """Write all that a source of types knows; of_kernel: (architecture, release or '')."""
     import sqlite3
     if os.path.exists(path) and not os.path.isfile(path):
         raise Error('%s: no file that could be replaced' % path)
     try:
-        make_file(path, DatabaseWriter(source, architecture, console).write)
+        make_file(path, DatabaseWriter(source, of_kernel, console).write)
     except sqlite3.Error as error:
         raise Error('%s: %s' % (path, error))
     console.note('%s: %.1f MB' % (path, os.path.getsize(path) / 1e6))
@@ -6056,9 +6102,9 @@ EVENT_FILTERS = {'string': 'f:FIELD==TEXT', 'user string': 'f:FIELD.ustring==TEX
 
 
 @reporting_damage
-def information(source, name, kernel):
+def information(source, name, kernel, module=None):
     """Return the lines on a function or a type, or on the functions like a pattern."""
-    names = [symbol.name for symbol in kernel.functions()]
+    names = [symbol.name for symbol in kernel.functions() if module in (None, symbol.module)]
     if is_pattern(name):
         return pattern_lines(name, source, names or source.names('function'))
     lines = []
@@ -6086,7 +6132,7 @@ def event_lines(name, kernel):
     names = kernel.events(parse_trace('e ' + name), sys.maxsize, None)
     if is_pattern(name):
         return ['/'.join(each) for each in names]
-    lines = [name + ' {']
+    lines = ['/'.join(names[0]) + ' {']
     for declaration, field_name, field in kernel.event_fields(*names[0]):
         words = EVENT_FILTERS.get(field.kind, '').replace('FIELD', field_name)
         lines.append(('    %-36s  %s' % (declaration + ';', words)).rstrip())

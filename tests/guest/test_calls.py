@@ -49,11 +49,11 @@ def children(count, work):
 class Lacking(Live):
 
     def test_calls_and_histograms(self):
-        self.refused('this kernel has no synthetic events, which c takes: Linux 5.0 with '
-                     'CONFIG_HIST_TRIGGERS and CONFIG_SYNTH_EVENTS has: trace the entry and the '
-                     'return, p and r, side by side', 'c vfs_read')
-        self.refused('this kernel has no histograms, which h: takes: Linux 4.7 with '
-                     'CONFIG_HIST_TRIGGERS has', 'p vfs_read h:common_pid')
+        self.refused('this kernel has no synthetic events, which c takes; they came with Linux '
+                     '5.0, and need CONFIG_HIST_TRIGGERS and CONFIG_SYNTH_EVENTS: trace the entry '
+                     'and the return, p and r, side by side', 'c vfs_read')
+        self.refused('this kernel has no histograms, which h: takes; they came with Linux 4.7, and '
+                     'need CONFIG_HIST_TRIGGERS', 'p vfs_read h:common_pid')
 
 
 class Calls(Live):

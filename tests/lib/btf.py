@@ -230,4 +230,6 @@ def sample():
     w.add('typedef', 'u16', short)
     w.add('typedef', '__be64', ulong)
     w.function('by_array', integer, [('address', in6), ('p', task_pointer)])
+    times = w.struct('vtime', 4, [('state', integer, 0)])
+    w.struct('renamed', 8, [('__state', integer, 0), ('vtime', times, 32)])
     return w

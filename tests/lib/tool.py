@@ -371,7 +371,7 @@ def from_server(address, release='1.2.3', architecture='x86_64', limit=5):
 
 
 def write_database(path, source, architecture='x86_64'):
-    surftrace.write_database(path, source.types, architecture, quiet_console())
+    surftrace.write_database(path, source.types, (architecture, ''), quiet_console())
 
 
 def symbols_of(path):

@@ -279,6 +279,24 @@ class Kernels(Choosing):
         os.remove(self.box.root + '/sys/kernel/notes')
         self.assertIn('(BTF)\n', self.named(path).err)
 
+    def test_raw_btf_of_another_kernel(self):
+        """This kernel's own BTF is there to compare with."""
+        self.box.put('/sys/kernel/btf/vmlinux', types(8))
+        self.assertIn('(BTF)\n', self.named(self.write('own', types(8))).err)
+        path = self.write('other', types(12))
+        self.assertIn('%s is not of the running kernel, 6.1, whose own BTF differs' % path,
+                      self.named(path).err)
+        self.said('-S', '-v', path, TRACE, on=self.box)
+
+    def test_databases_of_another_kernel(self):
+        self.box.put('/sys/kernel/btf/vmlinux', types(8))
+        for release, arguments in (('6.1', ()), ('6.2', ('-v', self.write('raw', types(8))))):
+            path = 'info-%s.db' % release
+            self.said(*(arguments + ('--make-db', path)), on=self.box)
+            result = tool.run(['-d', path, '-c', '1', '-t', '5', TRACE], on=self.box)
+            self.assertEqual('%s is of kernel 6.2, not of the running one, 6.1' % path
+                             in result.err, release == '6.2', result.err)
+
     def test_debug_info_is_checked_as_well(self):
         self.box.put('/sys/kernel/notes', elf.build_id(b'1'))
         path = self.write('own', debug(8, [(b'.notes', elf.build_id(b'2'))]))

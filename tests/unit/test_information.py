@@ -283,6 +283,14 @@ class Information(FileTest):
             'sched/sched_switch {\n'
             '    int prev_pid;                         f:prev_pid==-1\n'
             '    char prev_comm[16];                   f:prev_comm==TEXT\n};\n'), result.err)
+        # Its name alone will do, and what is no system's is a module's.
+        self.assertEqual(tool.run(['--info', 'sched_switch'], on=box).out, result.out)
+        box.put('/proc/kallsyms', 'ffffffffc0000000 t vfs_read\t[ext4]\n'
+                                  'ffffffff81000000 T ip_rcv\n')
+        box.put('/sys/kernel/tracing/available_filter_functions', 'vfs_read [ext4]\nip_rcv\n')
+        for name, words in (('ext4:*', 'vfs_read\n'), ('ext4:vfs_read', (
+                'vfs_read: a function without a known prototype\n'))):
+            self.assertEqual(tool.run(['--info', name], on=box).out, words)
         result = tool.run(['--info', 'sched/*'], on=box)
         self.assertEqual(result.out, 'sched/sched_switch\nsched/sched_wakeup\n', result.err)
         result = tool.run(['--info', 'sched/nothing'], on=box)

@@ -235,11 +235,14 @@ class Comparing(OnABox):
         self.assertIn('no BTF or no sha256sum here: cannot tell whether', said)
 
     def test_a_database(self):
-        """Its name tells the release, or nothing does."""
-        for name, said in (('info-4.4.0.db', 'made for kernel 4.4.0'),
-                           ('x.db', 'cannot tell whether')):
+        """What it was made from tells the release, or its name, or nothing does."""
+        raw = self.put('raw', btf.sample().data())
+        for name, source, said in (('x.db', (), 'made for kernel 6.12'),
+                                   ('info-4.4.0.db', (), 'made for kernel 6.12'),
+                                   ('info-4.4.1.db', ('-v', raw), 'made for kernel 4.4.1'),
+                                   ('y.db', ('-v', raw), 'cannot tell whether')):
             path = os.path.join(self.directory, name)
-            self.assertEqual(self.run_on('--make-db', path).status, 0)
+            self.assertEqual(self.run_on('--make-db', path, *source).status, 0)
             self.assertIn(said, self.runs('-d', path, self.TYPED, uname='echo 1')[1])
 
     def test_no_types_no_comparison(self):
