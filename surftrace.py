@@ -222,8 +222,8 @@ BEGINNING = "a trace begins with p, r, c or e: did you mean '%s %%s'?"
 NO_TRACE = (
     (r'u(?:ret)?(?:probe)?:|/', PROGRAMS),
     (r'(\w+=\S*|[fh]:\S*)', "'%s' belongs to the trace before it: one pair of quotes around both"),
-    (r'(?:p:\S+|kprobe) +([A-Za-z_][^ =]*(?: .*)?)$', BEGINNING % 'p'),
-    (r'(?:r:\S+|k?ret|kretprobe) +([A-Za-z_][^ =]*(?: .*)?)$', BEGINNING % 'r'),
+    (r'(?:p:\S+|kprobe) +(\w[^ =]*(?: .*)?)$', BEGINNING % 'p'),
+    (r'(?:r:\S+|k?ret|kretprobe) +(\w[^ =]*(?: .*)?)$', BEGINNING % 'r'),
     (r'(?:kprobe|kfunc|fentry|p)[:/](\S+)', BEGINNING % 'p'),
     (r'(?:kretprobe|kretfunc|fexit|r)[:/](\S+)', BEGINNING % 'r'),
     (r'(?:(?:event|tracepoint|t|e)[: ] *)?(\w+[:/]\w+.*)', BEGINNING % 'e'),
@@ -242,7 +242,8 @@ NO_BASE = (
     (r'\*+(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
     (r'\w+\(', 'ftrace calls no functions: b16_NAME= swaps bytes, :ustring reads user memory'),
     (r'arg([0-9])(?!\w)', 'arguments are counted from 0: %%%s'),
-    (r'(?:pid|tid)(?!\w)', "the task's number stands in each line; f: and h: call it common_pid"),
+    (r'(pid|tid)(?!\w)', "an argument is written $%s; the task's own number stands in each line, "
+     'and f: and h: call it common_pid'),
     (r'([A-Za-z_]\w*)', 'an argument is written $NAME: did you mean $%s?'),
     ('', 'a value starts from %%0 or $NAME, %%REGISTER, $retval, $comm, $stackN or @SYMBOL'))
 RAW = r'(?:[+\\]|-(?!>)|@(?:[0-9]|[A-Za-z_][\w.$]*[-+](?!>))|\$arg[1-9][0-9]*(?!\w))[^ #]*'
@@ -1087,8 +1088,9 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
             near, deep = [next((': it is ' + path for path in self.type.paths(depth)
                                 if alike.match(path)), '') for depth in (1, 2)]
             names = list(self.type.paths(0))
+            prefixed = [other for other in names if re.match('[a-z]?_+%s$' % name, other)]
             hint = ': it is empty, or only declared in these types' if not names else (
-                '_' in name and near or nearest(name, names) or near or deep
+                did_you_mean(prefixed) or near or nearest(name, names) or deep
                 or "; --info '%s' lists them" % self.type.bare)
             raise TraceError("%s has no member '%s'%s" % (self.type.bare, name, hint))
         if self.kind == 'memory':
@@ -1257,8 +1259,10 @@ class Compiler(object):
         """Return a hint to add the argument that a Token names as a value, '' if it names none."""
         function = self.function(False, False)
         names = [each.name for each in function and function.parameters or ()]
-        value = 'S$retval' if name.text in ('ret', 'retval') and self.trace.kind != 'p' else (
-            '$' + name.text if name.text in names else '')
+        value = '$' + name.text if name.text in names else ''
+        if not value and name.text in ('ret', 'retval') and self.trace.kind != 'p' and function:
+            is_void = Type(self.source, function.result).bare.kind == 'void'
+            value = '' if is_void else 'S$retval'
         return value and ': add %s=%s before the filter' % (name.text, value)
 
     def _base_register(self, _, base):
@@ -1638,21 +1642,23 @@ def doubts(predicate, field, compared):
     if compared[0] not in '"\'':
         return
     room = 16 if field.words == '$comm' else (field.fetch_type.bits or 0) // 8
-    if operator == '~' and not is_pattern(word):
-        yield "'%s' is no pattern, *%s* is" % (word, word)
+    if operator == '~' and re.match('[^!]', word) and not is_pattern(word):
+        yield "~ '%s' takes just that; *%s* takes what contains it" % (word, word)
     elif operator != '~' and '*' in word:
         yield "%s takes '%s' as it is; ~ compares with a pattern" % (operator, word)
     elif field.kind == 'string' and 0 < room <= len(to_bytes(word)):
-        yield "it has %d characters at most, '%s' has more" % (room - 1, word)
-    elif field.kind is None and re.match(CONSTANT, word):
+        yield "it has %d bytes at most, '%s' has more" % (room - 1, word)
+    elif field.kind is None and re.match(CONSTANT, predicate.operand.text):
         yield "'%s' is compared as a string, since no number of that name is known here" % word
 
 
 # What may be meant by an operand that is no number.
 NO_NUMBER = ((r'[0-9]+(?:\.[0-9]+){3}', '; call it ip_NAME to compare addresses'),
-             ('-?E[A-Z]+$', '; an error, as -ENOENT, is negative: it goes with signed values (S)'),
+             ('-?E[A-Z0-9]+$', '; an error, as -ENOENT, is negative: it goes with signed values '
+              '(S)'),
              ('-?0[0-9]', '; a zero in front would make it octal'),
-             (r'-?[0-9]+(?:[,_.]|[a-zA-Z]+$)', '; write its digits alone, times in microseconds'),
+             (r'-?[0-9]+(?:[,_.]|[a-zA-Z]+$)', '; write digits alone, and no unit (0x begins a '
+              'hexadecimal number)'),
              ('sys_', '; one system call is e syscalls/sys_enter_...'),
              ('[A-Z][A-Z0-9_]+$', '; no enum here has it, and macros are not in the types: write '
               'the number'), ('', ''))
@@ -1815,7 +1821,7 @@ def compile_histogram(written, fields, kernel):
                          'stacktrace alone', keys[-1].column)
     sums = []
     for name in written.sums:
-        field = countable(name, fields)
+        field = countable(name, fields, 'add up')
         if field.kind == 'string':
             raise wrong(name, 'is no number that could be added up')
         sums.append((name.text, field))
@@ -1836,7 +1842,7 @@ def histogram_column(key, fields, kernel):
         if word:
             raise wrong(key.name, 'is counted by as it is', key.word)
         return TASK_COLUMNS[name]
-    field = countable(key.name, fields)
+    field = countable(key.name, fields, 'count by')
     if field.kind == 'string':
         if word:
             raise wrong(key.name, 'is a string: .%s goes with numbers' % word, key.word)
@@ -1851,15 +1857,15 @@ def histogram_column(key, fields, kernel):
     return Column(name, name, 'number', 8, field)
 
 
-def countable(name, fields):
-    """Return the Field of a number or a string that a Token names."""
-    field = fields.find(name, 'count by')
+def countable(name, fields, use):
+    """Return the Field of a number or a string that a Token names, to count by or to add up."""
+    field = fields.find(name, use)
     if field.kind == 'user string':
         raise wrong(name, "points into a program's memory: trace a function that is given it, "
                     'p FUNCTION n=%1:ustring h:n')
     if field.kind in ('array', 'other'):
-        raise wrong(name, 'is no number or string, and the kernel counts by nothing else; of an '
-                    'array, take an element')
+        raise wrong(name, 'is no number or string, and the kernel counts by nothing else; in a '
+                    'probe, give one element a name')
     return field
 
 
@@ -2001,9 +2007,10 @@ def compile_trace(tree, event, symbol, source, kernel):
     if tree.kind == 'c':
         kernel.check_feature('synthetic events', Token('c', tree.traced.column),
                              ': trace the entry and the return, p and r, side by side')
-    names = COMM_NAMES - set(value.name.text for value in tree.values)
+    names = set(COMM_NAMES).difference(value.name.text for value in tree.values)
     for name in [key.name for key in tree.histogram.keys] if tree.histogram else ():
         if name.text in names:
+            names.remove(name.text)
             value = parse_value(Scanner(name.text + '=$comm'))._replace(name=name)
             tree = tree._replace(values=tree.values + (value,))
     check_names(tree)
@@ -2700,7 +2707,8 @@ class Kernel(object):
             around = token if all_events else tree.owner
             names = [event for _, event in all_events] or self.tracefs.names('events')
             # (Where exec is wanted, sched_process_exec is.)
-            longer = sorted(set(each for each in names if each.endswith('_' + around.text)))
+            longer = sorted(set(each for each in names if each.endswith('_' + around.text)),
+                            key=lambda each: (not each.startswith('sys_enter_'), len(each), each))
             likely = did_you_mean(longer[:3]) or nearest(around.text, names)
             raise TraceError("this kernel has no event '%s'%s" % (name, likely), around.column)
         if not is_pattern(token.text) and found[1:]:
@@ -3938,29 +3946,37 @@ def print_lines(lines, wake=None):
 
 def show_information(options, sources, console):
     name, kernel = options.info, kernel_of(options)
-    owner, mark, rest = re.match(r'(?:([\w-]+)([/:]))?(.*)', name).groups()
-    if mark == ':' and kernel.tracefs and not kernel.tracefs.has('events/' + owner):
-        print_lines(information(sources.of(owner), rest, kernel, owner))
-        return
-    if mark:
-        print_lines(event_lines(name, kernel))
+    owned = re.match(r'([\w-]+)[/:]([\w*?\[\]!-]+)$', name)
+    if owned:
+        print_lines(owned_lines(name, owned.group(1), owned.group(2), sources, kernel))
         return
     try:
         lines = information(sources.of(kernel.module(name)), name, kernel)
-    except UsageError as error:
-        lines = [line for module in sources.modules_that_name(name.rpartition(' ')[2])
-                 for line in information(sources.of(module), name, kernel)]
-        if kernel.tracefs and name in [event for _, event in kernel.tracefs.events()]:
+    except (UsageError, NoTypesError) as error:
+        events = kernel.tracefs.events() if kernel.tracefs else ()
+        if name in [event for _, event in events]:
             lines = event_lines(name, kernel)
+        else:
+            lines = [line for module in sources.modules_that_name(name.rpartition(' ')[2])
+                     for line in information(sources.of(module), name, kernel)]
         if not lines:
             raise error
     print_lines(lines)
 
 
+def owned_lines(name, owner, rest, sources, kernel):
+    """Return the lines on what a module has, MODULE:REST, or else on SYSTEM/REST's events."""
+    names = [symbol.name for symbol in kernel.functions() if symbol.module == owner]
+    is_system = kernel.tracefs and kernel.tracefs.has('events/' + owner)
+    if ':' in name and (rest in names or names and not is_system):
+        return information(sources.of(owner), rest, kernel, names)
+    return event_lines(name, kernel)
+
+
 def make_database(options, sources, console):
-    source = sources.open(None)
+    sources.open(None)
     release = dict([sources.made_for()]).get('release', '')
-    write_database(options.make_db, source, (options.arch, release), console)
+    write_database(options.make_db, sources.of(None), (options.arch, release), console)
 
 
 def show_instructions(options, sources, console):
@@ -5865,7 +5881,7 @@ class Database(TextTypes):
         if missing:
             raise self.failed('not a database of types: it has no table ' + ', '.join(missing))
         self.names_column = 'argi' if 'argi' in tables['funs'] else "'[]'"
-        named = re.match(r'info-(.*)\.db$', os.path.basename(path))
+        named = re.match(r'info-([0-9]+\.[0-9].*)\.db$', os.path.basename(path))
         self.release, self.architecture = named and named.group(1), None
         for row in self._query('SELECT * FROM kernel') if 'kernel' in tables else ():
             self.architecture = row[0]
@@ -6102,9 +6118,9 @@ EVENT_FILTERS = {'string': 'f:FIELD==TEXT', 'user string': 'f:FIELD.ustring==TEX
 
 
 @reporting_damage
-def information(source, name, kernel, module=None):
-    """Return the lines on a function or a type, or on the functions like a pattern."""
-    names = [symbol.name for symbol in kernel.functions() if module in (None, symbol.module)]
+def information(source, name, kernel, names=None):
+    """Return the lines on a function or a type, or on those of the names that a pattern takes."""
+    names = names or [symbol.name for symbol in kernel.functions()]
     if is_pattern(name):
         return pattern_lines(name, source, names or source.names('function'))
     lines = []

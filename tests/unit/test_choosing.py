@@ -290,12 +290,13 @@ class Kernels(Choosing):
 
     def test_databases_of_another_kernel(self):
         self.box.put('/sys/kernel/btf/vmlinux', types(8))
-        for release, arguments in (('6.1', ()), ('6.2', ('-v', self.write('raw', types(8))))):
+        raw = '-v', self.write('raw', types(8))
+        for release, arguments in (('6.1', ()), ('6.2', raw), ('custom', raw)):
             path = 'info-%s.db' % release
             self.said(*(arguments + ('--make-db', path)), on=self.box)
             result = tool.run(['-d', path, '-c', '1', '-t', '5', TRACE], on=self.box)
-            self.assertEqual('%s is of kernel 6.2, not of the running one, 6.1' % path
-                             in result.err, release == '6.2', result.err)
+            self.assertIn('%s is of kernel 6.2, not of the running one, 6.1' % path
+                          if release == '6.2' else 'types from %s (database)' % path, result.err)
 
     def test_debug_info_is_checked_as_well(self):
         self.box.put('/sys/kernel/notes', elf.build_id(b'1'))

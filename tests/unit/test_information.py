@@ -1,4 +1,5 @@
 """--info: what it tells of functions, structs, enums and patterns, against literal text."""
+import os
 import unittest
 
 from tests.lib import btf, elf, tool
@@ -285,12 +286,20 @@ class Information(FileTest):
             '    char prev_comm[16];                   f:prev_comm==TEXT\n};\n'), result.err)
         # Its name alone will do, and what is no system's is a module's.
         self.assertEqual(tool.run(['--info', 'sched_switch'], on=box).out, result.out)
+        result = tool.run(['--info', 'ext4:*'], on=box)
+        self.assertIn("no event 'ext4/*'", result.err)
         box.put('/proc/kallsyms', 'ffffffffc0000000 t vfs_read\t[ext4]\n'
                                   'ffffffff81000000 T ip_rcv\n')
         box.put('/sys/kernel/tracing/available_filter_functions', 'vfs_read [ext4]\nip_rcv\n')
         for name, words in (('ext4:*', 'vfs_read\n'), ('ext4:vfs_read', (
                 'vfs_read: a function without a known prototype\n'))):
             self.assertEqual(tool.run(['--info', name], on=box).out, words)
+        # A system of events may have the module's name.
+        box.put('/sys/kernel/tracing/events/ext4/ext4_sync/enable', '0')
+        for name, words in (('ext4:*', 'ext4/ext4_sync\n'), ('ext4:vfs_read', words)):
+            self.assertEqual(tool.run(['--info', name], on=box).out, words)
+        os.remove(box.root + '/sys/kernel/btf/vmlinux')
+        self.assertTrue(tool.run(['--info', 'sched_switch'], on=box).out.startswith('sched/'))
         result = tool.run(['--info', 'sched/*'], on=box)
         self.assertEqual(result.out, 'sched/sched_switch\nsched/sched_wakeup\n', result.err)
         result = tool.run(['--info', 'sched/nothing'], on=box)
