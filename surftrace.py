@@ -242,6 +242,7 @@ NO_BASE = (
     (r'\*+(\w+)', 'what a pointer points at is its element [0]: $%s[0]'),
     (r'\w+\(', 'ftrace calls no functions: b16_NAME= swaps bytes, :ustring reads user memory'),
     (r'arg([0-9])(?!\w)', 'arguments are counted from 0: %%%s'),
+    (r'(x[0-9]+|[er]?(?:[a-d]x|[sd]i|[sb]p|ip)|r[0-9]+)(?!\w)', 'a register is written %%%s'),
     (r'(pid|tid)(?!\w)', "an argument is written $%s; the task's own number stands in each line, "
      'and f: and h: call it common_pid'),
     (r'([A-Za-z_]\w*)', 'an argument is written $NAME: did you mean $%s?'),
@@ -1138,6 +1139,10 @@ NO_MEMBERS = {'void': ': cast it, !(struct NAME *)', 'array': ': take one elemen
               'pointer': ': put [0] before the ->, to follow one pointer more'}
 
 
+EACH_CPU = ('is one of each CPU, and ftrace reads at one address: trace a function that has its '
+            'address as an argument')
+
+
 # Headers of packets, by their layers.
 HEADERS = {'ethhdr': 2, 'vlan_hdr': 3, 'iphdr': 3, 'ipv6hdr': 3,
            'icmphdr': 4, 'tcphdr': 4, 'udphdr': 4}
@@ -1304,8 +1309,7 @@ class Compiler(object):
             known = None
         self.kernel.check_variable(base)
         if known and known.per_cpu:
-            raise TraceError("each CPU has a '%s' of its own, and ftrace reads at one address: "
-                             'trace a function that has its address as an argument' % base.text)
+            raise wrong(base, EACH_CPU)
         return Place('memory', '&' + base.text, 0, known and Type(self.source, known.type))
 
     def _base_argument(self, value, base):
@@ -1324,7 +1328,8 @@ class Compiler(object):
                              'register, and cast: !(struct NAME *)%%0->...' % self.symbol)
         if self.trace.kind == 'r' and 'arguments on return' not in self.kernel.features:
             raise TraceError('this kernel keeps no arguments until the return, as Linux 6.9 does: '
-                             'trace the whole call, with c (Linux 5.0), or the entry, with p')
+                             + ('trace the whole call, with c' if 'synthetic events' in
+                                self.kernel.features else 'trace the entry, with p'))
         return place
 
     def _parameter(self, base, function):
@@ -2561,9 +2566,15 @@ class Kernel(object):
         return next((symbol.module for symbol in like if symbol.name == name), None)
 
     def check_variable(self, base):
-        """Raise TraceError if there is no symbol of that name; kallsyms may be unreadable."""
+        """Raise TraceError if kallsyms, where it can be read, has no one variable of that name."""
         listing = self.listing('all')
-        if not listing or re.search(r' %s(?:\t|$)' % re.escape(base.text), listing, re.M):
+        found = dict((name, int(address, 16)) for address, name in re.findall(
+            r'(?m)^([0-9a-f]+) \S (__per_cpu_(?:start|end)|%s)(?:\t|$)' % re.escape(base.text),
+            listing))
+        if found.get('__per_cpu_start', 0) <= found.get(base.text, 0) < found.get(
+                '__per_cpu_end', 0):
+            raise wrong(base, EACH_CPU)
+        if not listing or base.text in found:
             return
         way = ': without CONFIG_KALLSYMS_ALL it lists functions alone'
         if ' jiffies\n' in listing:
@@ -2680,8 +2691,8 @@ class Kernel(object):
             rest = ('; left out: %d that cannot be probed, or of which there are several'
                     % (len(like) - len(found)))
         if not found:
-            raise TraceError("no function that can be traced matches '%s'%s" % (
-                token.text, rest), token.column)
+            raise TraceError("no function that can be traced matches '%s'%s%s" % (
+                token.text, " in the module '%s'" % module if module else '', rest), token.column)
         console.note("'%s' takes %s%s" % (token.text, count_of(len(found), 'function'), rest))
         return found
 
@@ -3886,7 +3897,7 @@ def read_trace_file(path):
     if path not in (None, '-') and stat.S_IFMT(os.stat(path).st_mode) not in (
             stat.S_IFREG, stat.S_IFIFO):
         raise UsageError('%s: not a file of traces' % path)
-    data = b'' if path is None else read_file('/dev/stdin' if path == '-' else path)
+    data = b'' if path is None else read_file('/proc/self/fd/0' if path == '-' else path)
     if data[:4] == b'\x7fELF' or data[:2] == BTF_MAGIC:
         raise UsageError('%s: no traces; types come from -v FILE' % path)
     return [(line, '%s:%d' % (path, number))
@@ -3916,9 +3927,12 @@ def compiled(options, sources, kernel, console):
 
 
 def write_script(options, probes, made_for, console):
-    if options.count or options.time or make_rewriter(probes, None):
-        console.note('%s: a script runs until Ctrl+C, and shows addresses and names as the numbers '
-                     'that the kernel has' % options.output)
+    if options.count or options.time:
+        console.note('%s: a script runs until Ctrl+C, without -c and -t; timeout -s INT 60 sh %s '
+                     'ends it after a minute' % (options.output, quoted(options.output)))
+    if make_rewriter(probes, None):
+        console.note('%s: a script shows addresses and names as the numbers that the kernel has'
+                     % options.output)
     text = script(probes, options, [tree.text for tree in options.trees], made_for)
     write = functools.partial(write_file, data=to_bytes(text), flags=os.O_WRONLY | os.O_CREAT)
     if os.path.exists(options.output) and not os.path.isfile(options.output):
@@ -4327,7 +4341,8 @@ class Sources(object):
     def _check_architecture(self, name, architecture):
         if architecture not in (None, self.options.arch):
             raise SourceError('%s is for %s, but this trace is for %s%s' % (
-                name, architecture, self.options.arch, ': say -a %s, with -S' % architecture
+                name, architecture, self.options.arch, ': say -a %s%s' % (
+                    architecture, ', with -S' if self.options.here else '')
                 if architecture in ARCHITECTURES else ''))
 
 
@@ -6135,10 +6150,11 @@ def information(source, name, kernel, names=None):
         return lines
     if name in names:
         return ['%s: a function without a known prototype' % name]
+    variants = sorted(set(each for each in names if each.startswith(name + '.')))
     if source.lists_quickly:
         names += source.names('struct') + source.names('function')
     raise UsageError("there is no function or type '%s'%s" % (
-        name, nearest(tag, names)))
+        name, did_you_mean(variants[:3]) or nearest(tag, names)))
 
 
 def event_lines(name, kernel):

@@ -313,8 +313,8 @@ class Machines(Choosing):
         for name, data in [('arm', debug(8, machine=elf.AARCH64)), (
                 'armbtf', elf.elf([(b'.BTF', types(8))], machine=elf.AARCH64))]:
             self.write(name, data)
-            self.refused('%s is for aarch64, but this trace is for x86_64: say -a aarch64, with '
-                         '-S' % name, '-S', '-a', 'x86_64', '-v', name, TRACE,
+            self.refused('%s is for aarch64, but this trace is for x86_64: say -a aarch64'
+                         % name, '-S', '-a', 'x86_64', '-v', name, TRACE,
                          on=self.box)
         self.write('other', elf.elf([(b'.BTF', types(8))], machine=243))
         self.assertTrue(self.fails('other is for machine 243, but this trace is for x86_64',

@@ -73,7 +73,7 @@ class Written(DatabaseTest):
         raw = self.write('raw', btf.sample().data())
         self.said('-v', raw, '-a', 'aarch64', '--make-db', self.path)
         self.refused('%s is for aarch64, but this trace is for x86_64: say -a '
-                     'aarch64, with -S' % self.path, '-S', '-d', self.path, TRACE)
+                     'aarch64\n' % self.path, '-S', '-d', self.path, TRACE)
         self.said('-S', '-a', 'aarch64', '-d', self.path, 'p f a=!(struct sk_buff *)%x0->len')
         # A published one does not.
         database.make(self.path, *database.TABLES)

@@ -561,7 +561,7 @@ class Types(DebugInfo):
         self.assertEqual([types.is_per_cpu(name) for name in names], [True, False, False])
         with self.assertRaises(tool.Mistake) as caught:
             tool.compiled('p f a=@runqueues', types)
-        self.assertIn("each CPU has a 'runqueues' of its own", str(caught.exception))
+        self.assertIn("'runqueues' is one of each CPU", str(caught.exception))
         self.assertEqual(tool.compiled('p f a=@jiffies', types).words, ['a=@jiffies:x32'])
 
     def test_tags_that_are_not_known(self):
