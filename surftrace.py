@@ -536,8 +536,7 @@ QUALIFIERS = frozenset(('const', 'volatile', 'restrict', 'type_tag'))
 WRAPPERS = QUALIFIERS | frozenset(('typedef',))
 INTEGER_SIZES = {'char': 1, 'short': 2, 'int': 4, 'long': 8, 'long long': 8, '_Bool': 1}
 # What damaged types raise: RuntimeError where one contains itself.
-DAMAGE = (LookupError, TypeError, ValueError, struct.error, RuntimeError, OverflowError,
-          MemoryError)
+DAMAGE = (LookupError, TypeError, ValueError, struct.error, RuntimeError, OverflowError)
 
 
 def reporting_damage(question):
@@ -2485,11 +2484,20 @@ def find_mount():
 
 
 def run_mount(command, console):
-    """Run mount or umount, show it, and tell whether it succeeded."""
+    """Run mount or umount, show it, and tell whether it succeeded; a signal ends us after it."""
     import subprocess       # seldom needed, and slow to load
     console.echo(' '.join(command))
-    # In a session of its own no second Ctrl+C reaches it.
-    return subprocess.call(command, close_fds=True, preexec_fn=os.setsid) == 0
+    received = []
+    before = [(taken, signal.signal(taken, lambda number, _: received.append(number)))
+              for taken in ending_signals()]
+    try:
+        # In a session of its own no Ctrl+C reaches it.
+        return subprocess.call(command, close_fds=True, preexec_fn=os.setsid) == 0
+    finally:
+        for taken, handler in before:
+            signal.signal(taken, handler)
+        for number in received[:1]:
+            os.kill(os.getpid(), number)
 
 
 def make_mount(console):
@@ -2498,7 +2506,6 @@ def make_mount(console):
     if not run_mount(MOUNT, console):
         raise KernelError('tracefs cannot be mounted from here: in a container, run it on the host '
                           'or with --privileged; else this kernel has none (CONFIG_FTRACE)')
-    return MOUNT[-1]
 
 
 def forbidden_functions():
@@ -3833,9 +3840,9 @@ def executable(name):
     """Return the path of a command; raises an Error with the status that shells give it."""
     paths = [name] if '/' in name else [
         os.path.join(each, name) for each in os.environ.get('PATH', os.defpath).split(':')]
-    found = [path for path in paths if os.path.isfile(path)]
+    found = [path for path in paths if os.path.isfile(path) or path == name and os.path.isdir(path)]
     for path in found:
-        if os.access(path, os.X_OK):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     error = Error("'%s' cannot be run" % name if found else "there is no command '%s'" % name)
     error.status = 126 if found else 127
@@ -3953,9 +3960,13 @@ def show(options, sources, console):
 
 
 def print_lines(lines, wake=None):
-    """Print lines, as slowly as their reader takes them, until `wake` is readable."""
-    text = ''.join(line + '\n' for line in lines)
-    Output().write(to_bytes(text), wake, float('inf'))      # there is nothing to clean up
+    """Print lines, as slowly as their reader takes them, until `wake` is readable.
+
+    Return how many bytes are left then.
+    """
+    output = Output()
+    output.write(to_bytes(''.join(line + '\n' for line in lines)), wake, float('inf'))
+    return len(output.writer.pending)
 
 
 def show_information(options, sources, console):
@@ -4001,9 +4012,10 @@ def show_instructions(options, sources, console):
 
 def trace_live(options, sources, console):
     root = options.tracefs or find_mount()
-    mounted = None if root else make_mount(console)
     try:
-        tracefs = Tracefs(root or mounted)
+        if not root:
+            make_mount(console)
+        tracefs = Tracefs(root or MOUNT[-1])
         tracefs.read('README')      # which every tracefs has
         if not tracefs.has('instances'):
             raise KernelError('%s is not there: a kernel before Linux 3.10 cannot be traced with '
@@ -4018,8 +4030,8 @@ def trace_live(options, sources, console):
         with Signals() as signals:
             return run_session(options, probes, kernel, signals, console)
     finally:
-        if mounted:
-            run_mount(['umount', mounted], console)         # if nobody else uses it by now
+        if not root and find_mount():
+            run_mount(['umount', MOUNT[-1]], console)       # if nobody else uses it by now
 
 
 def run_session(options, probes, kernel, signals, console):
@@ -4033,7 +4045,9 @@ def run_session(options, probes, kernel, signals, console):
         console.note(summary or 'ended before tracing began')
     if session.tables:
         signals.drain()         # (the next one ends this, too)
-        print_lines(table_lines(session.tables, kernel.symbol_at), signals.wake)
+        if print_lines(table_lines(session.tables, kernel.symbol_at), signals.wake):
+            console.note('not all of the table was written: stdout took nothing')
+            return session.status or signals.status() or 1
     ended = session.command and session.command.status
     return session.status or (signals.status() if ended is None else ended)
 
@@ -4058,6 +4072,13 @@ def new_session(options, probes, tracefs, signals, console):
     return Session(tracefs, plan, console, signals, lambda: threads_of(options), command)
 
 
+def end_by(number, _):
+    """End the program by way of every finally, which a second signal must not disturb."""
+    for taken in ending_signals():
+        signal.signal(taken, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main(argv):
     gc.set_threshold(100000)    # looking for cycles, which are rare, takes a third of --make-db
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)       # stty tostop holds up no clean-up
@@ -4074,9 +4095,9 @@ def main(argv):
             print_lines([help_text() if options.help else 'surftrace.py ' + VERSION])
             return 0
         for taken in ending_signals():
-            # SystemExit runs every finally; a live run has its own handlers.  (Not sooner: until
-            # here nothing is to be undone, and argparse's imports may swallow an exception.)
-            signal.signal(taken, lambda number, _: sys.exit(128 + number))
+            # Not sooner: until here nothing is to be undone, and argparse's imports may swallow
+            # an exception.  (A live run has its own handlers.)
+            signal.signal(taken, end_by)
         sources = Sources(options, console)
         try:
             return options.action(options, sources, console) or 0
@@ -6292,6 +6313,9 @@ def nameless_struct(found):
 
 
 if __name__ == '__main__':
-    exit_status = main(sys.argv[1:])
+    try:
+        exit_status = main(sys.argv[1:])
+    except SystemExit as ended:
+        exit_status = ended.code
     # All that is left to do is to free memory, which the kernel does in no time.
     os._exit(exit_status)

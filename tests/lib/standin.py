@@ -60,6 +60,7 @@ FUNCTIONS = ('by_array by_single by_struct by_value either_way from_user in_one_
              'free_pid'.split())
 MOUNT = '''#!/bin/sh
 [ -z "$(cat %(root)s/refuses-mounts)" ] || { echo "mount: $4: permission denied." >&2; exit 32; }
+[ ! -e %(root)s/on-mount ] || . %(root)s/on-mount
 echo "$3 $4 $2 rw 0 0" >> %(root)s/proc/mounts
 '''
 UMOUNT = '''#!/bin/sh

@@ -341,6 +341,7 @@ class Ends(OnABox):
         self.once_tracing(*[(os.kill, os.getpid(), signal.SIGTERM), (time.sleep, 0.5)] * 2)
         result = self.run_on('p ip_rcv h:common_pid', stdout=write_end, patience=100)
         self.assertEqual((result.status, self.box.names('instances')), (143, []))
+        self.assertIn('not all of the table was written: stdout took nothing', result.err)
         os.close(read_end)
         os.close(write_end)
         self.box.feed(b'')
@@ -422,7 +423,7 @@ class Commands(OnABox):
 
     def test_what_cannot_be_run(self):
         for name, status in (('nosuch', 127), ('/nosuch', 127), ('/etc/passwd', 126),
-                             (self.directory, 127)):
+                             (self.directory, 126)):
             self.box.log = []
             self.assertEqual(self.status(name), status)
             self.assertEqual(self.box.log, [])

@@ -514,6 +514,16 @@ class Mounts(unittest.TestCase):
         self.assertIn('mount -t tracefs surftrace %s\n' % TRACEFS, result.err)
         self.assertEqual(self.mounts(box), 'proc /proc proc rw 0 0\n')
 
+    def test_a_signal_while_it_mounts(self):
+        """The mount is completed first, or what it makes would stay."""
+        for number in signal.SIGTERM, signal.SIGINT:
+            box = self.box()
+            box.put('/on-mount', 'kill -%d $PPID; sleep 0.1\n' % number)
+            result = tool.run([TASK], on=box)
+            self.assertEqual((result.status, self.mounts(box), box.writes()),
+                             (128 + number, '', []), result.err)
+            self.assertIn('umount %s\n' % TRACEFS, result.err)
+
     def test_a_mount_of_somebody_elses_stays(self):
         for mounts, root in [
                 ('d %s debugfs rw 0 0\n' % DEBUGFS, DEBUGFS + '/tracing'),
