@@ -536,7 +536,8 @@ QUALIFIERS = frozenset(('const', 'volatile', 'restrict', 'type_tag'))
 WRAPPERS = QUALIFIERS | frozenset(('typedef',))
 INTEGER_SIZES = {'char': 1, 'short': 2, 'int': 4, 'long': 8, 'long long': 8, '_Bool': 1}
 # What damaged types raise: RuntimeError where one contains itself.
-DAMAGE = (LookupError, TypeError, ValueError, struct.error, RuntimeError, OverflowError)
+DAMAGE = (LookupError, TypeError, ValueError, struct.error, RuntimeError, OverflowError,
+          MemoryError)
 
 
 def reporting_damage(question):
@@ -544,10 +545,13 @@ def reporting_damage(question):
     def asked(*arguments):
         try:
             return question(*arguments)
-        except DAMAGE:
+        except DAMAGE as error:
             holder = getattr(question, '__self__', None) or arguments[0]
+            name = getattr(holder, 'name', 'a source of types')
+            if isinstance(error, MemoryError):
+                raise SourceError('%s: not enough memory, unless it is damaged' % name)
             raise SourceError('%s is damaged: an entry is cut short, contains itself, or refers to '
-                              'nothing' % getattr(holder, 'name', 'a source of types'))
+                              'nothing' % name)
     return asked
 
 
