@@ -2582,7 +2582,7 @@ class Kernel(object):
         found = dict((name, int(address, 16)) for address, name in re.findall(
             r'(?m)^([0-9a-f]+) \S (__per_cpu_(?:start|end)|%s)(?:\t|$)' % re.escape(base.text),
             listing))
-        if found.get('__per_cpu_start', 0) <= found.get(base.text, 0) < found.get(
+        if found.get('__per_cpu_start', 0) <= found.get(base.text, -1) < found.get(
                 '__per_cpu_end', 0):
             raise wrong(base, EACH_CPU)
         if not listing or base.text in found:
