@@ -1140,8 +1140,6 @@ class Place(namedtuple('Place', 'kind base offset type bits')):
 Place.__new__.__defaults__ = (0, None, None)
 NO_MEMBERS = {'void': ': cast it, !(struct NAME *)', 'array': ': take one element, [0]',
               'pointer': ': put [0] before the ->, to follow one pointer more'}
-
-
 EACH_CPU = ('is one of each CPU, and ftrace reads at one address: trace a function that has its '
             'address as an argument')
 
@@ -4003,7 +4001,7 @@ def owned_lines(name, owner, rest, sources, kernel):
 
 
 def make_database(options, sources, console):
-    sources.open(None)
+    sources.open(None)          # which made_for() tells of
     release = dict([sources.made_for()]).get('release', '')
     write_database(options.make_db, sources.of(None), (options.arch, release), console)
 
